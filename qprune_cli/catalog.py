@@ -1,0 +1,32 @@
+"""Which components there are: one yaml file each, described by its first comment."""
+
+from pathlib import Path
+
+from qprune_cli.errors import UserError, nearest
+
+
+def config_dir() -> Path:
+    """The folder ``configs``: inside an installed package, or beside the package in a checkout."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package / "configs", package.parent / "configs") if (folder / "run.yaml").is_file())
+
+
+def roles() -> list[str]:
+    """Names of all roles, such as ``scorer``."""
+    return sorted(folder.name for folder in config_dir().iterdir() if folder.is_dir())
+
+
+def components(role: str) -> dict[str, str]:
+    """Components of a role and what each is for.
+
+    Raises:
+        UserError: no such role.
+    """
+    if role not in roles():
+        raise UserError(f"{role}: no such role; {nearest(role, roles())}")
+    return {path.stem: _purpose(path) for path in sorted((config_dir() / role).glob("*.yaml"))}
+
+
+def _purpose(path: Path) -> str:
+    comments = (line[1:].strip() for line in path.read_text().splitlines() if line.startswith("#"))
+    return next((comment for comment in comments if not comment.startswith("@package")), "")

@@ -1,0 +1,131 @@
+"""The embedded default: six photographs that ship with scikit-image, seen through a simulated camera."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import skimage
+
+from qprune_cli.data.camera import Camera
+from qprune_cli.data.crops import blocks, random_place, turned
+from qprune_cli.data.image import read_image
+from qprune_cli.errors import UserError
+from qprune_cli.types import Floats, ImageSet, Pair, Splits
+
+# Public domain or CC0, as the data page of scikit-image states for each.
+TEST = ("coffee.png", "chelsea.png")
+SEEN = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
+LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
+# Vertical bands of each seen photograph, as shares of its width.
+BANDS = {"train": (0.0, 0.6), "calibration": (0.6, 0.8), "refinement": (0.8, 1.0)}
+
+
+def shown(pair: Pair, channels: int) -> Pair:
+    """The pair in colour, or in grey (Rec. 709 luminance) for one channel."""
+    if channels == 3:
+        return pair
+    noisy, clean = (np.tensordot(LUMINANCE, picture, axes=1)[None].astype(np.float32) for picture in (pair.noisy, pair.clean))
+    return Pair(pair.name, noisy, clean)
+
+
+@dataclass(frozen=True)
+class SimulatedCrops:
+    """Random crops of clean pictures, each with fresh noise; every picture is drawn equally often.
+
+    Args:
+        clean: pictures, each (3, H, W) in [0, 1].
+        camera: what photographs them.
+        channels: 3 for colour, 1 for grey.
+    """
+
+    clean: tuple[Floats, ...]
+    camera: Camera
+    channels: int = 3
+
+    def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
+        """Cut ``count`` crops of ``size`` x ``size``, turned at random, with exposures and noise of their own."""
+        levels = (rng.permutation(count) + rng.uniform(size=count)) / count
+        return ImageSet(tuple(self._crop(rng, f"crop{k}", size, level) for k, level in enumerate(levels)))
+
+    def _crop(self, rng: np.random.Generator, name: str, size: int, level: float) -> Pair:
+        picture = self.clean[rng.integers(len(self.clean))]
+        crop = picture[:, *random_place(picture.shape, size, rng)]
+        crop = turned(crop, int(rng.integers(4)), bool(rng.uniform() < 0.5))
+        return shown(self.camera.shoot(name, crop, rng, level), self.channels)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Six colour photographs with simulated camera noise; needs no download.
+
+    Coffee and chelsea are the test photographs and appear in no other split. Astronaut, rocket, hubble_deep_field
+    and retina are each cut into three vertical bands: training, calibration, refinement.
+
+    Args:
+        channels: 3 for colour; 1 turns the finished noisy and clean pictures grey.
+        seed: draws noise and exposures of the test blocks and the refinement crops.
+        crops: number of calibration crops, and of refinement crops.
+        crop_size: their side in pixels.
+        block_size: side of the test blocks in pixels; 128 gives 18 blocks.
+        camera: the simulated camera.
+
+    Example:
+        >>> splits = Sample(crops=4).load(seed=0)
+        >>> len(splits.calibration), len(splits.test), splits.test.pairs[0].name
+        (4, 18, 'coffee_0')
+    """
+
+    channels: int = 3
+    seed: int = 0
+    crops: int = 64
+    crop_size: int = 80
+    block_size: int = 128
+    camera: Camera = field(default_factory=Camera)
+
+    def __post_init__(self) -> None:
+        if self.channels not in (1, 3):
+            raise UserError(f"data.channels={self.channels}: give 3 for colour or 1 for grey")
+        if self.crops < 1:
+            raise UserError(f"data.crops={self.crops}: give a number of crops, at least 1")
+        if not 8 <= self.crop_size <= 80:
+            raise UserError(f"data.crop_size={self.crop_size}: give 8 to 80 pixels, the bands are no wider")
+        if not 16 <= self.block_size <= 300:
+            raise UserError(f"data.block_size={self.block_size}: give 16 to 300 pixels, the photographs are no taller")
+
+    def load(self, seed: int) -> Splits:
+        """Read the photographs and take the noisy pictures.
+
+        Args:
+            seed: draws the calibration crops and their noise.
+        """
+        pictures = {name: self._read(name) for name in SEEN + TEST}
+        bands = {
+            part: SimulatedCrops(tuple(self._band(pictures[n], *share) for n in SEEN), self.camera, self.channels)
+            for part, share in BANDS.items()
+        }
+        return Splits(
+            train=bands["train"],
+            calibration=bands["calibration"].draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
+            refinement=bands["refinement"].draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
+            test=self._test({name: pictures[name] for name in TEST}),
+        )
+
+    def _test(self, pictures: dict[str, Floats]) -> ImageSet:
+        rng = np.random.default_rng([3, self.seed])
+        cut = [
+            (f"{Path(name).stem}_{k}", picture[:, *place])
+            for name, picture in pictures.items()
+            for k, place in enumerate(blocks(picture.shape, self.block_size))
+        ]
+        levels = (rng.permutation(len(cut)) + 0.5) / len(cut)
+        shots = (self.camera.shoot(name, clean, rng, level) for (name, clean), level in zip(cut, levels, strict=True))
+        return ImageSet(tuple(shown(pair, self.channels) for pair in shots))
+
+    @staticmethod
+    def _read(name: str) -> Floats:
+        return read_image(Path(skimage.__file__).parent / "data" / name, channels=3)
+
+    @staticmethod
+    def _band(picture: Floats, start: float, stop: float) -> Floats:
+        width = picture.shape[-1]
+        return picture[..., int(start * width) : int(stop * width)]

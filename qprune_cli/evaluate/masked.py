@@ -1,0 +1,37 @@
+"""Measuring masks on a network: quality on an image set, and the metric that refiners tune."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import nn
+
+from qprune_cli.evaluate.quality import judge, outputs, psnr
+from qprune_cli.structure.silence import silence
+from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Quality
+
+
+def qualities(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], images: ImageSet) -> dict[str, Quality]:
+    """PSNR and SSIM per image of the networks that (n,) masks leave; each distinct mask is measured once."""
+    known: dict[bytes, Quality] = {}
+    for keep in masks.values():
+        if keep.tobytes() not in known:
+            with silence(model, layout, keep):
+                known[keep.tobytes()] = judge(outputs(model, images, label="measure"), images)
+    return {name: known[keep.tobytes()] for name, keep in masks.items()}
+
+
+def metric(model: nn.Module, layout: Layout, images: ImageSet) -> Metric:
+    """Mean PSNR of masks on a fixed image set, each distinct mask measured once."""
+    known: dict[bytes, float] = {}
+
+    def one(keep: Bools) -> float:
+        if (key := keep.tobytes()) not in known:
+            with silence(model, layout, keep):
+                results = outputs(model, images, label="refine")
+            known[key] = float(np.mean([psnr(r, pair.clean) for r, pair in zip(results, images.pairs, strict=True)]))
+        return known[key]
+
+    def measure(keep: Bools) -> Floats:
+        return np.array([one(mask) for mask in keep])
+
+    return Metric(measure, lambda: len(known))

@@ -1,0 +1,76 @@
+"""Checkpoints: weights in safetensors, with the recipe that made them as metadata; never a pickle."""
+
+import hashlib
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from qprune_cli.errors import UserError, nearest
+
+SHIPPED = Path(str(files("qprune_cli") / "model" / "weights"))
+
+
+def find_weights(weights: str | None) -> Path:
+    """Turn the setting ``model.weights`` into a file that exists.
+
+    Args:
+        weights: path of a ``.safetensors`` file, or the name of a checkpoint that ships with qprune.
+
+    Raises:
+        UserError: nothing named, or nothing there.
+    """
+    if weights is None:
+        raise UserError("model.weights=null: name a checkpoint; train one with `qprune train`")
+    path = Path(weights).expanduser() if weights.endswith(".safetensors") else SHIPPED / f"{weights}.safetensors"
+    if path.is_file():
+        return path
+    if path.parent == SHIPPED:
+        names = [shipped.stem for shipped in SHIPPED.glob("*.safetensors")]
+        raise UserError(
+            f"model.weights={weights}: no such checkpoint ships with qprune, and a path ends in .safetensors; {nearest(weights, names)}"
+        )
+    raise UserError(f"model.weights={weights}: no such file; give the path of a .safetensors checkpoint")
+
+
+def load_weights(model: nn.Module, weights: str | None) -> nn.Module:
+    """Fill a network with the weights of a checkpoint and put it into evaluation mode.
+
+    Raises:
+        UserError: the checkpoint is missing, damaged, of another architecture, or holds values that are not finite.
+    """
+    path = find_weights(weights)
+    try:
+        state = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"model.weights={weights}: not a readable safetensors file ({error})") from error
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise UserError(
+                f"model.weights={weights}: made for another architecture: '{name}' is {found.get(name, 'missing')} there and "
+                f"{wanted.get(name, 'not wanted')} here; set model.* as it was trained"
+            )
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"model.weights={weights}: '{name}' holds values that are not finite; train again or take another checkpoint")
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
+    """Write a checkpoint; the metadata says how it was made."""
+    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """SHA-256 over names, shapes and values of all weights and buffers."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

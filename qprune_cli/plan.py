@@ -1,0 +1,138 @@
+"""What a command is about to do: its components and settings, checked before anything is written."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from qprune_cli.compose import Composed
+from qprune_cli.device import pick_device
+from qprune_cli.errors import UserError, nearest
+from qprune_cli.record.folder import refuse_unwritable
+from qprune_cli.roles import Data, Model, Refiner, Scorer, Solver
+from qprune_cli.structure.gates import check_loss
+from qprune_cli.training import Training
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The settings at the top level of ``qprune run``; configs/run.yaml says what each means.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    sparsity: float
+    budget: str
+    floor: int
+    loss: str
+    seed: int
+    device: str
+    output_root: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sparsity < 1:
+            raise UserError(f"sparsity={self.sparsity}: give the share of filters to remove, in [0, 1). For 50 % write sparsity=0.5")
+        if self.budget != "filters":
+            raise UserError(f"budget={self.budget}: sparsity counts filters here; {nearest(self.budget, ['filters'])}")
+        for name in ("floor", "seed"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least 0")
+        check_loss(self.loss)
+        check_place(self.device, self.output_root)
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The settings at the top level of ``qprune train``; configs/train.yaml says what each means.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    device: str
+    output_root: str
+
+    def __post_init__(self) -> None:
+        check_place(self.device, self.output_root)
+
+
+def check_place(device: str, output_root: str) -> None:
+    """Refuse a device that is not there and a folder that cannot be written."""
+    pick_device(device)
+    refuse_unwritable(Path(output_root))
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One pipeline run.
+
+    Attributes:
+        settings: the top level.
+        components: chosen yaml by role, for names and records.
+        config: the complete settings, as config.yaml records them.
+        sweep: folder of the sweep that the run belongs to, None for a single run.
+    """
+
+    data: Data
+    model: Model
+    scorer: Scorer
+    solver: Solver
+    refine: Refiner
+    settings: RunSettings
+    components: dict[str, str]
+    config: dict[str, Any] = field(repr=False)
+    sweep: Path | None = None
+
+    @staticmethod
+    def of(composed: Composed) -> "RunPlan":
+        """Build and check everything that a run needs; touches no data and writes nothing.
+
+        Raises:
+            UserError: a setting is unknown, missing, of the wrong type or out of range.
+        """
+        roles = {role: composed.component(role) for role in ("data", "model", "scorer", "solver", "refine")}
+        settings = composed.top(RunSettings)
+        return RunPlan(**roles, settings=settings, components=composed.components, config=composed.record(), sweep=composed.sweep)
+
+    @property
+    def parent(self) -> Path:
+        """Where the run folder goes."""
+        return self.sweep or Path(self.settings.output_root) / "runs"
+
+    @property
+    def name(self) -> str:
+        """The run folder's name behind the time."""
+        roles = "_".join(self.components[role] for role in ("data", "model", "scorer", "solver", "refine"))
+        return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """One training."""
+
+    data: Data
+    model: Model
+    train: Training
+    settings: TrainSettings
+    components: dict[str, str]
+    config: dict[str, Any] = field(repr=False)
+
+    @staticmethod
+    def of(composed: Composed) -> "TrainPlan":
+        """Build and check everything that a training needs.
+
+        Raises:
+            UserError: a setting is unknown, missing, of the wrong type or out of range.
+        """
+        roles = {role: composed.component(role) for role in ("data", "model", "train")}
+        return TrainPlan(**roles, settings=composed.top(TrainSettings), components=composed.components, config=composed.record())
+
+    @property
+    def parent(self) -> Path:
+        """Where the training folder goes."""
+        return Path(self.settings.output_root) / "train"
+
+    @property
+    def name(self) -> str:
+        """The training folder's name behind the time."""
+        return f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"

@@ -1,0 +1,119 @@
+"""The only writer of result folders. A file appears only when it is complete; the manifest comes last."""
+
+import csv
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qprune_cli.errors import UserError
+
+LOG = logging.getLogger("qprune_cli")
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Check that a folder could be made, without making it.
+
+    Raises:
+        UserError: something else is in the way, or it may not be written.
+    """
+    place = folder.absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise UserError(f"output_root={folder}: '{place}' is a file; give a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise UserError(f"output_root={folder}: '{place}' may not be written; give another folder")
+
+
+class Folder:
+    """A result folder that this process made.
+
+    Args:
+        parent: where to make it; made as well.
+        name: what to call it behind the time; ``-2``, ``-3``... is added when the name is taken.
+
+    Raises:
+        UserError: the folder cannot be made.
+    """
+
+    def __init__(self, parent: Path, name: str) -> None:
+        refuse_unwritable(parent)
+        stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self.path = _fresh(parent, stem)
+        except OSError as error:
+            raise UserError(f"output_root: cannot make a folder in '{parent}' ({error.strerror}); give another folder") from error
+
+    @contextmanager
+    def complete(self, name: str) -> Iterator[Path]:
+        """Give a temporary path to write; the file gets its name when the block ends well.
+
+        The temporary path keeps the ending of the name, for writers that look at it.
+        """
+        path = self.path / name
+        temporary = path.with_name(f".{path.stem}.unfinished{path.suffix}")
+        yield temporary
+        temporary.replace(path)
+
+    def text(self, name: str, text: str) -> None:
+        """Write a text file."""
+        with self.complete(name) as path:
+            path.write_text(text)
+
+    def json(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON file; NumPy numbers and arrays become plain ones."""
+        self.text(name, json.dumps(value, indent=2, default=_plain, allow_nan=False) + "\n")
+
+    def arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Write a compressed .npz file."""
+        with self.complete(name) as path:
+            np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write a CSV file; the columns are the keys of the first row."""
+        with self.complete(name) as path, path.open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]) if rows else [])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    @contextmanager
+    def log(self) -> Iterator[None]:
+        """Write what the program logs meanwhile to run.log, an unexpected error with its traceback included."""
+        handler = logging.FileHandler(self.path / "run.log")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        LOG.addHandler(handler)
+        try:
+            yield
+        except BaseException:
+            LOG.exception("stopped before the end")
+            raise
+        finally:
+            LOG.removeHandler(handler)
+            handler.close()
+
+
+def _fresh(parent: Path, stem: str) -> Path:
+    """Make a folder that did not exist; two processes never get the same one."""
+    count = 1
+    while True:
+        path = parent / (stem if count == 1 else f"{stem}-{count}")
+        try:
+            path.mkdir()
+            return path
+        except FileExistsError:
+            count += 1
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} does not go into JSON")

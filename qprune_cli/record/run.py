@@ -1,0 +1,118 @@
+"""What a run folder holds: one function per group of files."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from qprune_cli.evaluate.interval import ci95
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.record.folder import Folder
+from qprune_cli.record.provenance import git_commit, versions
+from qprune_cli.types import Floats, Layout, Quality, Scores, Solution, Stage
+
+
+def write_scores(folder: Folder, scores: Scores) -> None:
+    """scores.npz: linear, dead, and the pairs."""
+    pairs = scores.pairs
+    folder.arrays("scores.npz", {"linear": scores.linear, "dead": scores.dead, "i": pairs.i, "j": pairs.j, "weight": pairs.weight})
+
+
+def write_problem(folder: Folder, problem: PruningProblem) -> None:
+    """problem.npz: everything a solver was given."""
+    pairs = problem.pairs
+    folder.arrays(
+        "problem.npz",
+        {
+            "linear": problem.linear,
+            "i": pairs.i,
+            "j": pairs.j,
+            "weight": pairs.weight,
+            "layer_of": problem.layer_of,
+            "budget": np.array(problem.budget),
+            "floor": np.array(problem.floor),
+        },
+    )
+
+
+def write_solution(folder: Folder, problem: PruningProblem, solved: Solution) -> None:
+    """solution.json: how the solver went; trace.csv: its search, where it has one."""
+    kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
+    stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
+    folder.json(
+        "solution.json", stated | {"kept": int(solved.keep.sum()), "asked": problem.budget, "kept_per_layer": kept} | dict(solved.notes)
+    )
+    if trace := solved.notes.get("trace"):
+        folder.table("trace.csv", trace)
+
+
+def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
+    """mask.npz: one bool array per layer, True = keep, and ``keep`` for all."""
+    folder.arrays("mask.npz", layout.split(solution.keep) | {"keep": solution.keep})
+
+
+def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage], shape: tuple[int, ...], **more: Any) -> dict[str, Any]:
+    """metrics.json, metrics.csv, images.csv.
+
+    Args:
+        folder: where to.
+        identity: quality of the noisy images as they are.
+        stages: the network at each stage of the run.
+        shape: (C, H, W) that multiply-accumulates are counted for.
+        more: further entries of metrics.json.
+
+    Returns:
+        What metrics.json holds.
+    """
+    metrics = {
+        "schema": 1,
+        "identity": _summary(identity),
+        "stages": {name: _summary(stage.quality) | _size(stage) for name, stage in stages.items()},
+        "macs_definition": f"multiply-accumulates of convolutions for one image of shape {list(shape)}",
+    } | more
+    folder.json("metrics.json", metrics)
+    rows = [{"stage": "identity"} | _flat(identity) | dict.fromkeys(("params", "macs", "filters"), "")]
+    rows += [{"stage": name} | _flat(stage.quality) | _size(stage) for name, stage in stages.items()]
+    folder.table("metrics.csv", rows)
+    qualities = {"identity": identity} | {name: stage.quality for name, stage in stages.items()}
+    folder.table(
+        "images.csv",
+        [
+            {"image": image, "stage": name, "psnr": p, "ssim": s}
+            for name, quality in qualities.items()
+            for image, p, s in zip(quality.names, quality.psnr.tolist(), quality.ssim.tolist(), strict=True)
+        ],
+    )
+    return metrics
+
+
+def write_manifest(folder: Folder, seed: int, device: str, seconds: Mapping[str, float], digests: Mapping[str, str]) -> None:
+    """manifest.json, the last file: its presence says that the run is complete."""
+    folder.json(
+        "manifest.json",
+        {
+            "status": "complete",
+            "versions": versions(),
+            "git_commit": git_commit(),
+            "seed": seed,
+            "device": device,
+            "seconds": dict(seconds),
+            "sha256": dict(digests),
+        },
+    )
+
+
+def _summary(quality: Quality) -> dict[str, Any]:
+    return {name: _interval(values) for name, values in (("psnr", quality.psnr), ("ssim", quality.ssim))}
+
+
+def _interval(values: Floats) -> dict[str, Any]:
+    return {"mean": float(values.mean()), "ci95": list(ci95(values)), "n": len(values)}
+
+
+def _flat(quality: Quality) -> dict[str, float]:
+    return {"psnr": float(quality.psnr.mean()), "ssim": float(quality.ssim.mean()), "images": len(quality.names)}
+
+
+def _size(stage: Stage) -> dict[str, int]:
+    return {name: getattr(stage.footprint, name) for name in ("params", "macs", "filters")}

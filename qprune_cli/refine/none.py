@@ -1,0 +1,15 @@
+"""No refinement."""
+
+from dataclasses import dataclass
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.types import Metric, Solution
+
+
+@dataclass(frozen=True)
+class NoRefinement:
+    """Keep the solver's mask; no evaluation is spent."""
+
+    def refine(self, problem: PruningProblem, start: Solution, metric: Metric, seed: int) -> Solution:
+        """Return the start."""
+        return start

@@ -1,0 +1,52 @@
+"""The verbs: what a component of each role must be able to do.
+
+Promises beyond the signatures, which every component owes: it is pure, the same seed gives the same answer, and a
+refiner is never worse than its start on the refinement split.
+"""
+
+from typing import Protocol
+
+from torch import nn
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.types import Layout, Metric, Scores, Solution, Splits
+
+
+class Data(Protocol):
+    """Where images come from."""
+
+    def load(self, seed: int) -> Splits:
+        """Read the images and split them; ``seed`` draws the calibration crops."""
+
+
+class Model(Protocol):
+    """Which network."""
+
+    channels: int
+
+    def build(self) -> nn.Module:
+        """The network with fresh weights."""
+
+    def load(self) -> nn.Module:
+        """The network with trained weights, in evaluation mode."""
+
+
+class Scorer(Protocol):
+    """What each filter is worth."""
+
+    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
+        """Score all filters of a trained network."""
+
+
+class Solver(Protocol):
+    """Which filters to keep."""
+
+    def solve(self, problem: PruningProblem, seed: int) -> Solution:
+        """Propose a feasible mask of small damage."""
+
+
+class Refiner(Protocol):
+    """Tunes a mask on the true metric."""
+
+    def refine(self, problem: PruningProblem, start: Solution, metric: Metric, seed: int) -> Solution:
+        """Return a mask that is at least as good as ``start`` on the metric."""

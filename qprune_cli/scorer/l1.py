@@ -1,0 +1,39 @@
+"""Weight magnitude."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import nn
+
+from qprune_cli.errors import UserError
+from qprune_cli.structure.gates import weight_norms
+from qprune_cli.structure.redundancy import redundancy_pairs
+from qprune_cli.types import Layout, Scores, Splits
+
+
+@dataclass(frozen=True)
+class L1:
+    """Mean absolute weight of each filter; with ``beta`` > 0 also the cosine of the kernels as redundancy.
+
+    The pairs couple filters of a layer whose kernels point the same way, so that not both go cheaply; negative cosines
+    count as 0 and the scale is that of the magnitudes (see ``redundancy_pairs``). Looks at no image.
+
+    Args:
+        beta: weight of the pairs; 0 leaves them out.
+
+    References:
+        Li et al., "Pruning filters for efficient ConvNets", ICLR 2017, arXiv:1608.08710 (the linear term).
+    """
+
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not self.beta >= 0:
+            raise UserError(f"scorer.beta={self.beta}: give the weight of the pairs, at least 0")
+
+    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
+        """Read the weights."""
+        norms = weight_norms(model, layout)
+        kernels = [model.get_submodule(group.layer).weight for group in layout.groups]
+        flat = [kernel.detach().flatten(1).double().cpu().numpy() for kernel in kernels]  # type: ignore[operator]
+        return Scores(norms, redundancy_pairs(layout, [k @ k.T for k in flat], norms, self.beta), np.zeros(layout.n, bool))

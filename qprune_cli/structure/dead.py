@@ -1,0 +1,42 @@
+"""Dead filters come first.
+
+A filter that is exactly 0 on all calibration data costs nothing when it goes, but it also resembles nothing, so a
+similarity term alone would rather keep it and drop live filters in its place.
+"""
+
+import numpy as np
+
+from qprune_cli.types import Floats, Scores
+
+
+def dead_first(scores: Scores, norms: Floats) -> Scores:
+    """Rank every dead filter below every live one, among themselves by weight norm.
+
+    The linear term of a dead filter becomes smaller than the smallest marginal that any live filter can have, so in
+    every optimum under a count the dead filters go first (as far as the floors allow). Among dead filters those with
+    larger weights stay: they may live on other images.
+
+    Args:
+        scores: the scores; pairs with a dead filter must weigh 0.
+        norms: (n,) weight norms.
+
+    Returns:
+        Scores with the linear terms of the dead filters replaced; live ones are untouched.
+
+    Example:
+        >>> from qprune_cli.types import Pairs
+        >>> scores = Scores(np.array([2.0, 0.0, 0.0]), Pairs.none(), np.array([False, True, True]))
+        >>> dead_first(scores, np.array([1.0, 0.5, 1.0])).linear.tolist()
+        [2.0, 0.5, 1.0]
+    """
+    live = ~scores.dead
+    if live.all() or not live.any():
+        return scores
+    pairs = scores.pairs
+    negative = np.minimum(pairs.weight, 0)
+    relief = sum(np.bincount(side, weights=negative, minlength=len(scores.linear)) for side in (pairs.i, pairs.j))
+    lowest = float((scores.linear + relief)[live].min())
+    rank = 0.5 * norms / max(float(norms[scores.dead].max()), np.finfo(float).tiny)
+    step = lowest if lowest > 0 else 1e-3 * float(np.abs(scores.linear[live]).mean()) + np.finfo(float).tiny
+    below = lowest - step + step * rank
+    return Scores(np.where(scores.dead, below, scores.linear), pairs, scores.dead)

@@ -1,0 +1,260 @@
+"""The nouns: frozen values that travel between the stages. NumPy only, never torch.
+
+Shapes use one alphabet: ``n`` filters, ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.integer[Any]]
+
+
+def frozen(array: NDArray[Any]) -> NDArray[Any]:
+    """Return a read-only view of an array."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+class Pair(NamedTuple):
+    """One noisy photograph and its clean original, each (C, H, W) float32 in [0, 1]."""
+
+    name: str
+    noisy: Floats
+    clean: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """An ordered set of image pairs; sizes may differ from pair to pair.
+
+    Example:
+        >>> grey = np.zeros((1, 8, 8), np.float32)
+        >>> len(ImageSet((Pair("a", grey, grey), Pair("b", grey, grey))))
+        2
+    """
+
+    pairs: tuple[Pair, ...]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the images, in order."""
+        return tuple(pair.name for pair in self.pairs)
+
+    def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
+        """Yield noisy and clean stacks, each (<=size, C, H, W); only neighbours of one shape share a stack."""
+        start = 0
+        for stop in range(1, len(self.pairs) + 1):
+            full = stop - start == size
+            if stop == len(self.pairs) or full or self.pairs[stop].noisy.shape != self.pairs[start].noisy.shape:
+                chunk = self.pairs[start:stop]
+                yield np.stack([p.noisy for p in chunk]), np.stack([p.clean for p in chunk])
+                start = stop
+
+
+class CropSource(Protocol):
+    """Where training crops come from."""
+
+    def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
+        """Cut ``count`` random crops of ``size`` x ``size`` pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """The four disjoint parts of a data set.
+
+    Attributes:
+        train: endless random crops; nothing else sees their regions.
+        calibration: what scores are computed on.
+        refinement: what masks are tuned on.
+        test: what is reported; its photographs appear in no other part.
+    """
+
+    train: CropSource
+    calibration: ImageSet
+    refinement: ImageSet
+    test: ImageSet
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGroup:
+    """The filters of one layer.
+
+    Attributes:
+        layer: qualified name of the convolution that owns the filters.
+        gate: qualified name of the module on whose output the mask acts (the activation behind the layer).
+        channels: number of filters.
+    """
+
+    layer: str
+    gate: str
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """All prunable filters of a network, numbered 0..n-1 in network order.
+
+    Example:
+        >>> layout = Layout((FilterGroup("a", "a", 2), FilterGroup("b", "b", 3)))
+        >>> layout.n, layout.layer_of.tolist()
+        (5, [0, 0, 1, 1, 1])
+    """
+
+    groups: tuple[FilterGroup, ...]
+
+    @property
+    def n(self) -> int:
+        """Number of filters."""
+        return sum(group.channels for group in self.groups)
+
+    @property
+    def layer_of(self) -> Ints:
+        """(n,) index of the layer that each filter belongs to."""
+        return np.repeat(np.arange(len(self.groups)), [group.channels for group in self.groups])
+
+    def split(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """Cut an (n, ...) array into one piece per layer, by layer name."""
+        stops = np.cumsum([group.channels for group in self.groups])[:-1]
+        return {g.layer: part for g, part in zip(self.groups, np.split(values, stops), strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Sparse couplings between filters: ``weight[k]`` couples ``i[k] < j[k]``.
+
+    Attributes:
+        i: (p,) smaller filter number of each pair.
+        j: (p,) larger filter number of each pair.
+        weight: (p,) further rise of the damage when both filters go.
+    """
+
+    i: Ints
+    j: Ints
+    weight: Floats
+
+    def __post_init__(self) -> None:
+        assert self.i.shape == self.j.shape == self.weight.shape, "one weight per pair"
+        assert bool((self.i < self.j).all()), "pairs are listed once, smaller number first"
+        for name in ("i", "j", "weight"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+
+    @staticmethod
+    def none() -> "Pairs":
+        """No couplings at all."""
+        return Pairs(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0))
+
+    @staticmethod
+    def within_layers(layout: Layout, blocks: list[Floats]) -> "Pairs":
+        """Read the upper triangles of one (channels, channels) matrix per layer; zeros are left out."""
+        parts, start = [], 0
+        for group, block in zip(layout.groups, blocks, strict=True):
+            i, j = np.triu_indices(group.channels, k=1)
+            parts.append((i + start, j + start, np.asarray(block, np.float64)[i, j]))
+            start += group.channels
+        i, j, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        used = weight != 0
+        return Pairs(i[used], j[used], weight[used])
+
+    def dense(self, n: int) -> Floats:
+        """(n, n) symmetric matrix with a zero diagonal."""
+        matrix = np.zeros((n, n))
+        matrix[self.i, self.j] = self.weight
+        return matrix + matrix.T
+
+    def row_sums(self, n: int) -> Floats:
+        """(n,) sum of the weights that each filter takes part in."""
+        ends, weights = np.concatenate([self.i, self.j]), np.concatenate([self.weight, self.weight])
+        return np.bincount(ends, weights, minlength=n).astype(np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a scorer thinks of the filters.
+
+    Attributes:
+        linear: (n,) predicted rise of the task loss when a filter alone goes.
+        pairs: further rise when both filters of a pair go.
+        dead: (n,) True where the filter was exactly 0 on all calibration data.
+    """
+
+    linear: Floats
+    pairs: Pairs
+    dead: Bools
+
+    def __post_init__(self) -> None:
+        assert self.linear.shape == self.dead.shape, "one linear score and one dead flag per filter"
+        object.__setattr__(self, "linear", frozen(np.asarray(self.linear, np.float64)))
+        object.__setattr__(self, "dead", frozen(self.dead))
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """A proposed mask, judged by the problem (see ``PruningProblem.judge``).
+
+    Attributes:
+        keep: (n,) True where the filter stays.
+        damage: predicted rise of the loss, computed by the problem.
+        feasible: whether the mask meets budget and floors.
+        seconds: time the solver took.
+        bound: proven lower bound of the damage, None where none is known.
+        notes: what the solver has to say about how it went, ready for JSON.
+    """
+
+    keep: Bools
+    damage: float
+    feasible: bool
+    seconds: float
+    bound: float | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", frozen(self.keep))
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Size of a network: weights, multiply-accumulates for one stated input, prunable filters."""
+
+    params: int
+    macs: int
+    filters: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Image quality per image: ``psnr`` (N,) in dB and ``ssim`` (N,), over the images ``names``."""
+
+    names: tuple[str, ...]
+    psnr: Floats
+    ssim: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A network at one point of the run: its quality on the test images and its size."""
+
+    quality: Quality
+    footprint: Footprint
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """The true metric of masks, on a fixed image set; torch stays behind ``measure``.
+
+    Attributes:
+        measure: (b, n) keep -> (b,) mean PSNR in dB; higher is better.
+        spent: number of masks measured so far.
+    """
+
+    measure: Callable[[Bools], Floats]
+    spent: Callable[[], int]

@@ -1,0 +1,122 @@
+"""What every component of a role owes; components are found by their yaml files."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from qprune_cli.catalog import components, config_dir, roles
+from qprune_cli.compose import compose_jobs
+from qprune_cli.errors import UserError
+from qprune_cli.evaluate.masked import metric
+from qprune_cli.structure.trace import trace
+from tests.conftest import random_problem, write_pairs
+
+ROLES = ("data", "model", "scorer", "solver", "refine")
+NEEDS = {"pairs": ["data.root=."]}
+
+
+def cases(*names):
+    return [pytest.param(role, name, id=f"{role}={name}") for role in names for name in components(role)]
+
+
+def built(role, name, *overrides):
+    return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides])[0].component(role)
+
+
+@pytest.mark.parametrize(("role", "name"), cases(*ROLES, "train"))
+def test_yaml_states_every_field_and_says_what_it_is_for(role, name):
+    values = OmegaConf.load(config_dir() / role / f"{name}.yaml")
+    assert components(role)[name], "the first comment says what it is for"
+    if "_target_" not in values:
+        assert "alias" in components(role)[name]
+        return
+    stated = set(values) - {"_target_"}
+    assert stated == {field.name for field in fields(get_class(values._target_))}
+
+
+@pytest.mark.parametrize(("role", "name"), cases(*ROLES))
+def test_component_can_be_built_and_is_frozen(role, name):
+    component = built(role, name)
+    for field in fields(component):
+        with pytest.raises(AttributeError):
+            setattr(component, field.name, None)
+
+
+@pytest.mark.parametrize(("role", "name"), cases(*ROLES))
+def test_unknown_setting_is_refused(role, name):
+    with pytest.raises(UserError, match="no such setting"):
+        built(role, name, f"+{role}.unknown_setting=1")
+
+
+def test_every_role_is_covered():
+    assert set(roles()) == {*ROLES, "train", "experiment"}
+
+
+@pytest.mark.parametrize("name", components("solver"))
+@pytest.mark.parametrize("signed", [False, True])
+def test_solver_is_exact_repeatable_and_leaves_the_problem_alone(name, signed):
+    solver = built("solver", name)
+    for seed, budget, floor in ((0, 6, 1), (1, 12, 0), (2, 1, 0), (3, 9, 3), (4, 8, 2)):
+        problem = random_problem(seed, budget=budget, floor=floor, signed=signed)
+        before = problem.linear.copy()
+        solved, again = solver.solve(problem, seed), solver.solve(problem, seed)
+        assert solved.keep.sum() == budget and problem.feasible(solved.keep) and solved.feasible
+        assert np.isclose(solved.damage, problem.damage(solved.keep[None])[0])
+        assert solved.bound is None or solved.bound <= solved.damage + 1e-9
+        assert np.array_equal(solved.keep, again.keep)
+        assert np.array_equal(problem.linear, before)
+
+
+@pytest.mark.parametrize("name", components("scorer"))
+def test_scorer_is_finite_repeatable_and_leaves_the_network_alone(name, small_model, small_layout, small_splits):
+    scorer = built("scorer", name)
+    before = {key: value.clone() for key, value in small_model.state_dict().items()}
+    scores, again = (scorer.score(small_model, small_layout, small_splits, seed=3) for _ in range(2))
+    assert scores.linear.shape == scores.dead.shape == (small_layout.n,)
+    assert np.isfinite(scores.linear).all() and np.isfinite(scores.pairs.weight).all()
+    assert np.array_equal(scores.linear, again.linear) and np.array_equal(scores.pairs.weight, again.pairs.weight)
+    assert all(torch.equal(value, before[key]) for key, value in small_model.state_dict().items())
+    assert not small_model.training and all(parameter.grad is None for parameter in small_model.parameters())
+
+
+@pytest.mark.parametrize("name", components("refine"))
+def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_model, small_layout, small_splits):
+    rng = np.random.default_rng(0)
+    problem = random_problem(0, widths=[group.channels for group in small_layout.groups], budget=small_layout.n // 2)
+    start = problem.judge(rng.permutation(small_layout.n) < problem.budget, seconds=0.0)
+    measured = metric(small_model, small_layout, small_splits.refinement)
+    refined = built("refine", name).refine(problem, start, measured, seed=0)
+    psnr = measured.measure(np.stack([start.keep, refined.keep]))
+    assert psnr[1] >= psnr[0] and refined.keep.sum() == problem.budget
+
+
+@pytest.mark.parametrize("name", components("model"))
+def test_model_takes_any_size_and_has_filters_to_prune(name):
+    component = built("model", name)
+    network = component.load()
+    assert not network.training and trace(network).n > 0
+    image = torch.zeros(2, component.channels, 19, 30)
+    with torch.no_grad():
+        assert network(image).shape == image.shape
+    first, second = (component.load().state_dict() for _ in range(2))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("name", components("data"))
+def test_data_is_repeatable_and_its_images_are_float32_in_range(name, tmp_path):
+    write_pairs(tmp_path)
+    overrides = {"pairs": [f"data.root={tmp_path}", "data.crop_size=16"]}.get(name, ["data.crops=4"])
+    component = built("data", name, *overrides)
+    splits, again = component.load(seed=1), component.load(seed=1)
+    for part in ("calibration", "refinement", "test"):
+        images = getattr(splits, part)
+        assert len(images) > 0 and len(set(images.names)) == len(images)
+        for pair, same in zip(images.pairs, getattr(again, part).pairs, strict=True):
+            assert pair.noisy.dtype == pair.clean.dtype == np.float32 and pair.noisy.shape == pair.clean.shape
+            assert pair.clean.min() >= 0 and pair.clean.max() <= 1
+            assert np.array_equal(pair.noisy, same.noisy)
+    assert len(splits.train.draw(np.random.default_rng(0), 3, 16)) == 3

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from qprune_cli.data.pairs import PairedFolders, find_pairs
+from qprune_cli.errors import UserError
+from tests.conftest import write_pairs
+
+QUICK = {"crops": 4, "crop_size": 16, "block_size": 20}
+
+
+def test_pairs_are_found_by_pattern_in_one_folder(tmp_path):
+    pairs = find_pairs(write_pairs(tmp_path), "*_noisy.*", "*_clean.*")
+    assert [pair.name for pair in pairs] == list("012345")
+
+
+def test_pairs_are_found_in_two_folders(tmp_path):
+    write_pairs(tmp_path / "all", 3)
+    for kind in ("noisy", "clean"):
+        (tmp_path / kind).mkdir()
+        for k in range(3):
+            (tmp_path / "all" / f"{k}_{kind}.png").rename(tmp_path / kind / f"scene{k}.png")
+    pairs = find_pairs(tmp_path, "noisy/*", "clean/*")
+    assert [(p.name, p.noisy.parent.name, p.clean.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
+
+
+def test_formats_may_differ_within_a_pair(tmp_path):
+    write_pairs(tmp_path / "png", 1)
+    write_pairs(tmp_path / "tif", 1, suffix=".tif")
+    (tmp_path / "png" / "0_clean.png").unlink()
+    (tmp_path / "tif" / "0_clean.tif").rename(tmp_path / "png" / "0_clean.tif")
+    assert len(find_pairs(tmp_path / "png", "*_noisy.*", "*_clean.*")) == 1
+
+
+def test_images_of_the_splits_are_disjoint(tmp_path):
+    data = PairedFolders(root=str(write_pairs(tmp_path, 10)), **QUICK)
+    splits = data.load(seed=0)
+    parts = {
+        "train": {files.name for files in splits.train.files},
+        "calibration": {name.split("_")[0] for name in splits.calibration.names},
+        "refinement": {name.split("_")[0] for name in splits.refinement.names},
+        "test": {name.split("_")[0] for name in splits.test.names},
+    }
+    names = [name for part in parts.values() for name in part]
+    assert len(names) == len(set(names)) and len(parts["train"]) == 4
+
+
+def test_a_test_folder_of_its_own_is_tested_whole(tmp_path):
+    write_pairs(tmp_path / "a", 4)
+    write_pairs(tmp_path / "b", 3)
+    data = PairedFolders(root=str(tmp_path / "a"), test_root=str(tmp_path / "b"), shares=(0.0, 0.4, 0.4, 0.2), blocks_per_image=1, **QUICK)
+    splits = data.load(seed=0)
+    assert splits.test.names == ("0", "1", "2")
+    assert len({name.split("_")[0] for name in splits.calibration.names + splits.refinement.names}) == 4
+
+
+def test_blocks_are_cut_from_the_same_place_of_both_images(tmp_path):
+    data = PairedFolders(root=str(write_pairs(tmp_path)), **QUICK)
+    for pair in data.load(seed=0).test.pairs:
+        assert np.corrcoef(pair.noisy.ravel(), pair.clean.ravel())[0, 1] > 0.8
+
+
+def test_official_photographs_are_read(real_data):
+    native = real_data / "sidd_native"
+    data = PairedFolders(
+        root=str(native / "train"), test_root=str(native / "val"), clean="*_gt.*", shares=(0.0, 0.5, 0.5, 0.0), crops=4, crop_size=64
+    )
+    splits = data.load(seed=0)
+    assert len(splits.test) == 32 and splits.test.pairs[0].noisy.shape == (3, 256, 256)
+    psnr = [-10 * np.log10(np.mean((pair.noisy - pair.clean) ** 2)) for pair in splits.test.pairs]
+    assert min(psnr) > 14 and max(psnr) < 25
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: [path.unlink() for path in folder.iterdir()], "no image below"),
+        (lambda folder: (folder / "2_clean.png").unlink(), "no clean image '2_clean"),
+        (lambda folder: [path.unlink() for path in folder.iterdir() if path.name[0] != "0"], "leave none for"),
+    ],
+)
+def test_incomplete_folders_are_refused(tmp_path, change, message):
+    change(write_pairs(tmp_path))
+    with pytest.raises(UserError, match=message):
+        PairedFolders(root=str(tmp_path), **QUICK).load(seed=0)
+
+
+def test_pairs_of_different_sizes_are_refused(tmp_path):
+    write_pairs(tmp_path, 6)
+    write_pairs(tmp_path / "larger", 6, side=48)
+    for k in range(6):
+        (tmp_path / "larger" / f"{k}_clean.png").rename(tmp_path / f"{k}_clean.png")
+        (tmp_path / "larger" / f"{k}_noisy.png").unlink()
+    with pytest.raises(UserError, match=r"40 x 40 pixels, but its clean image .* has 48 x 48"):
+        PairedFolders(root=str(tmp_path), **QUICK).load(seed=0)
+
+
+@pytest.mark.parametrize("setting", [{"shares": (0.5, 0.5, 0.5, 0.5)}, {"noisy": "noisy"}, {"crops": 0}])
+def test_impossible_settings_are_refused(setting):
+    with pytest.raises(UserError, match=f"data.{next(iter(setting))}"):
+        PairedFolders(root=".", **setting)

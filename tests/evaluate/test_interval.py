@@ -1,0 +1,17 @@
+import numpy as np
+from scipy.stats import bootstrap
+
+from qprune_cli.evaluate.interval import ci95
+
+
+def test_interval_agrees_with_scipy():
+    values = np.random.default_rng(0).exponential(size=60)
+    expected = bootstrap((values,), np.mean, n_resamples=9999, method="percentile", rng=np.random.default_rng(1)).confidence_interval
+    low, high = ci95(values)
+    assert abs(low - expected.low) < 0.02 and abs(high - expected.high) < 0.02
+
+
+def test_interval_of_the_mean_covers_it_about_95_times_in_100():
+    rng = np.random.default_rng(0)
+    covered = [low <= 0 <= high for low, high in (ci95(rng.normal(size=40)) for _ in range(300))]
+    assert 0.90 <= np.mean(covered) <= 0.98

@@ -1,0 +1,84 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from qprune_cli.data.sample import Sample
+from qprune_cli.errors import UserError
+from qprune_cli.evaluate.quality import judge, outputs
+from qprune_cli.model.checkpoint import SHIPPED, save_weights, weights_digest
+from qprune_cli.model.half_unet import HalfUNet
+
+TINY = {"width": 4, "depth": 2}
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    save_weights(HalfUNet(**TINY).build(), tmp_path / "a.safetensors", {})
+    return tmp_path / "a.safetensors"
+
+
+def test_weights_come_back_bit_for_bit(saved):
+    first, second = (HalfUNet(**TINY, weights=str(saved)).load() for _ in range(2))
+    assert weights_digest(first) == weights_digest(second) and not first.training
+    with torch.no_grad():
+        next(second.parameters()).view(-1)[0] += 1e-6
+    assert weights_digest(first) != weights_digest(second)
+
+
+def refusal(weights, **settings):
+    with pytest.raises(UserError) as caught:
+        HalfUNet(**(TINY | settings), weights=str(weights)).load()
+    return str(caught.value)
+
+
+def test_missing_files_and_names_are_refused_with_the_nearest(tmp_path):
+    assert "no such file" in refusal(tmp_path / "none.safetensors")
+    assert "did you mean 'half_unet'" in refusal("half_unte")
+
+
+def test_a_damaged_file_is_refused(saved):
+    saved.write_bytes(saved.read_bytes()[:200])
+    assert "not a readable safetensors file" in refusal(saved)
+
+
+def test_another_architecture_is_refused_by_name(saved):
+    message = refusal(saved, width=6)
+    assert "another architecture" in message and "(4,)" in message and "(6,)" in message
+
+
+def test_weights_that_are_not_finite_are_refused(saved):
+    state = load_file(saved)
+    state["head.bias"][0] = float("nan")
+    save_file(state, saved)
+    assert "'head.bias' holds values that are not finite" in refusal(saved)
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
+def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
+    assert path.stat().st_size < 2e6
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    assert config["data"]["_target_"].endswith("Sample") and config["train"]["steps"] > 0
+    assert json.loads(metadata["test"])["psnr"]["n"] == 18
+
+
+def gain(name, **settings):
+    test = Sample(crops=1).load(seed=0).test
+    dense = judge(outputs(HalfUNet(weights=name, **settings).load(), test), test)
+    noisy = judge([pair.noisy for pair in test.pairs], test)
+    return float(np.mean(dense.psnr - noisy.psnr))
+
+
+@pytest.mark.slow
+def test_shipped_half_unet_gains_5_db_on_the_test_images():
+    assert gain("half_unet") >= 5
+
+
+def test_shipped_small_half_unet_improves_the_test_images():
+    assert gain("half_unet_small", width=8, depth=3) > 0.5

@@ -1,0 +1,147 @@
+"""The command line as a user meets it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from qprune_cli import cli
+from qprune_cli.compose import compose_jobs
+from qprune_cli.errors import UserError
+from qprune_cli.plan import RunPlan
+
+
+def qprune(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "qprune_cli", *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, check=False
+    )
+
+
+def test_help_names_every_command(capsys):
+    assert cli.dispatch(["--help"]) == cli.dispatch([]) == 0
+    out = capsys.readouterr().out
+    assert all(f"qprune {command}" in out for command in cli.COMMANDS)
+
+
+def test_list_shows_components_with_their_purpose(capsys):
+    cli.dispatch(["list", "solver"])
+    out = capsys.readouterr().out
+    assert "annealing" in out and "capacity-driven search" in out and "scorer" not in out.split("\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("alias", "solver", "scorer"),
+    [
+        ("hybrid_qubo", "Annealing", "Hybrid"),
+        ("l1_qubo", "Annealing", "L1"),
+        ("greedy_taylor", "Greedy", "Taylor"),
+        ("greedy_l1", "Greedy", "L1"),
+        ("greedy_fisher", "Greedy", "Fisher"),
+        ("random", "Greedy", "Random"),
+    ],
+)
+def test_aliases_are_a_solver_and_a_scorer(alias, solver, scorer):
+    plan = RunPlan.of(compose_jobs("run", [f"solver={alias}"])[0])
+    assert (type(plan.solver).__name__, type(plan.scorer).__name__) == (solver, scorer)
+    assert (plan.scorer.beta > 0) == (alias in ("hybrid_qubo", "l1_qubo")) if hasattr(plan.scorer, "beta") else True
+
+
+def test_an_alias_accepts_the_scorer_that_it_brings():
+    assert compose_jobs("run", ["solver=hybrid_qubo", "scorer=hybrid"])[0].components["scorer"] == "hybrid"
+
+
+def test_sweeps_are_composed_job_by_job():
+    jobs = compose_jobs("run", ["sparsity=0.25,0.5", "solver=greedy_l1,random"], multirun=True)
+    assert [(job.settings["sparsity"], job.components["scorer"]) for job in jobs] == [
+        (0.25, "l1"),
+        (0.25, "random"),
+        (0.5, "l1"),
+        (0.5, "random"),
+    ]
+
+
+def test_own_components_come_from_a_folder_of_configs(tmp_path):
+    (tmp_path / "solver").mkdir()
+    (tmp_path / "solver" / "mine.yaml").write_text(
+        "# mine\n_target_: qprune_cli.solver.annealing.Annealing\nreads: 2\nsweeps: 3\nsteps: 4\n"
+    )
+    job = compose_jobs("run", ["solver=mine"], str(tmp_path))[0]
+    assert job.component("solver").reads == 2 and job.components["solver"] == "mine"
+
+
+def test_cfg_job_prints_the_configuration_from_any_folder(tmp_path):
+    done = qprune("run", "--cfg", "job", "solver=greedy_taylor", "sparsity=0.3", cwd=tmp_path)
+    assert done.returncode == 0 and "sparsity: 0.3" in done.stdout and "scorer.taylor.Taylor" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_of_run_shows_components_and_settings(tmp_path):
+    done = qprune("run", "--help", cwd=tmp_path)
+    assert done.returncode == 0 and "hybrid_qubo" in done.stdout and "sparsity" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("qprune ", {"run", "train", "list"}),
+        ("qprune run solver=", {"solver=annealing", "solver=hybrid_qubo"}),
+        ("qprune run solver=annealing solver.", {"solver.reads=", "solver.sweeps="}),
+        ("qprune train experiment=", {"experiment=train_half_unet"}),
+    ],
+)
+def test_bash_completion(line, expected, tmp_path):
+    done = qprune("-sc", "query=bash", cwd=tmp_path, COMP_LINE=line, COMP_POINT=str(len(line)))
+    assert done.returncode == 0 and expected <= set(done.stdout.split())
+
+
+def test_bash_completion_can_be_installed(tmp_path):
+    done = qprune("-sc", "install=bash", cwd=tmp_path)
+    assert done.returncode == 0 and "complete" in done.stdout
+    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rnu"], "did you mean 'run'"),
+        (["run", "sparsity=1.5"], "sparsity=1.5: give the share of filters to remove, in [0, 1)"),
+        (["run", "sparsity=-0.1"], "sparsity=-0.1"),
+        (["run", "sparsity=nan"], "sparsity=nan"),
+        (["run", "sparsity=half"], "sparsity"),
+        (["run", "sparsty=0.5"], "did you mean 'sparsity'"),
+        (["run", "solver.raeds=3"], "did you mean 'solver.reads'"),
+        (["run", "+extra=3"], "extra: no such setting"),
+        (["run", "solver=hybrid_quob"], "did you mean 'hybrid_qubo'"),
+        (["run", "scorer=l1", "solver=hybrid_qubo"], "alias that brings scorer=hybrid"),
+        (["run", "solver=annealing", "solver.reads=0"], "solver.reads=0"),
+        (["run", "solver=annealing", "solver.reads=many"], "solver.reads"),
+        (["run", "sparsity=0.3,0.5"], "sparsity"),
+        (["run", "-m", "sparsity=0.3,1.5"], "sparsity=1.5"),
+        (["run", "-m", "solver=greedy,gredy"], "did you mean 'greedy'"),
+        (["run", "floor=-1"], "floor=-1"),
+        (["run", "loss=pnsr"], "did you mean 'psnr'"),
+        (["run", "budget=params"], "budget=params"),
+        (["run", "device=gpu"], "device=gpu"),
+        (["run", "data=pairs"], "data.root: a value is required"),
+        (["run", "--from"], "--from: give the folder"),
+        (["run", "--from", "nowhere"], "nowhere: holds no config.yaml"),
+        (["run", "experiment=smok"], "did you mean 'smoke'"),
+        (["train", "train.steps=0"], "train.steps=0"),
+        (["train", "sparsity=0.5"], "sparsity: no such setting"),
+        (["run", "--sparsity", "0.5"], "overrides are written key=value"),
+        (["list", "solvers"], "did you mean 'solver'"),
+    ],
+)
+def test_mistakes_get_one_sentence_and_nothing_is_written(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        cli.dispatch(arguments)
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mistake_ends_with_exit_code_2_and_without_a_traceback(tmp_path):
+    done = qprune("run", "sparsity=1.5", cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("qprune: sparsity=1.5")

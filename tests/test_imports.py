@@ -1,0 +1,91 @@
+"""Imports point one way, and torch and Hydra stay in their rooms."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "qprune_cli"
+LEAVES = {"errors", "types"}
+# Who may import whom, below qprune_cli; every room may import itself unless it is a role (siblings are strangers).
+ALLOWED = {
+    "errors": set(),
+    "types": set(),
+    "catalog": {"errors"},
+    "device": {"errors"},
+    "problem": LEAVES,
+    "structure": LEAVES,
+    "evaluate": LEAVES | {"structure"},
+    "data": LEAVES,
+    "model": LEAVES,
+    "scorer": LEAVES | {"structure"},
+    "solver": LEAVES | {"problem"},
+    "refine": LEAVES | {"problem"},
+    "roles": LEAVES | {"problem"},
+    "record": LEAVES | {"problem", "evaluate"},
+    "training": LEAVES | {"evaluate"},
+    "compose": {"errors", "catalog"},
+    "plan": LEAVES | {"compose", "device", "record", "roles", "structure", "training"},
+    "pipeline": LEAVES | {"device", "evaluate", "model", "plan", "problem", "record", "structure"},
+    "cli": {"errors", "catalog", "compose", "pipeline", "plan"},
+    "__main__": {"cli"},
+    "__init__": {"structure"},
+}
+MACHINERY = {"data": {"camera", "crops", "image"}, "model": {"checkpoint"}, "scorer": set(), "solver": set(), "refine": set()}
+NUMPY_ONLY = ("problem", "solver", "refine")
+
+
+def imports(path: Path) -> list[str]:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
+    return found
+
+
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).parts
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path):
+    own = room(path)
+    for name in imports(path):
+        parts = name.split(".")
+        if parts[0] != "qprune_cli" or len(parts) < 2:
+            continue
+        other = parts[1]
+        if other == own and own in MACHINERY:
+            assert len(parts) < 3 or parts[2] in MACHINERY[own], f"{path}: siblings are strangers, but it imports {name}"
+        elif other != own and (PACKAGE / other).exists() | (PACKAGE / f"{other}.py").exists():
+            assert other in ALLOWED[own], f"{path}: {own} may not import {other}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_torch_and_hydra_stay_in_their_rooms(path):
+    roots = {name.split(".")[0] for name in imports(path)}
+    if room(path) in NUMPY_ONLY or room(path) in {"types", "errors", "catalog", "cli", "compose"}:
+        assert "torch" not in roots
+    if room(path) != "compose":
+        assert "hydra" not in roots
+    if room(path) not in {"problem", "solver"}:
+        assert not roots & {"dimod", "dwave", "neal", "pyscipopt"}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["list"]])
+def test_help_and_list_import_neither_torch_nor_hydra(arguments):
+    program = (
+        "import sys; from qprune_cli import cli; sys.argv = ['qprune', *sys.argv[1:]]\n"
+        "try: cli.main()\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'hydra', 'numpy'} & set(sys.modules), 'a heavy import'"
+    )
+    subprocess.run([sys.executable, "-c", program, *arguments], check=True, capture_output=True)
