@@ -8,7 +8,7 @@ setup: .venv/ready
 # Installed again only when what is required changes.
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	PIP_CONSTRAINT=constraints.txt $(BIN)/pip install --quiet --editable ".[dev]"
+	PIP_CONSTRAINT="$(CURDIR)/constraints.txt" $(BIN)/pip install --quiet --editable ".[dev]"
 	touch $@
 
 demo: setup  ## the main job on the embedded sample

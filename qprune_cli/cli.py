@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from qprune_cli.errors import UserError, nearest
 
@@ -60,24 +61,41 @@ def dispatch(argv: list[str]) -> int:
 
 def run(argv: list[str]) -> int:
     """Prune: compose jobs, or take one from a finished run."""
-    from qprune_cli import compose, pipeline
-    from qprune_cli.plan import RunPlan
+    from qprune_cli.compose.launch import launch
+
+    def prepare(job: Any) -> Any:
+        from qprune_cli.plan import RunPlan
+
+        return RunPlan.of(job)
+
+    def start(plan: Any) -> None:
+        from qprune_cli import pipeline
+
+        pipeline.run(plan)
 
     if "--from" not in argv:
-        return compose.launch("run", argv, RunPlan.of, pipeline.run)
+        return launch("run", argv, prepare, start)
     place = argv.index("--from")
     if place + 1 == len(argv):
         raise UserError("--from: give the folder of a finished run")
-    pipeline.run(RunPlan.of(compose.repeated(Path(argv[place + 1]), argv[:place] + argv[place + 2 :])))
-    return 0
+    return launch("run", argv[:place] + argv[place + 2 :], prepare, start, source=Path(argv[place + 1]))
 
 
 def train(argv: list[str]) -> int:
     """Train a dense network."""
-    from qprune_cli import compose, pipeline
-    from qprune_cli.plan import TrainPlan
+    from qprune_cli.compose.launch import launch
 
-    return compose.launch("train", argv, TrainPlan.of, pipeline.train)
+    def prepare(job: Any) -> Any:
+        from qprune_cli.plan import TrainPlan
+
+        return TrainPlan.of(job)
+
+    def start(plan: Any) -> None:
+        from qprune_cli import pipeline
+
+        pipeline.train(plan)
+
+    return launch("train", argv, prepare, start)
 
 
 def list_components(argv: list[str]) -> int:
@@ -97,7 +115,7 @@ def complete(argv: list[str]) -> int:
     The shell calls ``qprune -sc query=bash`` with the typed line in COMP_LINE. Hydra knows no commands, so the
     command is taken out of the line before Hydra sees it.
     """
-    from qprune_cli.compose import ask_hydra
+    from qprune_cli.compose.launch import ask_hydra
 
     if not any("query=" in word for word in argv):
         return ask_hydra("run", argv)

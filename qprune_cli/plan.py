@@ -1,16 +1,20 @@
 """What a command is about to do: its components and settings, checked before anything is written."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from qprune_cli.compose import Composed
+from qprune_cli.compose.build import Composed
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.record.folder import refuse_unwritable
 from qprune_cli.roles import Data, Model, Refiner, Scorer, Solver
 from qprune_cli.structure.gates import check_loss
 from qprune_cli.training import Training
+
+RUN_ROLES = ("data", "model", "scorer", "solver", "refine")
+TRAIN_ROLES = ("data", "model", "train")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,16 @@ class TrainSettings:
 def check_place(device: str, output_root: str) -> None:
     """Refuse a device that is not there and a folder that cannot be written."""
     pick_device(device)
-    refuse_unwritable(Path(output_root))
+    for kind in ("runs", "sweeps", "train"):
+        refuse_unwritable(Path(output_root) / kind)
+
+
+def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
+    """What a plan holds as plain values: ``qprune run --from`` builds the same plan from them."""
+    components = {role: getattr(plan, role) for role in roles}
+    sections = {role: {"_target_": f"{type(c).__module__}.{type(c).__qualname__}", **asdict(c)} for role, c in components.items()}
+    plain: dict[str, Any] = json.loads(json.dumps(sections | asdict(plan.settings) | {"components": plan.components}))
+    return plain
 
 
 @dataclass(frozen=True)
@@ -69,7 +82,6 @@ class RunPlan:
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        config: the complete settings, as config.yaml records them.
         sweep: folder of the sweep that the run belongs to, None for a single run.
     """
 
@@ -80,7 +92,6 @@ class RunPlan:
     refine: Refiner
     settings: RunSettings
     components: dict[str, str]
-    config: dict[str, Any] = field(repr=False)
     sweep: Path | None = None
 
     @staticmethod
@@ -90,9 +101,12 @@ class RunPlan:
         Raises:
             UserError: a setting is unknown, missing, of the wrong type or out of range.
         """
-        roles = {role: composed.component(role) for role in ("data", "model", "scorer", "solver", "refine")}
-        settings = composed.top(RunSettings)
-        return RunPlan(**roles, settings=settings, components=composed.components, config=composed.record(), sweep=composed.sweep)
+        return RunPlan(**composed.parts(RunSettings, RUN_ROLES), components=composed.components, sweep=composed.sweep)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete settings, as config.yaml records them."""
+        return recorded(self, RUN_ROLES)
 
     @property
     def parent(self) -> Path:
@@ -102,7 +116,7 @@ class RunPlan:
     @property
     def name(self) -> str:
         """The run folder's name behind the time."""
-        roles = "_".join(self.components[role] for role in ("data", "model", "scorer", "solver", "refine"))
+        roles = "_".join(self.components[role] for role in RUN_ROLES)
         return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
 
 
@@ -115,7 +129,6 @@ class TrainPlan:
     train: Training
     settings: TrainSettings
     components: dict[str, str]
-    config: dict[str, Any] = field(repr=False)
 
     @staticmethod
     def of(composed: Composed) -> "TrainPlan":
@@ -124,8 +137,15 @@ class TrainPlan:
         Raises:
             UserError: a setting is unknown, missing, of the wrong type or out of range.
         """
-        roles = {role: composed.component(role) for role in ("data", "model", "train")}
-        return TrainPlan(**roles, settings=composed.top(TrainSettings), components=composed.components, config=composed.record())
+        plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components)
+        if composed.settings["model"].get("weights") is not None:
+            raise UserError("model.weights: training starts from fresh weights; leave it out")
+        return plan
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete settings, as config.yaml records them."""
+        return recorded(self, TRAIN_ROLES)
 
     @property
     def parent(self) -> Path:

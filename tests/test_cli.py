@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from qprune_cli import cli
-from qprune_cli.compose import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.plan import RunPlan
 

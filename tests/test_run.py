@@ -148,6 +148,18 @@ def test_own_images_are_pruned_on(tmp_path):
     assert metrics["identity"]["psnr"]["n"] == 2
 
 
+def test_from_finds_data_and_weights_from_any_folder(tmp_path, monkeypatch):
+    write_pairs(tmp_path / "images", 5)
+    (tmp_path / "own.safetensors").write_bytes(find_weights("half_unet_small").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    smoke = ["run", "model=half_unet_small", "solver=greedy_taylor", "data=pairs", "data.crops=4", "data.crop_size=32"]
+    cli.dispatch([*smoke, "data.root=images", "model.weights=own.safetensors"])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert cli.dispatch(["run", "--from", str(only_run(tmp_path / "outputs"))]) == 0
+    assert (only_run(tmp_path / "elsewhere" / "outputs") / "manifest.json").is_file()
+
+
 def broken_weights(tmp_path):
     state = load_file(find_weights("half_unet_small"))
     state["head.weight"].view(-1)[0] = float("nan")

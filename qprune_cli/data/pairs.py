@@ -115,6 +115,9 @@ class PairedFolders:
         for name in ("noisy", "clean"):
             if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")
+        for name in ("root", "test_root"):  # absolute, so that a record of the settings holds in any folder
+            if getattr(self, name):
+                object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
 
     def load(self, seed: int) -> Splits:
         """Find the pairs, split them, read what is needed.
@@ -125,8 +128,8 @@ class PairedFolders:
         Raises:
             UserError: no pairs, a pair without its clean image, damaged files, too few pairs.
         """
-        found = find_pairs(Path(self.root).expanduser(), self.noisy, self.clean)
-        tested = find_pairs(Path(self.test_root).expanduser(), self.noisy, self.clean) if self.test_root else None
+        found = find_pairs(Path(self.root), self.noisy, self.clean)
+        tested = find_pairs(Path(self.test_root), self.noisy, self.clean) if self.test_root else None
         parts = self._split(found, whole=tested is not None)
         train, calibration, refinement = (PairedCrops(tuple(part), self.channels) for part in parts[:3])
         return Splits(

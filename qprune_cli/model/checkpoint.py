@@ -14,6 +14,11 @@ from qprune_cli.errors import UserError, nearest
 SHIPPED = Path(str(files("qprune_cli") / "model" / "weights"))
 
 
+def absolute_weights(weights: str | None) -> str | None:
+    """Make the path of a checkpoint absolute, so that a record of it holds in any folder; names stay as they are."""
+    return str(Path(weights).expanduser().absolute()) if weights and weights.endswith(".safetensors") else weights
+
+
 def find_weights(weights: str | None) -> Path:
     """Turn the setting ``model.weights`` into a file that exists.
 
@@ -25,7 +30,7 @@ def find_weights(weights: str | None) -> Path:
     """
     if weights is None:
         raise UserError("model.weights=null: name a checkpoint; train one with `qprune train`")
-    path = Path(weights).expanduser() if weights.endswith(".safetensors") else SHIPPED / f"{weights}.safetensors"
+    path = Path(weights) if weights.endswith(".safetensors") else SHIPPED / f"{weights}.safetensors"
     if path.is_file():
         return path
     if path.parent == SHIPPED:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import load_weights
+from qprune_cli.model.checkpoint import absolute_weights, load_weights
 
 
 class ConvReLU(nn.Sequential):
@@ -99,6 +99,7 @@ class HalfUNet:
             raise UserError(f"model.width={self.width}: give at least 2 channels, an even number with model.ghost=true")
         if not 1 <= self.depth <= 8:
             raise UserError(f"model.depth={self.depth}: give 1 to 8 stages")
+        object.__setattr__(self, "weights", absolute_weights(self.weights))
 
     def build(self) -> nn.Module:
         """Make the network with fresh weights (PyTorch's default initialisation)."""

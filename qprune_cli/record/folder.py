@@ -25,12 +25,15 @@ def refuse_unwritable(folder: Path) -> None:
         UserError: something else is in the way, or it may not be written.
     """
     place = folder.absolute()
-    while not place.exists():
-        place = place.parent
-    if not place.is_dir():
-        raise UserError(f"output_root={folder}: '{place}' is a file; give a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise UserError(f"output_root={folder}: '{place}' may not be written; give another folder")
+    try:
+        while not place.exists():
+            place = place.parent
+        if not place.is_dir():
+            raise UserError(f"output_root={folder}: '{place}' is a file; give a folder")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise UserError(f"output_root={folder}: '{place}' may not be written; give another folder")
+    except OSError as error:
+        raise UserError(f"output_root={folder}: cannot be used ({error.strerror}); give another folder") from error
 
 
 class Folder:

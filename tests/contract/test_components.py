@@ -9,7 +9,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from qprune_cli.catalog import components, config_dir, roles
-from qprune_cli.compose import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric
 from qprune_cli.structure.trace import trace

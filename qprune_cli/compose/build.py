@@ -1,0 +1,98 @@
+"""From a section of the settings to the object that it describes."""
+
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_class
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qprune_cli.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Composed:
+    """One job: the resolved settings, the component chosen for each role, and the folder of the sweep it is part of.
+
+    Attributes:
+        settings: nested dict as in the yaml files, interpolations resolved.
+        components: chosen yaml by role, such as ``{"solver": "greedy"}``.
+        sweep: folder of the sweep; None for a single run.
+    """
+
+    settings: dict[str, Any]
+    components: dict[str, str]
+    sweep: Path | None = None
+
+    def parts(self, settings: type[Any], roles: tuple[str, ...]) -> dict[str, Any]:
+        """Build the components of a plan and its settings.
+
+        Args:
+            settings: dataclass of the settings at the top level.
+            roles: the sections that must be there, and no others.
+
+        Returns:
+            The component of each role, and ``settings``.
+
+        Raises:
+            UserError: an unknown or missing section or setting, or a value of the wrong type or out of range.
+        """
+        top = {name: value for name, value in self.settings.items() if not isinstance(value, dict) and name not in roles}
+        for name in self.settings.keys() - top.keys() - set(roles):
+            raise UserError(f"{name}: no such section; {nearest(name, roles)}")
+        return {role: self.component(role) for role in roles} | {"settings": build(top, "", settings)}
+
+    def component(self, role: str) -> Any:
+        """Build the component of a role from its section of the settings.
+
+        Raises:
+            UserError: no such section, or a setting is unknown, missing, of the wrong type or out of range.
+        """
+        section = self.settings.get(role)
+        if not isinstance(section, dict):
+            raise UserError(f"{role}: one component is required; `qprune list {role}` shows which there are")
+        return build(section, role)
+
+
+def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> Any:
+    """Call the constructor that a section of the settings describes.
+
+    Args:
+        values: the section; ``_target_`` names a dataclass unless ``cls`` does.
+        path: where the section stands, for messages; empty for the top level.
+        cls: the dataclass.
+
+    Raises:
+        UserError: unknown target or key, missing value, wrong type.
+    """
+    dot = f"{path}." if path else ""
+    values = dict(values)
+    target = values.pop("_target_", None)
+    if cls is None:
+        try:
+            cls = get_class(str(target))
+        except Exception as error:  # Hydra raises many kinds; all mean that the name leads nowhere
+            raise UserError(f"{dot}_target_={target}: no such class; give the import path of a dataclass") from error
+    if not is_dataclass(cls):
+        raise UserError(f"{dot}_target_={target}: not a dataclass; a component is one")
+    known = [field.name for field in fields(cls)]
+    for name, value in values.items():
+        if name not in known:
+            raise UserError(f"{dot}{name}: no such setting; {nearest(name, known)}")
+        if value == "???":
+            raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
+    try:
+        return OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
+
+
+def _writable(node: Any) -> Any:
+    """Let values be merged into the schema of a frozen dataclass, and into the dataclasses inside."""
+    OmegaConf.set_readonly(node, None)
+    for key in node if isinstance(node, DictConfig) else ():
+        child = node._get_node(key)
+        if isinstance(child, DictConfig | ListConfig):
+            _writable(child)
+    return node

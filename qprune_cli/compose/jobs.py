@@ -1,0 +1,155 @@
+"""From overrides, or from a finished run, to the settings of every job."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from qprune_cli.catalog import config_dir
+from qprune_cli.compose.build import Composed
+from qprune_cli.errors import UserError, nearest
+
+
+def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> list[Composed]:
+    """Compose and check the settings of every job that the overrides describe.
+
+    Args:
+        config: name of the primary config.
+        overrides: in Hydra's grammar.
+        extra: another folder of configs, searched first.
+        multirun: whether lists of values make a sweep.
+
+    Raises:
+        UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer.
+    """
+    with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        parsed = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
+        batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [overrides]
+        return [_compose_one(config, list(one), extra) for one in batches]
+
+
+def repeated(folder: Path, overrides: list[str], extra: str | None = None) -> Composed:
+    """Take the job of a finished run, with other values where given.
+
+    The components are composed anew and then given the values of the run, so that a setting which others follow (such as
+    ``loss``) still leads them.
+
+    Args:
+        folder: a run folder.
+        overrides: ``key=value`` for settings that the run has.
+        extra: another folder of configs, where components of the run come from it.
+
+    Raises:
+        UserError: no finished run, an unknown key, or another component.
+    """
+    if not (folder / "manifest.json").is_file():
+        raise UserError(f"--from {folder}: holds no manifest.json; give the folder of a finished run")
+    with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        saved = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
+        components = cast(dict[str, str], OmegaConf.to_container(saved.pop("components", DictConfig({}))))
+        if "solver" not in components:
+            raise UserError(f"--from {folder}: not the folder of a `qprune run`")
+        chosen = [f"{role}={name}" for role, name in components.items()]
+        settings = compose("run", chosen + _search(extra), return_hydra_config=True)
+        _take_over(settings, saved)
+        for override in OverridesParser.create().parse_overrides(overrides):
+            if override.key_or_group in components or override.is_sweep_override():
+                raise UserError(f"{override.input_line}: --from repeats one run with its components; compose a new one without --from")
+            _find(settings, override.key_or_group)
+            OmegaConf.update(settings, override.key_or_group, override.value())
+        return resolved(settings, components)
+
+
+def _compose_one(config: str, overrides: list[str], extra: str | None) -> Composed:
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    _refuse_unknown(config, [o for o in parsed if not str(o.key_or_group).startswith("hydra")], extra)
+    settings = compose(config, overrides + _search(extra), return_hydra_config=True)
+    composed = resolved(settings, settings.hydra.runtime.choices)
+    _refuse_contradiction(composed.components, extra)
+    return composed
+
+
+def _take_over(settings: DictConfig, saved: DictConfig) -> None:
+    """Give settings the saved values; where they agree, an interpolation stays one."""
+    for key in map(str, saved):
+        value = saved[key]
+        if isinstance(value, DictConfig) and key in settings:
+            _take_over(settings[key], value)
+        elif OmegaConf.select(settings, key, throw_on_missing=False) != value:
+            OmegaConf.update(settings, key, value, force_add=True)
+
+
+def resolved(settings: DictConfig, choices: Mapping[str, Any], sweep: Path | None = None) -> Composed:
+    """Take Hydra's own part away and fill in the interpolations."""
+    own = OmegaConf.masked_copy(settings, [str(key) for key in settings if key != "hydra"])
+    values = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
+    return Composed(values, {role: str(name) for role, name in choices.items() if role in values and name}, sweep)
+
+
+def _search(extra: str | None) -> list[str]:
+    return [f"hydra.searchpath=[file://{Path(extra).absolute()}]"] if extra else []
+
+
+@contextmanager
+def _readable_errors() -> Iterator[None]:
+    """Turn what Hydra, OmegaConf and yaml have to say into one sentence."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
+        raise UserError(" ".join(str(error).split("\n")[0].split())) from error
+
+
+def _refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
+    """Name the nearest valid word for a group, a choice or a key that does not exist."""
+    loader = GlobalHydra.instance().config_loader()
+    names = set(loader.list_groups(""))
+    groups = [override for override in overrides if override.key_or_group in names]
+    for override in groups:
+        own = (Path(extra) / override.key_or_group).glob("*.yaml") if extra else ()
+        options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
+        value = override.value()
+        if isinstance(value, str) and value not in options:
+            raise UserError(f"{override.key_or_group}={value}: no such {override.key_or_group}; {nearest(value, options)}")
+    base = compose(config, [str(override.input_line) for override in groups] + _search(extra))
+    for override in overrides:
+        if override in groups or override.is_add() or override.is_force_add():
+            continue
+        _find(base, override.key_or_group)
+
+
+def _find(settings: DictConfig, key: str) -> None:
+    """Walk to a dotted key; refuse one that is not there."""
+    node: Any = settings
+    walked: list[str] = []
+    for word in key.split("."):
+        if not isinstance(node, DictConfig) or word not in node.keys():  # noqa: SIM118  (a value that is still missing counts)
+            known = [".".join([*walked, str(name)]) for name in node] if isinstance(node, DictConfig) else walked
+            raise UserError(f"{key}: no such setting; {nearest(key, known)}")
+        walked.append(word)
+        node = node._get_node(word)
+
+
+def _refuse_contradiction(components: dict[str, str], extra: str | None) -> None:
+    """An alias of the solver names its scorer; another one is a contradiction."""
+    folders = ([Path(extra)] if extra else []) + [config_dir()]
+    paths = [folder / "solver" / f"{components.get('solver')}.yaml" for folder in folders]
+    for path in [path for path in paths if path.is_file()][:1]:
+        for entry in OmegaConf.to_container(OmegaConf.load(path)).get("defaults", []):  # type: ignore[union-attr]
+            wanted = [str(name) for role, name in entry.items() if "/scorer" in str(role)] if isinstance(entry, dict) else []
+            if wanted and components["scorer"] != wanted[0]:
+                raise UserError(
+                    f"scorer={components['scorer']}: solver={path.stem} is an alias that brings scorer={wanted[0]}; "
+                    f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
+                )

@@ -1,0 +1,115 @@
+"""What the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions."""
+
+import sys
+import traceback
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn, TypeVar
+
+from hydra import main as hydra_main
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from qprune_cli.catalog import config_dir
+from qprune_cli.compose.build import Composed
+from qprune_cli.compose.jobs import compose_jobs, repeated, resolved
+from qprune_cli.errors import UserError
+
+Plan = TypeVar("Plan")
+
+
+def launch(
+    command: str, argv: list[str], prepare: Callable[[Composed], Plan], start: Callable[[Plan], object], source: Path | None = None
+) -> int:
+    """Do what the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions.
+
+    Every job is composed and prepared before the first one starts.
+
+    Args:
+        command: name of the primary config, ``run`` or ``train``.
+        argv: arguments behind the command, in Hydra's grammar.
+        prepare: turns composed settings into a plan; raises UserError and writes nothing.
+        start: carries out a plan.
+        source: folder of a finished run to repeat, where the job is not composed from the arguments alone.
+
+    Returns:
+        The exit code; for a sweep the highest of its jobs'.
+
+    Raises:
+        UserError: something in the arguments cannot be composed or prepared.
+    """
+    arguments = _parsed(argv)
+    config, extra = arguments.config_name or command, arguments.config_dir
+    flags_first = [word for word in argv if word not in arguments.overrides] + arguments.overrides
+    if arguments.config_path:
+        raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
+    if arguments.cfg and arguments.multirun:
+        raise UserError("--cfg: shows one job; leave --multirun out")
+    if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
+        return ask_hydra(command, flags_first)
+    if arguments.multirun and source:
+        raise UserError("--from: repeats one run; leave --multirun out")
+    jobs = (
+        [repeated(source, arguments.overrides, extra)] if source else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
+    )
+    if arguments.cfg:
+        return ask_hydra(command, flags_first)
+    plans = [prepare(job) for job in jobs]
+    if not arguments.multirun:
+        start(plans[0])
+        return 0
+    return _sweep(config, arguments.overrides, extra, lambda job: attempt(lambda: start(prepare(job))))
+
+
+def _parsed(argv: list[str]) -> Namespace:
+    """Read Hydra's flags and overrides, in any order."""
+    parser = get_args_parser()
+    parser.error = _refuse_arguments  # type: ignore[method-assign]
+    return parser.parse_intermixed_args(argv)
+
+
+def _refuse_arguments(message: str) -> NoReturn:
+    raise UserError(f"{message}; overrides are written key=value, `qprune --help` shows the flags")
+
+
+def _sweep(config: str, overrides: list[str], extra: str | None, job: Callable[[Composed], int]) -> int:
+    """Run all jobs with Hydra's launcher and return the highest exit code."""
+
+    def task(settings: DictConfig) -> int:
+        hydra = HydraConfig.get()
+        return job(resolved(settings, hydra.runtime.choices, Path(hydra.sweep.dir)))
+
+    search_path = create_config_search_path(str(config_dir()))
+    if extra:
+        search_path.prepend("command-line", f"file://{Path(extra).absolute()}")
+    hydra = Hydra.create_main_hydra2("qprune", search_path)
+    try:
+        batches = hydra.multirun(config, task, [*overrides, f"hydra.mode={RunMode.MULTIRUN.name}"])
+    finally:
+        GlobalHydra.instance().clear()
+    return max((int(done.return_value) for batch in batches for done in batch), default=0)
+
+
+def attempt(job: Callable[[], object]) -> int:
+    """Run one job of a sweep; what goes wrong is told and becomes an exit code, so that the others still run."""
+    try:
+        job()
+        return 0
+    except UserError as error:
+        print(f"qprune: {error}", file=sys.stderr)
+        return 2
+    except Exception:  # a bug in one job must not lose the others
+        traceback.print_exc()
+        return 1
+
+
+def ask_hydra(command: str, argv: list[str]) -> int:
+    """Let Hydra answer --help, --cfg, --info and shell completion; it reads sys.argv."""
+    sys.argv = [sys.argv[0], *argv]
+    hydra_main(config_path=str(config_dir()), config_name=command, version_base="1.3")(lambda settings: None)()
+    return 0
