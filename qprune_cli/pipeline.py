@@ -13,7 +13,7 @@ import yaml
 
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.masked import metric, qualities
-from qprune_cli.evaluate.quality import judge, outputs
+from qprune_cli.evaluate.quality import judge, outputs, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, TrainPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count
@@ -63,12 +63,14 @@ def run(plan: RunPlan) -> Path:
         The run folder, complete.
 
     Raises:
-        UserError: bad data, weights or target; no folder is made then.
+        UserError: bad data, weights or target, before a folder is made; a loss that is not finite, after.
     """
     asked, clock = plan.settings, Clock()
     with clock("load"):
         splits = plan.data.load(asked.seed)
-        dense = plan.model.load().to(pick_device(asked.device))
+        refuse_unjudgeable(splits.test, plan.model.channels)
+        device = pick_device(asked.device)
+        dense = plan.model.load().to(device)
         layout = trace(dense)
         budget = kept_count(layout, asked.sparsity, asked.floor)
         cost = Cost(dense, layout, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
@@ -97,9 +99,8 @@ def run(plan: RunPlan) -> Path:
         for warning in warnings:
             LOG.warning(warning)
         LOG.info("%s\n%s", folder.path, run_table(identity, stages["dense"], stages["refined"]))
-        write_manifest(
-            folder, asked.seed, asked.device, clock.seconds, {"mask": mask_digest(refined.keep), "weights": weights_digest(dense)}
-        )
+        digests = {"mask": mask_digest(refined.keep), "weights": weights_digest(dense)}
+        write_manifest(folder, asked.seed, device, clock.seconds, digests)
     return folder.path
 
 
@@ -115,8 +116,11 @@ def train(plan: TrainPlan) -> Path:
     clock = Clock()
     with clock("load"):
         splits = plan.data.load(plan.train.seed)
+        splits.train.check(plan.train.crop)
+        refuse_unjudgeable(splits.test, plan.model.channels)
         torch.manual_seed(plan.train.seed)
-        model = plan.model.build().to(pick_device(plan.settings.device))
+        device = pick_device(plan.settings.device)
+        model = plan.model.build().to(device)
     folder = Folder(plan.parent, plan.name)
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
@@ -135,5 +139,5 @@ def train(plan: TrainPlan) -> Path:
         with folder.complete("model.safetensors") as path:
             save_weights(model, path, {"config": json.dumps(plan.config), "test": json.dumps(metrics["stages"]["dense"])})
         LOG.info("%s\n%s", folder.path, train_table(identity, stage))
-        write_manifest(folder, plan.train.seed, plan.settings.device, clock.seconds, {"weights": weights_digest(model)})
+        write_manifest(folder, plan.train.seed, device, clock.seconds, {"weights": weights_digest(model)})
     return folder.path

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.quality import outputs, psnr
+from qprune_cli.evaluate.quality import mean_psnr
 from qprune_cli.types import ImageSet, Splits
 
 
@@ -58,8 +58,11 @@ class Training:
         for name in ("steps", "batch", "crop", "validate_every"):
             if getattr(self, name) < 1:
                 raise UserError(f"train.{name}={getattr(self, name)}: give a whole number, at least 1")
+        for name in ("weight_decay", "seed"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise UserError(f"train.{name}={getattr(self, name)}: give a number, at least 0")
         for name in ("lr", "clip"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < np.inf:
                 raise UserError(f"train.{name}={getattr(self, name)}: give a positive number")
         if not 0 <= self.warm_up < 1:
             raise UserError(f"train.warm_up={self.warm_up}: give a share of the steps, in [0, 1)")
@@ -95,7 +98,12 @@ class Training:
                 if not np.isfinite(losses[-1]):
                     raise UserError(f"the loss is no longer finite at step {step}: lower train.lr (now {self.lr})")
                 if step % self.validate_every == 0 or step == self.steps:
-                    row = Progress(step, float(schedule.get_last_lr()[0]), float(np.mean(losses)), validate(model, splits.refinement))
+                    row = Progress(
+                        step,
+                        float(schedule.get_last_lr()[0]),
+                        float(np.mean(losses)),
+                        mean_psnr(model.eval(), splits.refinement, label="validate"),
+                    )
                     bar.set_postfix(psnr=f"{row.psnr:.2f}", loss=f"{row.loss:.4f}")
                     losses.clear()
                     yield row
@@ -109,9 +117,3 @@ class Training:
         nn.utils.clip_grad_norm_(model.parameters(), self.clip)
         optimizer.step()
         return float(loss.detach())
-
-
-def validate(model: nn.Module, images: ImageSet) -> float:
-    """Mean PSNR in dB of a network on an image set, in evaluation mode."""
-    results = outputs(model.eval(), images, label="validate")
-    return float(np.mean([psnr(result, pair.clean) for result, pair in zip(results, images.pairs, strict=True)]))

@@ -64,6 +64,9 @@ class ImageSet:
 class CropSource(Protocol):
     """Where training crops come from."""
 
+    def check(self, size: int) -> None:
+        """Raise UserError unless crops of ``size`` x ``size`` pixels can be cut from every image."""
+
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
         """Cut ``count`` random crops of ``size`` x ``size`` pixels."""
 
@@ -184,17 +187,18 @@ class Scores:
     Attributes:
         linear: (n,) predicted rise of the task loss when a filter alone goes.
         pairs: further rise when both filters of a pair go.
-        dead: (n,) True where the filter was exactly 0 on all calibration data.
+        dead: (n,) True where the filter was exactly 0 on all calibration data; None where nobody looked.
     """
 
     linear: Floats
     pairs: Pairs
-    dead: Bools
+    dead: Bools | None = None
 
     def __post_init__(self) -> None:
-        assert self.linear.shape == self.dead.shape, "one linear score and one dead flag per filter"
         object.__setattr__(self, "linear", frozen(np.asarray(self.linear, np.float64)))
-        object.__setattr__(self, "dead", frozen(self.dead))
+        if self.dead is not None:
+            assert self.linear.shape == self.dead.shape, "one linear score and one dead flag per filter"
+            object.__setattr__(self, "dead", frozen(self.dead))
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,11 @@ def test_sweeps_are_composed_job_by_job():
     ]
 
 
+def test_sweeps_take_globs_over_names():
+    jobs = compose_jobs("run", ["solver=glob(greedy_*)"], multirun=True)
+    assert {job.components["solver"] for job in jobs} == {"greedy_fisher", "greedy_l1", "greedy_taylor"}
+
+
 def test_own_components_come_from_a_folder_of_configs(tmp_path):
     (tmp_path / "solver").mkdir()
     (tmp_path / "solver" / "mine.yaml").write_text(
@@ -68,6 +73,8 @@ def test_own_components_come_from_a_folder_of_configs(tmp_path):
     )
     job = compose_jobs("run", ["solver=mine"], str(tmp_path))[0]
     assert job.component("solver").reads == 2 and job.components["solver"] == "mine"
+    with pytest.raises(UserError, match="did you mean 'mine'"):
+        compose_jobs("run", ["solver=mnie"], str(tmp_path))
 
 
 def test_cfg_job_prints_the_configuration_from_any_folder(tmp_path):
@@ -125,10 +132,26 @@ def test_bash_completion_can_be_installed(tmp_path):
         (["run", "device=gpu"], "device=gpu"),
         (["run", "data=pairs"], "data.root: a value is required"),
         (["run", "--from"], "--from: give the folder"),
-        (["run", "--from", "nowhere"], "nowhere: holds no config.yaml"),
+        (["run", "--from", "nowhere"], "nowhere: holds no manifest.json"),
         (["run", "experiment=smok"], "did you mean 'smoke'"),
         (["train", "train.steps=0"], "train.steps=0"),
         (["train", "sparsity=0.5"], "sparsity: no such setting"),
+        (["run", "+sorer.beta=3"], "did you mean 'scorer'"),
+        (["run", "+solver@other=greedy"], "other: no such section"),
+        (["run", "experiment=train_half_unet_small"], "train: no such section"),
+        (["run", "~scorer"], "scorer: one component is required"),
+        (["run", "scorer=null"], "scorer=null: no such scorer"),
+        (["run", "-m", "--cfg", "job"], "leave --multirun out"),
+        (["run", "--config-path", "x"], "add yours with --config-dir"),
+        (["run", "data.seed=-1"], "data.seed=-1"),
+        (["run", "data.camera.shot=[0,1]"], "data.camera.shot"),
+        (["run", "scorer.beta=inf"], "scorer.beta=inf"),
+        (["run", "data.channels=1"], "1 channels where the network wants 3"),
+        (["run", f"output_root={'a' * 300}"], "output_root"),
+        (["train", "model.weights=half_unet"], "training starts from fresh weights"),
+        (["train", "train.seed=-1"], "train.seed=-1"),
+        (["train", "train.weight_decay=-1"], "train.weight_decay=-1"),
+        (["train", "train.crop=400"], "smaller than a crop of 400"),
         (["run", "--sparsity", "0.5"], "overrides are written key=value"),
         (["list", "solvers"], "did you mean 'solver'"),
     ],

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
+from qprune_cli.compose.jobs import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.model.checkpoint import find_weights
 from tests.conftest import write_pairs
@@ -100,10 +101,53 @@ def test_from_repeats_the_mask_bit_for_bit(finished, tmp_path):
 def test_from_takes_other_values_but_no_other_components(finished, tmp_path):
     assert cli.dispatch(["run", "--from", str(finished), "sparsity=0.25", f"output_root={tmp_path}"]) == 0
     assert np.load(only_run(tmp_path) / "mask.npz")["keep"].sum() == 48
-    with pytest.raises(UserError, match="repeats the components"):
+    with pytest.raises(UserError, match="repeats one run with its components"):
         cli.dispatch(["run", "--from", str(finished), "solver=greedy"])
-    with pytest.raises(UserError, match="did you mean 'sparsity'"):
-        cli.dispatch(["run", "--from", str(finished), "sparsty=0.25"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["sparsty=0.25"], "did you mean 'sparsity'"),
+        (["sparsity=0.1,0.2"], "--from repeats one run"),
+        (["-m"], "leave --multirun out"),
+        (["sparsity"], "sparsity"),
+        (["sparsity=[0.1"], "no viable alternative"),
+        (["sparsity=2"], "sparsity=2"),
+    ],
+)
+def test_mistakes_beside_from_get_one_sentence(finished, overrides, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as caught:
+        cli.dispatch(["run", "--from", str(finished), *overrides])
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("config", ["", "][", "components: {data: sample}"])
+def test_from_refuses_folders_that_no_run_made(config, tmp_path):
+    (tmp_path / "config.yaml").write_text(config)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(UserError):
+        cli.dispatch(["run", "--from", str(tmp_path)])
+
+
+def test_from_lets_a_setting_lead_those_that_follow_it(finished):
+    job = repeated(finished, ["loss=mse"])
+    assert job.settings["loss"] == job.settings["scorer"]["loss"] == "mse"
+    unchanged = repeated(finished, [])
+    saved = yaml.safe_load((finished / "config.yaml").read_text())
+    assert unchanged.settings | {"components": unchanged.components} == saved
+
+
+def test_table_shows_noisy_dense_and_pruned_and_the_folder(tmp_path, caplog):
+    caplog.set_level("INFO", logger="qprune_cli")
+    cli.dispatch(["run", "experiment=smoke", "solver=greedy_taylor", f"output_root={tmp_path}"])
+    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
+    rows = {line.split()[0]: line for record in caplog.records for line in reversed(record.message.splitlines()) if line}
+    for name, stated in (("noisy", metrics["identity"]), ("dense", metrics["stages"]["dense"]), ("pruned", metrics["stages"]["refined"])):
+        assert f"{stated['psnr']['mean']:.2f} dB" in rows[name] and f"{stated['ssim']['mean']:.4f}" in rows[name]
+    assert f"{metrics['stages']['refined']['params']:,}" in rows["pruned"] and str(only_run(tmp_path)) in caplog.text
 
 
 def test_a_sweep_keeps_its_runs_together_and_a_failed_job_does_not_stop_the_others(tmp_path, capfd):
@@ -170,6 +214,9 @@ def broken_weights(tmp_path):
 def broken_images(tmp_path):
     for name in ("empty", "lonely", "sizes", "cut", "grey"):
         write_pairs(tmp_path / name, 5)
+    write_pairs(tmp_path / "same", 5)
+    for k in range(5):
+        (tmp_path / "same" / f"{k}_noisy.png").write_bytes((tmp_path / "same" / f"{k}_clean.png").read_bytes())
     for path in (tmp_path / "empty").iterdir():
         path.unlink()
     (tmp_path / "lonely" / "3_clean.png").unlink()
@@ -197,6 +244,8 @@ def broken_images(tmp_path):
         (["data=pairs", "data.root=grey"], "1 channels where the network wants 3"),
         (["data=pairs", "data.root=images", "data.crop_size=200"], "smaller than a crop of 200"),
         (["output_root=nan.safetensors/runs"], "is a file"),
+        (["data=pairs", "data.root=same"], "the noisy and the clean image are the same"),
+        (["data=pairs", "data.root=images", "model.channels=1", "data.channels=3"], "3 channels where the network wants 1"),
     ],
 )
 def test_bad_weights_data_and_targets_stop_the_run_before_it_writes(overrides, message, tmp_path, monkeypatch):

@@ -120,8 +120,8 @@ def _refuse_unknown(config: str, overrides: list[Override], extra: str | None) -
         own = (Path(extra) / override.key_or_group).glob("*.yaml") if extra else ()
         options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
         value = override.value()
-        if isinstance(value, str) and value not in options:
-            raise UserError(f"{override.key_or_group}={value}: no such {override.key_or_group}; {nearest(value, options)}")
+        if not isinstance(value, list) and value not in options and not override.is_delete():
+            raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
     base = compose(config, [str(override.input_line) for override in groups] + _search(extra))
     for override in overrides:
         if override in groups or override.is_add() or override.is_force_add():

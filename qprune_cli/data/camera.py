@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import convolve
 
+from qprune_cli.errors import UserError
 from qprune_cli.types import Floats, Pair
 
 # What the missing colour is, from the 5 x 5 mosaic around it: the plain bilinear mean plus half of Malvar's gradient
@@ -80,6 +81,22 @@ class Camera:
     read: float = 0.1
     exposure: tuple[float, float] = (0.5, 1.0)
     white_balance: tuple[float, float] = (1.9, 1.6)
+
+    def __post_init__(self) -> None:
+        for name in ("shot", "exposure"):
+            low, high = self._two(name)
+            if not 0 < low <= high < np.inf:
+                raise UserError(f"data.camera.{name}={[low, high]}: give the smallest and the largest value, both above 0")
+        if not min(self._two("white_balance")) >= 1:
+            raise UserError(f"data.camera.white_balance={list(self.white_balance)}: give gains of red and blue, at least 1")
+        if not 0 <= self.read < np.inf:
+            raise UserError(f"data.camera.read={self.read}: give a standard deviation, at least 0")
+
+    def _two(self, name: str) -> tuple[float, float]:
+        values = getattr(self, name)
+        if len(values) != 2:
+            raise UserError(f"data.camera.{name}={list(values)}: give two numbers")
+        return values[0], values[1]
 
     def shoot(self, name: str, clean: Floats, rng: np.random.Generator, level: float | None = None) -> Pair:
         """Photograph a clean picture.

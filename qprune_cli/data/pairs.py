@@ -1,5 +1,6 @@
 """Any noisy and clean images: two folders, or one folder with a naming pattern."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,6 +13,8 @@ from qprune_cli.data.image import READERS, read_image
 from qprune_cli.errors import UserError
 from qprune_cli.types import ImageSet, Pair, Splits
 
+LOG = logging.getLogger("qprune_cli")
+SMALLEST = 11
 PARTS = ("train", "calibration", "refinement", "test")
 
 
@@ -36,7 +39,7 @@ class PairFiles:
         return Pair(self.name, noisy, clean)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=4)
 def _read(files: PairFiles, channels: int) -> Pair:
     """Read a pair, or take it from the latest ones read."""
     return files.read(channels)
@@ -49,28 +52,31 @@ class PairedCrops:
     Args:
         files: the pairs; each is drawn equally often.
         channels: 1 for grey, 3 for colour.
-        turn: whether crops are turned and mirrored at random.
     """
 
     files: tuple[PairFiles, ...]
     channels: int
-    turn: bool = True
+
+    def check(self, size: int) -> None:
+        """Read every file once, so that what is wrong with one shows before anything starts."""
+        if not self.files:
+            raise UserError("data: no image is left for training; give more pairs or other data.shares")
+        for files in self.files:
+            random_place(files.read(self.channels).noisy.shape, size, np.random.default_rng(0))
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Cut ``count`` crops of ``size`` x ``size``; pairs take turns, so that all are seen.
+        """Cut ``count`` crops of ``size`` x ``size``, turned at random; pairs take turns, so that all are seen.
 
         Raises:
-            UserError: an image is smaller than the crop, or there is none.
+            UserError: an image is damaged or smaller than the crop.
         """
-        if not self.files:
-            raise UserError("data: no image is left for this part of the data; give more pairs or other data.shares")
         order = np.concatenate([rng.permutation(len(self.files)) for _ in range(-(-count // len(self.files)))])[:count]
         return ImageSet(tuple(self._crop(rng, self.files[k], number, size) for number, k in enumerate(np.sort(order))))
 
     def _crop(self, rng: np.random.Generator, files: PairFiles, number: int, size: int) -> Pair:
         pair = _read(files, self.channels)
         y, x = random_place(pair.noisy.shape, size, rng)
-        turns, mirror = (int(rng.integers(4)), bool(rng.uniform() < 0.5)) if self.turn else (0, False)
+        turns, mirror = int(rng.integers(4)), bool(rng.uniform() < 0.5)
         crop = [np.ascontiguousarray(turned(picture[:, y, x], turns, mirror)) for picture in (pair.noisy, pair.clean)]
         return Pair(f"{pair.name}_crop{number}", crop[0], crop[1])
 
@@ -84,6 +90,7 @@ class PairedFolders:
         noisy: pattern of the noisy files below root, such as ``*_noisy.*`` or ``noisy/*``; the text that ``*`` stands
             for is the name of the pair (an ending ``.*`` stands for any readable format).
         clean: pattern of the clean files.
+        clean_root: folder of the clean files, where it is another than root.
         test_root: another folder of pairs that are all tested on; None takes the last of the shares of root.
         channels: 1 for grey, 3 for colour.
         seed: shuffles the pairs before they are split.
@@ -97,6 +104,7 @@ class PairedFolders:
     root: str
     noisy: str = "*_noisy.*"
     clean: str = "*_clean.*"
+    clean_root: str | None = None
     test_root: str | None = None
     channels: int = 3
     seed: int = 0
@@ -110,12 +118,16 @@ class PairedFolders:
         for name in ("crops", "crop_size", "block_size", "blocks_per_image"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a whole number, at least 1")
+        if self.block_size < SMALLEST:
+            raise UserError(f"data.block_size={self.block_size}: give at least {SMALLEST} pixels, SSIM looks through a window of that side")
+        if self.seed < 0:
+            raise UserError(f"data.seed={self.seed}: give a whole number, at least 0")
         if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
         for name in ("noisy", "clean"):
             if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")
-        for name in ("root", "test_root"):  # absolute, so that a record of the settings holds in any folder
+        for name in ("root", "clean_root", "test_root"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
                 object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
 
@@ -128,8 +140,13 @@ class PairedFolders:
         Raises:
             UserError: no pairs, a pair without its clean image, damaged files, too few pairs.
         """
-        found = find_pairs(Path(self.root), self.noisy, self.clean)
-        tested = find_pairs(Path(self.test_root), self.noisy, self.clean) if self.test_root else None
+        root = Path(self.root)
+        found = find_pairs(root, self.noisy, Path(self.clean_root or root), self.clean)
+        tested = find_pairs(Path(self.test_root), self.noisy, Path(self.test_root), self.clean) if self.test_root else None
+        seen = {path.resolve() for pair in found for path in (pair.noisy, pair.clean)}
+        for pair in tested or ():
+            if not seen.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
+                raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
         parts = self._split(found, whole=tested is not None)
         train, calibration, refinement = (PairedCrops(tuple(part), self.channels) for part in parts[:3])
         return Splits(
@@ -157,20 +174,29 @@ class PairedFolders:
         return [Pair(f"{pair.name}_{k}" if len(cut) > 1 else pair.name, *both) for k, both in enumerate(cut)]
 
 
-def find_pairs(root: Path, noisy: str, clean: str) -> list[PairFiles]:
-    """Find all pairs below a folder, in order of their names.
+def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[PairFiles]:
+    """Find all pairs, in order of their names.
+
+    Args:
+        root: folder of the noisy images.
+        noisy: their pattern.
+        clean_root: folder of the clean images.
+        clean: their pattern.
 
     Raises:
-        UserError: no such folder, no noisy image, or one without its clean image.
+        UserError: no such folder, no noisy image, one without its clean image, or two files of the same name.
     """
-    if not root.is_dir():
-        raise UserError(f"data: no folder '{root}'; give data.root the folder of your images")
-    left, right = _matches(root, noisy), _matches(root, clean)
+    for folder in (root, clean_root):
+        if not folder.is_dir():
+            raise UserError(f"data: no folder '{folder}'; give data.root the folder of your images")
+    left, right = _matches(root, noisy), _matches(clean_root, clean)
     if not left:
         raise UserError(f"data.noisy={noisy}: no image below '{root}' has such a name; readable endings are {', '.join(READERS)}")
     for name in left:
         if name not in right:
             raise UserError(f"{left[name]}: no clean image '{clean.replace('*', name, 1)}' belongs to it; add it or take the noisy one out")
+    if unused := len(right.keys() - left.keys()):
+        LOG.warning("data: %d clean images below '%s' have no noisy one and are left out", unused, clean_root)
     return [PairFiles(name, left[name], right[name]) for name in sorted(left)]
 
 
@@ -187,5 +213,8 @@ def _matches(root: Path, pattern: str) -> dict[str, Path]:
         folder, _, file = place.rpartition("/") if "/" not in before else ("", "", place)
         if file.startswith(before) and file.endswith(after) and len(file) > len(before) + len(after):
             middle = file[len(before) : len(file) - len(after)]
-            found[f"{folder}/{middle}" if folder else middle] = path
+            name = f"{folder}/{middle}" if folder else middle
+            if name in found:
+                raise UserError(f"data: '{found[name]}' and '{path}' are two images of the same name; take one out")
+            found[name] = path
     return found

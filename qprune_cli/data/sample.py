@@ -42,6 +42,11 @@ class SimulatedCrops:
     camera: Camera
     channels: int = 3
 
+    def check(self, size: int) -> None:
+        """Refuse crops that are larger than a picture."""
+        for picture in self.clean:
+            random_place(picture.shape, size, np.random.default_rng(0))
+
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
         """Cut ``count`` crops of ``size`` x ``size``, turned at random, with exposures and noise of their own."""
         levels = (rng.permutation(count) + rng.uniform(size=count)) / count
@@ -85,6 +90,8 @@ class Sample:
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
             raise UserError(f"data.channels={self.channels}: give 3 for colour or 1 for grey")
+        if self.seed < 0:
+            raise UserError(f"data.seed={self.seed}: give a whole number, at least 0")
         if self.crops < 1:
             raise UserError(f"data.crops={self.crops}: give a number of crops, at least 1")
         if not 8 <= self.crop_size <= 80:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import nn
 
-from qprune_cli.evaluate.quality import judge, outputs, psnr
+from qprune_cli.evaluate.quality import judge, mean_psnr, outputs
 from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Quality
 
@@ -27,8 +27,7 @@ def metric(model: nn.Module, layout: Layout, images: ImageSet) -> Metric:
     def one(keep: Bools) -> float:
         if (key := keep.tobytes()) not in known:
             with silence(model, layout, keep):
-                results = outputs(model, images, label="refine")
-            known[key] = float(np.mean([psnr(r, pair.clean) for r, pair in zip(results, images.pairs, strict=True)]))
+                known[key] = mean_psnr(model, images, label="refine")
         return known[key]
 
     def measure(keep: Bools) -> Floats:

@@ -8,7 +8,10 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import nn
 from tqdm import tqdm
 
+from qprune_cli.errors import UserError
 from qprune_cli.types import Floats, ImageSet, Quality
+
+SMALLEST = 11  # side of the window that SSIM looks through
 
 
 def psnr(image: Floats, clean: Floats) -> float:
@@ -39,6 +42,23 @@ def outputs(model: nn.Module, images: ImageSet, batch: int = 8, label: str = "im
     return results
 
 
+def refuse_unjudgeable(images: ImageSet, channels: int) -> None:
+    """Refuse images that have no PSNR or SSIM, or that a network cannot take.
+
+    Raises:
+        UserError: another number of channels, too small for the window of SSIM, or noisy equal to clean.
+    """
+    for name, noisy, clean in images.pairs:
+        if len(noisy) != channels:
+            raise UserError(
+                f"image '{name}': {len(noisy)} channels where the network wants {channels}; set data.channels to model.channels"
+            )
+        if min(noisy.shape[1:]) < SMALLEST:
+            raise UserError(f"image '{name}': {noisy.shape[2]} x {noisy.shape[1]} pixels; SSIM needs at least {SMALLEST} a side")
+        if np.array_equal(noisy, clean):
+            raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
+
+
 def judge(results: list[Floats], images: ImageSet) -> Quality:
     """Compare results with the clean images, image by image."""
     compared = list(zip(results, images.pairs, strict=True))
@@ -47,3 +67,9 @@ def judge(results: list[Floats], images: ImageSet) -> Quality:
         psnr=np.array([psnr(result, pair.clean) for result, pair in compared]),
         ssim=np.array([ssim(result, pair.clean) for result, pair in compared]),
     )
+
+
+def mean_psnr(model: nn.Module, images: ImageSet, label: str) -> float:
+    """Mean over the images of the PSNR in dB; faster than ``judge``, which computes SSIM as well."""
+    results = outputs(model, images, label=label)
+    return float(np.mean([psnr(result, pair.clean) for result, pair in zip(results, images.pairs, strict=True)]))

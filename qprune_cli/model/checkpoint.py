@@ -1,11 +1,14 @@
 """Checkpoints: weights in safetensors, with the recipe that made them as metadata; never a pickle."""
 
 import hashlib
+import json
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -41,8 +44,13 @@ def find_weights(weights: str | None) -> Path:
     raise UserError(f"model.weights={weights}: no such file; give the path of a .safetensors checkpoint")
 
 
-def load_weights(model: nn.Module, weights: str | None) -> nn.Module:
+def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, Any]) -> nn.Module:
     """Fill a network with the weights of a checkpoint and put it into evaluation mode.
+
+    Args:
+        model: the network to fill.
+        weights: see ``find_weights``.
+        settings: how the network was built; compared with what the checkpoint says of itself, where it does.
 
     Raises:
         UserError: the checkpoint is missing, damaged, of another architecture, or holds values that are not finite.
@@ -50,10 +58,15 @@ def load_weights(model: nn.Module, weights: str | None) -> nn.Module:
     path = find_weights(weights)
     try:
         state = load_file(path)
+        with safe_open(path, "pt") as file:
+            made = json.loads((file.metadata() or {}).get("config", "{}")).get("model", {})
     except (SafetensorError, OSError) as error:
         raise UserError(f"model.weights={weights}: not a readable safetensors file ({error})") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in settings.keys() & made.keys() - {"weights"}:
+        if settings[name] != made[name]:
+            raise UserError(f"model.weights={weights}: made for another architecture, with model.{name}={made[name]}; set it so")
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
             raise UserError(

@@ -5,7 +5,7 @@ References:
     Neuroinformatics 16:911679, 2022.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
@@ -111,4 +111,4 @@ class HalfUNet:
         Raises:
             UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
         """
-        return load_weights(self.build(), self.weights)
+        return load_weights(self.build(), self.weights, asdict(self))

@@ -15,7 +15,8 @@ from qprune_cli.types import Floats, Layout, Quality, Scores, Solution, Stage
 def write_scores(folder: Folder, scores: Scores) -> None:
     """scores.npz: linear, dead, and the pairs."""
     pairs = scores.pairs
-    folder.arrays("scores.npz", {"linear": scores.linear, "dead": scores.dead, "i": pairs.i, "j": pairs.j, "weight": pairs.weight})
+    measured = {} if scores.dead is None else {"dead": scores.dead}
+    folder.arrays("scores.npz", {"linear": scores.linear, "i": pairs.i, "j": pairs.j, "weight": pairs.weight} | measured)
 
 
 def write_problem(folder: Folder, problem: PruningProblem) -> None:
@@ -86,7 +87,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     return metrics
 
 
-def write_manifest(folder: Folder, seed: int, device: str, seconds: Mapping[str, float], digests: Mapping[str, str]) -> None:
+def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[str, float], digests: Mapping[str, str]) -> None:
     """manifest.json, the last file: its presence says that the run is complete."""
     folder.json(
         "manifest.json",
@@ -95,7 +96,7 @@ def write_manifest(folder: Folder, seed: int, device: str, seconds: Mapping[str,
             "versions": versions(),
             "git_commit": git_commit(),
             "seed": seed,
-            "device": device,
+            "device": str(device),
             "seconds": dict(seconds),
             "sha256": dict(digests),
         },

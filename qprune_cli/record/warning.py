@@ -1,12 +1,15 @@
 """What a user should know about a run without having asked."""
 
+import numpy as np
+
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Scores, Solution
 
 
 def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution) -> list[str]:
     """Look for results that mean less than they seem to; one sentence each."""
-    keep, dead = solution.keep, scores.dead
+    keep = solution.keep
+    dead = np.zeros_like(keep) if scores.dead is None else scores.dead
     found = []
     if keep.all():
         found.append("no filter was removed: sparsity rounds to 0 filters")
@@ -15,7 +18,7 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution) ->
     if dead.sum() >= (~keep).sum() > 0:
         found.append(f"{dead.sum()} filters were dead on the calibration images, no fewer than were removed: methods hardly differ here")
     if (dead & keep).any() and (~dead & ~keep).any():
-        found.append(f"{(dead & keep).sum()} dead filters stay because of floor={problem.floor} while live ones go")
+        found.append(f"{(dead & keep).sum()} of the dead filters stay because of floor={problem.floor} while live ones go")
     if not len(problem.pairs.i) and not keep.all() and _tie(problem, solution):
         found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
     return found

@@ -49,7 +49,7 @@ class Hybrid:
 
     def __post_init__(self) -> None:
         for name in ("taylor", "fisher", "beta"):
-            if not getattr(self, name) >= 0:
+            if not 0 <= getattr(self, name) < np.inf:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: give a weight, at least 0")
         if self.taylor + self.fisher == 0:
             raise UserError("scorer.taylor=0 scorer.fisher=0: give one of them a weight above 0")

@@ -28,7 +28,7 @@ class L1:
     beta: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.beta >= 0:
+        if not 0 <= self.beta < np.inf:
             raise UserError(f"scorer.beta={self.beta}: give the weight of the pairs, at least 0")
 
     def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
@@ -36,4 +36,4 @@ class L1:
         norms = weight_norms(model, layout)
         kernels = [model.get_submodule(group.layer).weight for group in layout.groups]
         flat = [kernel.detach().flatten(1).double().cpu().numpy() for kernel in kernels]  # type: ignore[operator]
-        return Scores(norms, redundancy_pairs(layout, [k @ k.T for k in flat], norms, self.beta), np.zeros(layout.n, bool))
+        return Scores(norms, redundancy_pairs(layout, [k @ k.T for k in flat], norms, self.beta))

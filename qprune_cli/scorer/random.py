@@ -15,4 +15,4 @@ class Random:
     def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
         """Draw one number per filter."""
         linear = np.random.default_rng(seed).uniform(size=layout.n)
-        return Scores(linear, Pairs.none(), np.zeros(layout.n, bool))
+        return Scores(linear, Pairs.none())

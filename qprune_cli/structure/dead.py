@@ -29,14 +29,15 @@ def dead_first(scores: Scores, norms: Floats) -> Scores:
         >>> dead_first(scores, np.array([1.0, 0.5, 1.0])).linear.tolist()
         [2.0, 0.5, 1.0]
     """
-    live = ~scores.dead
-    if live.all() or not live.any():
+    dead = scores.dead
+    if dead is None or dead.all() or not dead.any():
         return scores
+    live = ~dead
     pairs = scores.pairs
     negative = np.minimum(pairs.weight, 0)
     relief = sum(np.bincount(side, weights=negative, minlength=len(scores.linear)) for side in (pairs.i, pairs.j))
     lowest = float((scores.linear + relief)[live].min())
-    rank = 0.5 * norms / max(float(norms[scores.dead].max()), np.finfo(float).tiny)
+    rank = 0.5 * norms / max(float(norms[dead].max()), np.finfo(float).tiny)
     step = lowest if lowest > 0 else 1e-3 * float(np.abs(scores.linear[live]).mean()) + np.finfo(float).tiny
     below = lowest - step + step * rank
-    return Scores(np.where(scores.dead, below, scores.linear), pairs, scores.dead)
+    return Scores(np.where(dead, below, scores.linear), pairs, dead)

@@ -98,14 +98,14 @@ class Channels:
         module = self.module(node)
         if node.op == "output" or isinstance(module, SAME_MODULES) or node.target in SAME_FUNCTIONS:
             return lambda tensors: tensors[0]
-        if node.op == "call_function" and node.target in UNION_FUNCTIONS:
-            return lambda tensors: np.logical_or.reduce(tensors) if tensors else None
+        if _is_size(node):
+            return lambda tensors: None
+        if node.op == "call_function" and node.target in UNION_FUNCTIONS and all(isinstance(a, fx.Node) for a in node.args):
+            return np.logical_or.reduce
         if node.op == "call_function" and node.target is torch.cat and _dimension(node) == 1:
             return np.concatenate
         if node.op == "call_function" and node.target is operator.getitem and _spatial(node):
-            return lambda tensors: tensors[0] if tensors else None
-        if _is_size(node):
-            return lambda tensors: None
+            return lambda tensors: tensors[0]
         name = type(module).__name__ if module is not None else getattr(node.target, "__name__", node.target)
         raise StructureError(
             f"operation '{name}' at '{node.name}': no rule says how its channels follow its input; add one in structure/graph.py"
@@ -141,7 +141,7 @@ def _is_size(node: fx.Node) -> bool:
     """Whether a node is about sizes rather than images."""
     if node.op == "call_function" and node.target is getattr:
         return node.args[1] == "shape"
-    arithmetic = (operator.neg, operator.mod, operator.floordiv, operator.mul)
-    if node.op == "call_function" and (node.target in arithmetic or node.target is operator.getitem):
+    arithmetic = (operator.neg, operator.add, operator.sub, operator.mul, operator.mod, operator.floordiv, operator.getitem)
+    if node.op == "call_function" and node.target in arithmetic:
         return all(_is_size(source) for source in node.all_input_nodes)
     return False

@@ -76,7 +76,7 @@ def test_scorer_is_finite_repeatable_and_leaves_the_network_alone(name, small_mo
     scorer = built("scorer", name)
     before = {key: value.clone() for key, value in small_model.state_dict().items()}
     scores, again = (scorer.score(small_model, small_layout, small_splits, seed=3) for _ in range(2))
-    assert scores.linear.shape == scores.dead.shape == (small_layout.n,)
+    assert scores.linear.shape == (small_layout.n,) and (scores.dead is None or scores.dead.shape == (small_layout.n,))
     assert np.isfinite(scores.linear).all() and np.isfinite(scores.pairs.weight).all()
     assert np.array_equal(scores.linear, again.linear) and np.array_equal(scores.pairs.weight, again.pairs.weight)
     assert all(torch.equal(value, before[key]) for key, value in small_model.state_dict().items())

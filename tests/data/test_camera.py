@@ -1,7 +1,9 @@
 import numpy as np
+import pytest
 
 from qprune_cli.data.camera import Camera, bayer, demosaic, to_linear, to_srgb
 from qprune_cli.data.sample import Sample
+from qprune_cli.errors import UserError
 
 
 def psnr(pair):
@@ -43,6 +45,14 @@ def test_noise_variance_follows_the_signal():
         pair = camera.shoot("flat", srgb, np.random.default_rng(0))
         raw = bayer(to_linear(pair.noisy.astype(np.float64)))
         assert np.isclose(raw.var(), 0.01 * level + 0.1**2 * 0.01, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    "setting", [{"shot": (0.0, 0.1)}, {"shot": (0.1,)}, {"exposure": (-1.0, 1.0)}, {"read": -1.0}, {"white_balance": (0.5, 1.0)}]
+)
+def test_impossible_cameras_are_refused(setting):
+    with pytest.raises(UserError, match=f"data.camera.{next(iter(setting))}"):
+        Camera(**setting)
 
 
 def test_same_seed_same_photograph():

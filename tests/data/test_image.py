@@ -69,6 +69,19 @@ def test_values_that_are_not_finite_are_refused(tmp_path):
         read_image(tmp_path / "a.tif", channels=3)
 
 
+def test_floats_outside_0_to_1_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((8, 8, 3), 200, np.float32), photometric="rgb")
+    with pytest.raises(UserError, match="scale them to"):
+        read_image(tmp_path / "a.tif", channels=3)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".tif"])
+def test_cmyk_is_not_taken_for_colour_with_alpha(tmp_path, ending):
+    Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / f"a{ending}")
+    with pytest.raises(UserError):
+        read_image(tmp_path / f"a{ending}", channels=3)
+
+
 @pytest.mark.parametrize(("have", "want"), [(1, 3), (3, 1)])
 def test_another_number_of_channels_is_refused(tmp_path, have, want):
     Image.fromarray(COLOUR[..., 0] if have == 1 else COLOUR).save(tmp_path / "a.png")

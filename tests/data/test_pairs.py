@@ -9,7 +9,7 @@ QUICK = {"crops": 4, "crop_size": 16, "block_size": 20}
 
 
 def test_pairs_are_found_by_pattern_in_one_folder(tmp_path):
-    pairs = find_pairs(write_pairs(tmp_path), "*_noisy.*", "*_clean.*")
+    pairs = find_pairs(write_pairs(tmp_path), "*_noisy.*", tmp_path, "*_clean.*")
     assert [pair.name for pair in pairs] == list("012345")
 
 
@@ -19,7 +19,7 @@ def test_pairs_are_found_in_two_folders(tmp_path):
         (tmp_path / kind).mkdir()
         for k in range(3):
             (tmp_path / "all" / f"{k}_{kind}.png").rename(tmp_path / kind / f"scene{k}.png")
-    pairs = find_pairs(tmp_path, "noisy/*", "clean/*")
+    pairs = find_pairs(tmp_path, "noisy/*", tmp_path, "clean/*")
     assert [(p.name, p.noisy.parent.name, p.clean.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
 
 
@@ -28,7 +28,7 @@ def test_formats_may_differ_within_a_pair(tmp_path):
     write_pairs(tmp_path / "tif", 1, suffix=".tif")
     (tmp_path / "png" / "0_clean.png").unlink()
     (tmp_path / "tif" / "0_clean.tif").rename(tmp_path / "png" / "0_clean.tif")
-    assert len(find_pairs(tmp_path / "png", "*_noisy.*", "*_clean.*")) == 1
+    assert len(find_pairs(tmp_path / "png", "*_noisy.*", tmp_path / "png", "*_clean.*")) == 1
 
 
 def test_images_of_the_splits_are_disjoint(tmp_path):
@@ -51,6 +51,47 @@ def test_a_test_folder_of_its_own_is_tested_whole(tmp_path):
     splits = data.load(seed=0)
     assert splits.test.names == ("0", "1", "2")
     assert len({name.split("_")[0] for name in splits.calibration.names + splits.refinement.names}) == 4
+
+
+def test_clean_images_may_lie_in_a_folder_of_their_own(tmp_path):
+    write_pairs(tmp_path / "a", 6)
+    (tmp_path / "b").mkdir()
+    for k in range(6):
+        (tmp_path / "a" / f"{k}_clean.png").rename(tmp_path / "b" / f"{k}.png")
+    data = PairedFolders(root=str(tmp_path / "a"), clean_root=str(tmp_path / "b"), clean="*.*", **QUICK)
+    assert len(data.load(seed=0).calibration) == 4
+
+
+def test_test_images_that_lie_below_root_as_well_are_refused(tmp_path):
+    write_pairs(tmp_path / "all" / "test", 3)
+    write_pairs(tmp_path / "all", 5)
+    data = PairedFolders(root=str(tmp_path / "all"), test_root=str(tmp_path / "all" / "test"), **QUICK)
+    with pytest.raises(UserError, match="keep test images apart"):
+        data.load(seed=0)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path):
+    write_pairs(write_pairs(tmp_path), suffix=".tif")
+    with pytest.raises(UserError, match="two images of the same name"):
+        find_pairs(tmp_path, "*_noisy.*", tmp_path, "*_clean.*")
+
+
+def test_clean_images_without_a_noisy_one_are_told_of(tmp_path, caplog):
+    write_pairs(tmp_path)
+    (tmp_path / "3_noisy.png").unlink()
+    assert len(find_pairs(tmp_path, "*_noisy.*", tmp_path, "*_clean.*")) == 5
+    assert "1 clean images" in caplog.text
+
+
+def test_training_images_are_checked_before_training(tmp_path):
+    data = PairedFolders(root=str(write_pairs(tmp_path, 10)), **QUICK)
+    train = data.load(seed=0).train
+    train.check(40)
+    with pytest.raises(UserError, match="smaller than a crop of 41"):
+        train.check(41)
+    train.files[-1].clean.write_bytes(b"")
+    with pytest.raises(UserError, match="damaged"):
+        train.check(40)
 
 
 def test_blocks_are_cut_from_the_same_place_of_both_images(tmp_path):
@@ -94,7 +135,7 @@ def test_pairs_of_different_sizes_are_refused(tmp_path):
         PairedFolders(root=str(tmp_path), **QUICK).load(seed=0)
 
 
-@pytest.mark.parametrize("setting", [{"shares": (0.5, 0.5, 0.5, 0.5)}, {"noisy": "noisy"}, {"crops": 0}])
+@pytest.mark.parametrize("setting", [{"shares": (0.5, 0.5, 0.5, 0.5)}, {"noisy": "noisy"}, {"crops": 0}, {"block_size": 8}, {"seed": -1}])
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UserError, match=f"data.{next(iter(setting))}"):
         PairedFolders(root=".", **setting)

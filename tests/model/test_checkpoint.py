@@ -51,6 +51,11 @@ def test_another_architecture_is_refused_by_name(saved):
     assert "another architecture" in message and "(4,)" in message and "(6,)" in message
 
 
+def test_an_architecture_that_differs_without_a_parameter_is_refused():
+    with pytest.raises(UserError, match=r"with model\.residual=True"):
+        HalfUNet(width=8, depth=3, residual=False, weights="half_unet_small").load()
+
+
 def test_weights_that_are_not_finite_are_refused(saved):
     state = load_file(saved)
     state["head.bias"][0] = float("nan")

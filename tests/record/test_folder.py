@@ -42,6 +42,12 @@ def test_log_holds_what_went_wrong(tmp_path):
     assert "before" in log and "ZeroDivisionError" in log
 
 
+def test_a_folder_without_permission_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(UserError, match="may not be written"):
+        refuse_unwritable(tmp_path / "runs")
+
+
 def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):

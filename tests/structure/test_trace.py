@@ -4,7 +4,6 @@ from torch import nn
 
 from qprune_cli.errors import StructureError
 from qprune_cli.model.half_unet import HalfUNet
-from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.trace import trace
 
 
@@ -66,10 +65,32 @@ def test_networks_that_cannot_be_pruned_are_refused(model, message):
         trace(model)
 
 
-def test_an_operation_without_a_rule_is_refused_by_name():
-    model = Reshaped()
-    with pytest.raises(StructureError, match="PixelShuffle"):
-        Cost(model, trace(model), (3, 8, 8))
+class Shifted(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.head = nn.Conv2d(3, 4, 1), nn.Conv2d(4, 3, 1)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.conv(x)) + 1)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Reshaped(), "PixelShuffle"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1)), "BatchNorm2d"),
+        (nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sigmoid(), nn.Conv2d(4, 3, 1)), "Sigmoid"),
+        (Shifted(), "add"),
+    ],
+)
+def test_an_operation_without_a_rule_is_refused_by_name(model, name):
+    with pytest.raises(StructureError, match=f"operation '{name}'"):
+        trace(model)
+
+
+def test_example_states_the_channels_of_the_image():
+    model = HalfUNet(width=4, depth=2).build()
+    assert trace(model, torch.zeros(1, 3, 8, 8)) == trace(model)
 
 
 def test_an_activation_shared_by_two_layers_is_not_taken_for_a_gate():

@@ -1,0 +1,39 @@
+"""One layout, one mask, one quality: they change only on purpose, with the reason in the commit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from qprune_cli import cli
+from qprune_cli.model.half_unet import HalfUNet
+from qprune_cli.solver.annealing import Annealing
+from qprune_cli.structure.trace import trace
+from tests.conftest import random_problem
+
+
+def test_layout():
+    layout = trace(HalfUNet(width=8, depth=3).build())
+    blocks = ("encoder.0.0", "encoder.0.1", "encoder.1.0", "encoder.1.1", "encoder.2.0", "encoder.2.1", "decoder.0", "decoder.1")
+    assert [(group.layer, group.gate, group.channels) for group in layout.groups] == [(f"{b}.conv", f"{b}.act", 8) for b in blocks]
+
+
+def test_mask():
+    problem = random_problem(0, widths=(16,) * 4, budget=20)
+    solved = Annealing().solve(problem, seed=0)
+    assert np.flatnonzero(solved.keep).tolist() == MASK
+    assert solved.damage == pytest.approx(DAMAGE)
+
+
+def test_quality(tmp_path):
+    cli.dispatch(["run", "experiment=smoke", "solver=hybrid_qubo", "sparsity=0.65", f"output_root={tmp_path}"])
+    (folder,) = (tmp_path / "runs").iterdir()
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["identity"]["psnr"]["mean"] == pytest.approx(IDENTITY, abs=0.01)
+    assert {name: stage["psnr"]["mean"] for name, stage in metrics["stages"].items()} == pytest.approx(PSNR, abs=0.05)
+
+
+MASK = [4, 5, 6, 10, 14, 17, 21, 25, 26, 31, 33, 37, 44, 46, 47, 50, 52, 54, 62, 63]
+DAMAGE = 109.965467977
+IDENTITY = 25.649
+PSNR = {"dense": 26.679, "solved": 26.355, "refined": 26.355}

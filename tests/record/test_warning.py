@@ -1,0 +1,30 @@
+import numpy as np
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.record.warning import run_warnings
+from qprune_cli.types import FilterGroup, Layout, Pairs, Scores
+
+LAYOUT = Layout((FilterGroup("a", "a", 3), FilterGroup("b", "b", 3)))
+
+
+def warned(linear, keep, dead=None, floor=1):
+    keep = np.array(keep, bool)
+    scores = Scores(np.array(linear, float), Pairs.none(), None if dead is None else np.array(dead, bool))
+    problem = PruningProblem(LAYOUT, scores.linear, scores.pairs, int(keep.sum()), floor)
+    return " ".join(run_warnings(problem, scores, problem.judge(keep, 0.0)))
+
+
+def test_an_ordinary_mask_gives_no_warning():
+    assert warned([1, 2, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1], [0] * 6) == ""
+
+
+def test_a_tie_across_the_cut_is_told():
+    assert "arbitrary" in warned([1, 1, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1])
+
+
+def test_more_dead_filters_than_removed_ones_are_told():
+    assert "2 filters were dead" in warned([1, 2, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0])
+
+
+def test_dead_filters_that_the_floor_keeps_are_told():
+    assert "3 of the dead filters stay because of floor=2" in warned([1, 2, 3, 4, 5, 6], [1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], floor=2)
