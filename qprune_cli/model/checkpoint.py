@@ -77,7 +77,7 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
         if not torch.isfinite(tensor).all():
             raise UserError(f"model.weights={weights}: '{name}' holds values that are not finite; train again or take another checkpoint")
     model.load_state_dict(state)
-    return model.eval()
+    return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]  # faster on CPUs
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
