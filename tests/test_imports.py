@@ -43,6 +43,7 @@ def imports(path: Path) -> list[str]:
         if isinstance(node, ast.Import):
             found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
             found += [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
     return found
 
