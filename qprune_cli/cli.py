@@ -20,7 +20,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
 
 `qprune run --help` shows all settings, `qprune run --cfg job` the composed configuration.
 Tab completion in bash: eval "$(qprune -sc install=bash)"
-Exit codes: 0 done, 2 a mistake in what was asked (one sentence says which), 1 a bug."""
+Exit codes: 0 done, 2 a mistake in what was asked (one sentence says which), 130 interrupted, 1 a bug."""
 
 
 def main() -> None:
@@ -73,6 +73,7 @@ def run(argv: list[str]) -> int:
 
         pipeline.run(plan)
 
+    argv = [part for word in argv for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
     if "--from" not in argv:
         return launch("run", argv, prepare, start)
     place = argv.index("--from")

@@ -112,7 +112,7 @@ def test_from_takes_other_values_but_no_other_components(finished, tmp_path):
         (["sparsity=0.1,0.2"], "--from repeats one run"),
         (["-m"], "leave --multirun out"),
         (["sparsity"], "sparsity"),
-        (["sparsity=[0.1"], "no viable alternative"),
+        (["sparsity=[0.1"], "cannot be read as an override"),
         (["sparsity=2"], "sparsity=2"),
     ],
 )

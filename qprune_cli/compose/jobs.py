@@ -11,7 +11,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -72,6 +72,8 @@ def repeated(folder: Path, overrides: list[str], extra: str | None = None) -> Co
 
 def _compose_one(config: str, overrides: list[str], extra: str | None) -> Composed:
     parsed = OverridesParser.create().parse_overrides(overrides)
+    if any(str(override.key_or_group).startswith("hydra.run") for override in parsed):
+        raise UserError("hydra.run: qprune names its own run folders; say with output_root=FOLDER where they go")
     _refuse_unknown(config, [o for o in parsed if not str(o.key_or_group).startswith("hydra")], extra)
     settings = compose(config, overrides + _search(extra), return_hydra_config=True)
     composed = resolved(settings, settings.hydra.runtime.choices)
@@ -108,7 +110,12 @@ def _readable_errors() -> Iterator[None]:
     except UserError:
         raise
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        raise UserError(" ".join(str(error).split("\n")[0].split())) from error
+        said = " ".join(str(error).split("\n")[0].split())
+        if isinstance(error, OverrideParseException):
+            said = f"{error.override}: cannot be read as an override ({said})"
+        if "Ambiguous value" in said:
+            said += "; for a sweep over a list of values add -m"
+        raise UserError(said) from error
 
 
 def _refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
@@ -135,7 +142,7 @@ def _find(settings: DictConfig, key: str) -> None:
     walked: list[str] = []
     for word in key.split("."):
         if not isinstance(node, DictConfig) or word not in node.keys():  # noqa: SIM118  (a value that is still missing counts)
-            known = [".".join([*walked, str(name)]) for name in node] if isinstance(node, DictConfig) else walked
+            known = [".".join([*walked, str(name)]) for name in node if name != "hydra"] if isinstance(node, DictConfig) else walked
             raise UserError(f"{key}: no such setting; {nearest(key, known)}")
         walked.append(word)
         node = node._get_node(word)

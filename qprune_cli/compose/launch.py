@@ -48,8 +48,12 @@ def launch(
     flags_first = [word for word in argv if word not in arguments.overrides] + arguments.overrides
     if arguments.config_path:
         raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
-    if arguments.cfg and arguments.multirun:
-        raise UserError("--cfg: shows one job; leave --multirun out")
+    if extra and not Path(extra).is_dir():
+        raise UserError(f"--config-dir {extra}: no such folder; give the folder of your own configs")
+    if arguments.cfg and (arguments.multirun or source):
+        raise UserError(
+            "--cfg: shows one job that is composed; leave --multirun and --from out (config.yaml in a run folder shows that run)"
+        )
     if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
         return ask_hydra(command, flags_first)
     if arguments.multirun and source:

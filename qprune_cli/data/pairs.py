@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from qprune_cli.data.crops import blocks, random_place, turned
 from qprune_cli.data.image import READERS, read_image
@@ -59,10 +60,10 @@ class PairedCrops:
 
     def check(self, size: int) -> None:
         """Read every file once, so that what is wrong with one shows before anything starts."""
-        if not self.files:
-            raise UserError("data: no image is left for training; give more pairs or other data.shares")
-        for files in self.files:
-            random_place(files.read(self.channels).noisy.shape, size, np.random.default_rng(0))
+        for files in tqdm(self.files, desc="check images", unit="pair", leave=False, disable=None):
+            height, width = files.read(self.channels).noisy.shape[1:]
+            if min(height, width) < size:
+                raise UserError(f"{files.noisy}: {width} x {height} pixels, smaller than a crop of {size}; ask for smaller crops")
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
         """Cut ``count`` crops of ``size`` x ``size``, turned at random; pairs take turns, so that all are seen.
@@ -149,6 +150,8 @@ class PairedFolders:
                 raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
         parts = self._split(found, whole=tested is not None)
         train, calibration, refinement = (PairedCrops(tuple(part), self.channels) for part in parts[:3])
+        for part, size in ((train, 1), (calibration, self.crop_size), (refinement, self.crop_size)):
+            part.check(size)  # all files, whichever the crops will be cut from
         return Splits(
             train=train,
             calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),

@@ -59,7 +59,7 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
     try:
         state = load_file(path)
         with safe_open(path, "pt") as file:
-            made = json.loads((file.metadata() or {}).get("config", "{}")).get("model", {})
+            made = _recipe(file.metadata() or {}).get("model", {})
     except (SafetensorError, OSError) as error:
         raise UserError(f"model.weights={weights}: not a readable safetensors file ({error})") from error
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
@@ -74,10 +74,21 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
                 f"{wanted.get(name, 'not wanted')} here; set model.* as it was trained"
             )
     for name, tensor in state.items():
+        if not tensor.is_floating_point():
+            raise UserError(f"model.weights={weights}: '{name}' holds {tensor.dtype}, not floating point; take the original checkpoint")
         if not torch.isfinite(tensor).all():
             raise UserError(f"model.weights={weights}: '{name}' holds values that are not finite; train again or take another checkpoint")
     model.load_state_dict(state)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]  # faster on CPUs
+
+
+def _recipe(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The settings that a checkpoint of ``qprune train`` holds; none where another program wrote it."""
+    try:
+        recipe = json.loads(metadata.get("config", "{}"))
+    except ValueError:
+        return {}
+    return recipe if isinstance(recipe, dict) and isinstance(recipe.get("model", {}), dict) else {}
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:

@@ -32,7 +32,7 @@ def check_reachable(layout: Layout, budget: int, floor: int) -> None:
     least = max(floor * len(layout.groups), 1)
     if not least <= budget <= layout.n:
         raise UserError(
-            f"sparsity leaves {budget} of {layout.n} filters, but floor={floor} in {len(layout.groups)} layers keeps at least {least}; "
+            f"sparsity: {budget} of {layout.n} filters stay, but floor={floor} in {len(layout.groups)} layers keeps at least {least}; "
             f"lower sparsity to at most {1 - least / layout.n:.3f} or lower floor"
         )
 

@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -97,7 +98,8 @@ class Folder:
         try:
             yield
         except BaseException:
-            LOG.exception("stopped before the end")
+            # Into the file alone: the terminal is told by whoever catches it.
+            handler.emit(LOG.makeRecord(LOG.name, logging.ERROR, __file__, 0, "stopped before the end", (), sys.exc_info()))
             raise
         finally:
             LOG.removeHandler(handler)

@@ -94,6 +94,14 @@ def test_training_images_are_checked_before_training(tmp_path):
         train.check(40)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_one_damaged_image_is_found_whichever_part_it_falls_into(tmp_path, seed):
+    write_pairs(tmp_path, 10)
+    (tmp_path / "4_noisy.png").write_bytes((tmp_path / "4_noisy.png").read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"4_noisy\.png: damaged"):
+        PairedFolders(root=str(tmp_path), seed=seed, **QUICK | {"crops": 1}).load(seed=0)
+
+
 def test_blocks_are_cut_from_the_same_place_of_both_images(tmp_path):
     data = PairedFolders(root=str(write_pairs(tmp_path)), **QUICK)
     for pair in data.load(seed=0).test.pairs:

@@ -56,6 +56,17 @@ def test_an_architecture_that_differs_without_a_parameter_is_refused():
         HalfUNet(width=8, depth=3, residual=False, weights="half_unet_small").load()
 
 
+@pytest.mark.parametrize("config", ["not json", "[1]", '{"model": 3}'])
+def test_metadata_of_other_programs_is_left_alone(saved, config):
+    save_file(load_file(saved), saved, {"config": config})
+    assert not HalfUNet(**TINY, weights=str(saved)).load().training
+
+
+def test_weights_of_integers_are_refused(saved):
+    save_file({name: tensor.int() for name, tensor in load_file(saved).items()}, saved)
+    assert "not floating point" in refusal(saved)
+
+
 def test_weights_that_are_not_finite_are_refused(saved):
     state = load_file(saved)
     state["head.bias"][0] = float("nan")

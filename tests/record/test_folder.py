@@ -33,11 +33,12 @@ def test_numbers_of_numpy_go_into_json_and_nan_does_not(tmp_path):
     assert not (folder.path / "b.json").exists()
 
 
-def test_log_holds_what_went_wrong(tmp_path):
+def test_log_holds_what_went_wrong_and_the_terminal_does_not(tmp_path, caplog):
     folder = Folder(tmp_path, "run")
     with pytest.raises(ZeroDivisionError), folder.log():
         logging.getLogger("qprune_cli").warning("before")
         _ = 1 / 0
+    assert "stopped" not in caplog.text
     log = (folder.path / "run.log").read_text()
     assert "before" in log and "ZeroDivisionError" in log
 
