@@ -60,6 +60,8 @@ class PairedCrops:
 
     def check(self, size: int) -> None:
         """Read every file once, so that what is wrong with one shows before anything starts."""
+        if not self.files:
+            raise UserError("data: no image is left for training; give more pairs or other data.shares")
         for files in tqdm(self.files, desc="check images", unit="pair", leave=False, disable=None):
             height, width = files.read(self.channels).noisy.shape[1:]
             if min(height, width) < size:
@@ -151,7 +153,8 @@ class PairedFolders:
         parts = self._split(found, whole=tested is not None)
         train, calibration, refinement = (PairedCrops(tuple(part), self.channels) for part in parts[:3])
         for part, size in ((train, 1), (calibration, self.crop_size), (refinement, self.crop_size)):
-            part.check(size)  # all files, whichever the crops will be cut from
+            if part.files:
+                part.check(size)  # all files, whichever the crops will be cut from
         return Splits(
             train=train,
             calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),

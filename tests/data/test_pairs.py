@@ -89,6 +89,8 @@ def test_training_images_are_checked_before_training(tmp_path):
     train.check(40)
     with pytest.raises(UserError, match="smaller than a crop of 41"):
         train.check(41)
+    with pytest.raises(UserError, match="no image is left for training"):
+        PairedFolders(root=str(tmp_path), shares=(0, 0.4, 0.3, 0.3), **QUICK).load(seed=0).train.check(40)
     train.files[-1].clean.write_bytes(b"")
     with pytest.raises(UserError, match="damaged"):
         train.check(40)
