@@ -14,6 +14,8 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
 
+SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
+
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
     """Return a read-only view of an array."""

@@ -12,10 +12,9 @@ from tqdm import tqdm
 from qprune_cli.data.crops import blocks, random_place, turned
 from qprune_cli.data.image import READERS, read_image
 from qprune_cli.errors import UserError
-from qprune_cli.types import ImageSet, Pair, Splits
+from qprune_cli.types import SSIM_WINDOW, ImageSet, Pair, Splits
 
 LOG = logging.getLogger("qprune_cli")
-SMALLEST = 11
 PARTS = ("train", "calibration", "refinement", "test")
 
 
@@ -121,12 +120,16 @@ class PairedFolders:
         for name in ("crops", "crop_size", "block_size", "blocks_per_image"):
             if getattr(self, name) < 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a whole number, at least 1")
-        if self.block_size < SMALLEST:
-            raise UserError(f"data.block_size={self.block_size}: give at least {SMALLEST} pixels, SSIM looks through a window of that side")
+        if self.block_size < SSIM_WINDOW:
+            raise UserError(
+                f"data.block_size={self.block_size}: give at least {SSIM_WINDOW} pixels, SSIM looks through a window of that side"
+            )
         if self.seed < 0:
             raise UserError(f"data.seed={self.seed}: give a whole number, at least 0")
         if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
+        if self.test_root and not sum(self.shares[:3]):
+            raise UserError(f"data.shares={list(self.shares)}: data.test_root is tested whole; share root among {', '.join(PARTS[:3])}")
         for name in ("noisy", "clean"):
             if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")

@@ -9,10 +9,9 @@ from torch import nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError
-from qprune_cli.types import Floats, ImageSet, Quality
+from qprune_cli.types import SSIM_WINDOW, Floats, ImageSet, Quality
 
 BATCH_PIXELS = 256 * 256  # activations of a larger batch leave a CPU's caches: twice as slow per image
-SMALLEST = 11  # side of the window that SSIM looks through
 
 
 def psnr(image: Floats, clean: Floats) -> float:
@@ -55,8 +54,8 @@ def refuse_unjudgeable(images: ImageSet, channels: int) -> None:
             raise UserError(
                 f"image '{name}': {len(noisy)} channels where the network wants {channels}; set data.channels to model.channels"
             )
-        if min(noisy.shape[1:]) < SMALLEST:
-            raise UserError(f"image '{name}': {noisy.shape[2]} x {noisy.shape[1]} pixels; SSIM needs at least {SMALLEST} a side")
+        if min(noisy.shape[1:]) < SSIM_WINDOW:
+            raise UserError(f"image '{name}': {noisy.shape[2]} x {noisy.shape[1]} pixels; SSIM needs at least {SSIM_WINDOW} a side")
         if np.array_equal(noisy, clean):
             raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
 

@@ -145,7 +145,17 @@ def test_pairs_of_different_sizes_are_refused(tmp_path):
         PairedFolders(root=str(tmp_path), **QUICK).load(seed=0)
 
 
-@pytest.mark.parametrize("setting", [{"shares": (0.5, 0.5, 0.5, 0.5)}, {"noisy": "noisy"}, {"crops": 0}, {"block_size": 8}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"shares": (0.5, 0.5, 0.5, 0.5)},
+        {"shares": (0.0, 0.0, 0.0, 1.0), "test_root": "."},
+        {"noisy": "noisy"},
+        {"crops": 0},
+        {"block_size": 8},
+        {"seed": -1},
+    ],
+)
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UserError, match=f"data.{next(iter(setting))}"):
         PairedFolders(root=".", **setting)
