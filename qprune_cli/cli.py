@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from qprune_cli.errors import UserError, nearest
 
@@ -16,6 +16,9 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune run -m [lists]              a sweep                     qprune run -m sparsity=0.25,0.5 seed=0,1,2
   qprune run --from FOLDER [...]     repeat a finished run, with other values where given
   qprune train [overrides]           train a dense network       qprune train experiment=train_half_unet
+  qprune train --resume FOLDER       go on with a training that was stopped, exactly where it was
+  qprune data check ROOT             what a folder of images holds, what is missing or damaged
+  qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
   qprune list [role]                 components and what they are for
 
 `qprune run --help` shows all settings, `qprune run --cfg job` the composed configuration.
@@ -73,30 +76,74 @@ def run(argv: list[str]) -> int:
 
         pipeline.run(plan)
 
-    argv = [part for word in argv for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
-    if "--from" not in argv:
-        return launch("run", argv, prepare, start)
-    place = argv.index("--from")
-    if place + 1 == len(argv):
-        raise UserError("--from: give the folder of a finished run")
-    return launch("run", argv[:place] + argv[place + 2 :], prepare, start, source=Path(argv[place + 1]))
+    argv, source = folder_option(argv, "--from")
+    return launch("run", argv, prepare, start, source)
 
 
 def train(argv: list[str]) -> int:
-    """Train a dense network."""
+    """Train a dense network: compose its job, or take it from a training that was stopped."""
     from qprune_cli.compose.launch import launch
+
+    argv, stopped = folder_option(argv, "--resume")
 
     def prepare(job: Any) -> Any:
         from qprune_cli.plan import TrainPlan
 
-        return TrainPlan.of(job)
+        return TrainPlan.of(job, stopped)
 
     def start(plan: Any) -> None:
         from qprune_cli import pipeline
 
         pipeline.train(plan)
 
-    return launch("train", argv, prepare, start)
+    return launch("train", argv, prepare, start, stopped)
+
+
+def folder_option(argv: list[str], flag: str) -> tuple[list[str], Path | None]:
+    """Take ``flag FOLDER`` or ``flag=FOLDER`` out of the arguments."""
+    argv = [part for word in argv for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
+    if flag not in argv:
+        return argv, None
+    place = argv.index(flag)
+    if place + 1 == len(argv):
+        raise UserError(f"{flag}: give the folder of a run")
+    return argv[:place] + argv[place + 2 :], Path(argv[place + 1])
+
+
+def data(argv: list[str]) -> int:
+    """Fetch a data set, or check what a folder holds."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser("qprune data", description="Fetch and check data sets.")
+    parser.error = _refuse  # type: ignore[method-assign]
+    commands = parser.add_subparsers(dest="command", required=True, metavar="check | fetch")
+    checking = commands.add_parser("check", help="say what a folder holds, what is missing or damaged")
+    checking.add_argument("root", type=Path, help="SIDD_Small, SIDD_Medium, the validation files, or pairs of images")
+    checking.add_argument("--noisy", default="*_noisy.*", help="pattern of noisy images, as for data=pairs (%(default)s)")
+    checking.add_argument("--clean", default="*_clean.*", help="pattern of clean images (%(default)s)")
+    fetching = commands.add_parser("fetch", help="download, verify and unpack; goes on where it was cut")
+    fetching.add_argument("name", help="sidd_small (6.6 GB), sidd_medium (13.2 GB) or sidd_validation (0.5 GB)")
+    fetching.add_argument("--to", type=Path, default=Path("data"), help="folder to put it in (%(default)s)")
+    fetching.add_argument("--server", help="another address to download from")
+    for each in (checking, fetching):
+        each.error = _refuse  # type: ignore[method-assign]
+    arguments = parser.parse_args(argv)
+    if arguments.command == "check":
+        from qprune_cli.data.check import check
+
+        for line in check(arguments.root, arguments.noisy, arguments.clean):
+            print(line, flush=True)
+        return 0
+    from qprune_cli.data.fetch import NAMES, SERVER, fetch
+
+    if arguments.name not in NAMES:
+        raise UserError(f"{arguments.name}: cannot be fetched; {nearest(arguments.name, NAMES)}")
+    print(fetch(arguments.name, arguments.to, arguments.server or SERVER))
+    return 0
+
+
+def _refuse(message: str) -> NoReturn:
+    raise UserError(f"{message}; `qprune data --help` shows how")
 
 
 def list_components(argv: list[str]) -> int:
@@ -126,6 +173,9 @@ def complete(argv: list[str]) -> int:
     if command is None:
         print(" ".join(COMMANDS))
         return 0
+    if command == "data":
+        print("check fetch sidd_small sidd_medium sidd_validation")
+        return 0
     if command == "list":
         from qprune_cli.catalog import roles
 
@@ -135,4 +185,4 @@ def complete(argv: list[str]) -> int:
     return ask_hydra(command, argv)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "train": train, "list": list_components}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "train": train, "data": data, "list": list_components}

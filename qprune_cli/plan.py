@@ -5,13 +5,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from qprune_cli.compose.build import Composed
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.record.folder import refuse_unwritable
+from qprune_cli.record.folder import Folder, refuse_unwritable
+from qprune_cli.record.tensorboard import check_tensorboard
 from qprune_cli.roles import Data, Model, Refiner, Scorer, Solver
 from qprune_cli.structure.gates import check_loss
-from qprune_cli.training import Training
+from qprune_cli.train.adamw import AdamW
 
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine")
 TRAIN_ROLES = ("data", "model", "train")
@@ -30,6 +33,7 @@ class RunSettings:
     floor: int
     loss: str
     seed: int
+    ssim3d: bool
     device: str
     output_root: str
 
@@ -53,11 +57,15 @@ class TrainSettings:
         UserError: a value is out of range.
     """
 
+    tensorboard: bool
+    ssim3d: bool
     device: str
     output_root: str
 
     def __post_init__(self) -> None:
         check_place(self.device, self.output_root)
+        if self.tensorboard:
+            check_tensorboard()
 
 
 def check_place(device: str, output_root: str) -> None:
@@ -108,36 +116,43 @@ class RunPlan:
         """The complete settings, as config.yaml records them."""
         return recorded(self, RUN_ROLES)
 
-    @property
-    def parent(self) -> Path:
-        """Where the run folder goes."""
-        return self.sweep or Path(self.settings.output_root) / "runs"
-
-    @property
-    def name(self) -> str:
-        """The run folder's name behind the time."""
+    def folder(self) -> Folder:
+        """Make the run folder."""
         roles = "_".join(self.components[role] for role in RUN_ROLES)
-        return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
+        name = f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
+        return Folder.fresh(self.sweep or Path(self.settings.output_root) / "runs", name)
 
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """One training."""
+    """One training.
+
+    Attributes:
+        settings: the top level.
+        components: chosen yaml by role, for names and records.
+        stopped: folder of the training to go on with, None for a new one.
+    """
 
     data: Data
     model: Model
-    train: Training
+    train: AdamW
     settings: TrainSettings
     components: dict[str, str]
+    stopped: Path | None = None
 
     @staticmethod
-    def of(composed: Composed) -> "TrainPlan":
+    def of(composed: Composed, stopped: Path | None = None) -> "TrainPlan":
         """Build and check everything that a training needs.
 
         Raises:
-            UserError: a setting is unknown, missing, of the wrong type or out of range.
+            UserError: a setting is unknown, missing, of the wrong type or out of range, or ``stopped`` holds a training that
+                was finished or had other settings.
         """
-        plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components)
+        plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
+        if stopped and (stopped / "manifest.json").is_file():
+            raise UserError(f"--resume {stopped}: this training is finished; train anew, with more train.steps where it was too short")
+        if stopped and plan.config != yaml.safe_load((stopped / "config.yaml").read_text()):
+            raise UserError(f"--resume {stopped}: a training goes on as it began; leave other settings out or train anew")
         if composed.settings["model"].get("weights") is not None:
             raise UserError("model.weights: training starts from fresh weights; leave it out")
         return plan
@@ -147,12 +162,9 @@ class TrainPlan:
         """The complete settings, as config.yaml records them."""
         return recorded(self, TRAIN_ROLES)
 
-    @property
-    def parent(self) -> Path:
-        """Where the training folder goes."""
-        return Path(self.settings.output_root) / "train"
-
-    @property
-    def name(self) -> str:
-        """The training folder's name behind the time."""
-        return f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
+    def folder(self) -> Folder:
+        """The training folder: a new one, or that of the training to go on with."""
+        if self.stopped:
+            return Folder(self.stopped)
+        name = f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
+        return Folder.fresh(Path(self.settings.output_root) / "train", name)

@@ -3,7 +3,7 @@
 Shapes use one alphabet: ``n`` filters, ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -34,7 +34,7 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """An ordered set of image pairs; sizes may differ from pair to pair.
+    """An ordered set of image pairs; sizes may differ from pair to pair. A large one may make its pairs when asked for them.
 
     Example:
         >>> grey = np.zeros((1, 8, 8), np.float32)
@@ -42,7 +42,7 @@ class ImageSet:
         2
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: Sequence[Pair]
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -229,20 +229,32 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Size of a network: weights, multiply-accumulates for one stated input, prunable filters."""
+    """Size of a network: weights, multiply-accumulates for one stated input, prunable filters (None: not traced)."""
 
     params: int
     macs: int
-    filters: int
+    filters: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Image quality per image: ``psnr`` (N,) in dB and ``ssim`` (N,), over the images ``names``."""
+    """Image quality per image, over the images ``names``.
+
+    Attributes:
+        psnr: (N,) in dB.
+        ssim: (N,) the 2-D one.
+        ssim3d: (N,) the literature's 3-D variant; None where it was not asked for.
+    """
 
     names: tuple[str, ...]
     psnr: Floats
     ssim: Floats
+    ssim3d: Floats | None = None
+
+    def items(self) -> dict[str, Floats]:
+        """What was measured, by the name of the measure."""
+        values = {"psnr": self.psnr, "ssim": self.ssim, "ssim3d": self.ssim3d}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,12 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def patch_cache(tmp_path_factory: pytest.TempPathFactory):
+    """No test touches the cache of the user."""
+    os.environ["QPRUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
 def random_problem(seed: int, widths=(4, 5, 3), budget: int = 6, floor: int = 1, signed: bool = False) -> PruningProblem:
     """A dense random problem; couplings within layers, non-negative unless signed."""
     rng = np.random.default_rng(seed)

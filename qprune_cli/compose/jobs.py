@@ -38,33 +38,36 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
         return [_compose_one(config, list(one), extra) for one in batches]
 
 
-def repeated(folder: Path, overrides: list[str], extra: str | None = None) -> Composed:
-    """Take the job of a finished run, with other values where given.
+def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None) -> Composed:
+    """Take the job of an earlier run, with other values where given.
 
     The components are composed anew and then given the values of the run, so that a setting which others follow (such as
     ``loss``) still leads them.
 
     Args:
-        folder: a run folder.
+        command: what made it, ``run`` or ``train``.
+        folder: its folder.
         overrides: ``key=value`` for settings that the run has.
         extra: another folder of configs, where components of the run come from it.
 
     Raises:
-        UserError: no finished run, an unknown key, or another component.
+        UserError: no such run, an unknown key, or another component.
     """
-    if not (folder / "manifest.json").is_file():
-        raise UserError(f"--from {folder}: holds no manifest.json; give the folder of a finished run")
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
+    if command == "run" and not (folder / "manifest.json").is_file():
+        raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run")
     with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         saved = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
         components = cast(dict[str, str], OmegaConf.to_container(saved.pop("components", DictConfig({}))))
-        if "solver" not in components:
-            raise UserError(f"--from {folder}: not the folder of a `qprune run`")
+        if {"run": "solver", "train": "train"}[command] not in components:
+            raise UserError(f"{folder}: not the folder of a `qprune {command}`")
         chosen = [f"{role}={name}" for role, name in components.items()]
-        settings = compose("run", chosen + _search(extra), return_hydra_config=True)
+        settings = compose(command, chosen + _search(extra), return_hydra_config=True)
         _take_over(settings, saved)
         for override in OverridesParser.create().parse_overrides(overrides):
             if override.key_or_group in components or override.is_sweep_override():
-                raise UserError(f"{override.input_line}: --from repeats one run with its components; compose a new one without --from")
+                raise UserError(f"{override.input_line}: a run is repeated with its own components; compose a new one for others")
             _find(settings, override.key_or_group)
             OmegaConf.update(settings, override.key_or_group, override.value())
         return resolved(settings, components)

@@ -35,7 +35,7 @@ def launch(
         argv: arguments behind the command, in Hydra's grammar.
         prepare: turns composed settings into a plan; raises UserError and writes nothing.
         start: carries out a plan.
-        source: folder of a finished run to repeat, where the job is not composed from the arguments alone.
+        source: folder of an earlier run to repeat or to go on with, where the job is not composed from the arguments alone.
 
     Returns:
         The exit code; for a sweep the highest of its jobs'.
@@ -51,15 +51,15 @@ def launch(
     if extra and not Path(extra).is_dir():
         raise UserError(f"--config-dir {extra}: no such folder; give the folder of your own configs")
     if arguments.cfg and (arguments.multirun or source):
-        raise UserError(
-            "--cfg: shows one job that is composed; leave --multirun and --from out (config.yaml in a run folder shows that run)"
-        )
+        raise UserError("--cfg: shows one job that is composed; leave --multirun and the folder out (its config.yaml shows that run)")
     if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
         return ask_hydra(command, flags_first)
     if arguments.multirun and source:
-        raise UserError("--from: repeats one run; leave --multirun out")
+        raise UserError(f"--multirun: '{source}' is one run; leave --multirun out")
     jobs = (
-        [repeated(source, arguments.overrides, extra)] if source else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
+        [repeated(command, source, arguments.overrides, extra)]
+        if source
+        else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
     )
     if arguments.cfg:
         return ask_hydra(command, flags_first)

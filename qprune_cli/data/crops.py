@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from qprune_cli.errors import UserError
 
 
-def blocks(shape: tuple[int, ...], size: int, most: int | None = None) -> Iterator[tuple[slice, slice]]:
-    """Yield the places of non-overlapping blocks, spread evenly over a picture.
+def blocks(shape: tuple[int, ...], size: int, most: int | None = None, cover: bool = False) -> Iterator[tuple[slice, slice]]:
+    """Yield the places of blocks, spread evenly over a picture.
 
     Args:
         shape: (..., H, W) of the picture.
         size: side of a block in pixels; a picture that is smaller is one block of its own size.
         most: at most so many blocks, evenly spaced among all; None for all.
+        cover: let blocks overlap so that they leave nothing out; otherwise they never do.
 
     Example:
         >>> [(y.start, x.start) for y, x in blocks((3, 4, 9), 4)]
@@ -23,7 +24,7 @@ def blocks(shape: tuple[int, ...], size: int, most: int | None = None) -> Iterat
     """
     starts = []
     for length in shape[-2:]:
-        count = max(length // size, 1)
+        count = max(-(-length // size) if cover else length // size, 1)
         starts.append(np.linspace(0, max(length - size, 0), count).astype(int) if count > 1 else [max(length - size, 0) // 2])
     places = [(int(y), int(x)) for y in starts[0] for x in starts[1]]
     chosen = np.linspace(0, len(places) - 1, min(most or len(places), len(places))).round().astype(int)

@@ -1,86 +1,15 @@
 """Any noisy and clean images: two folders, or one folder with a naming pattern."""
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-from tqdm import tqdm
-
-from qprune_cli.data.crops import blocks, random_place, turned
-from qprune_cli.data.image import READERS, read_image
+from qprune_cli.data.files import PairFiles, check_cutting, cut, shared
+from qprune_cli.data.image import READERS
 from qprune_cli.errors import UserError
-from qprune_cli.types import SSIM_WINDOW, ImageSet, Pair, Splits
+from qprune_cli.types import Splits
 
 LOG = logging.getLogger("qprune_cli")
-PARTS = ("train", "calibration", "refinement", "test")
-
-
-@dataclass(frozen=True)
-class PairFiles:
-    """The files of one pair."""
-
-    name: str
-    noisy: Path
-    clean: Path
-
-    def read(self, channels: int) -> Pair:
-        """Read both files.
-
-        Raises:
-            UserError: damaged, of another number of channels, or of different sizes.
-        """
-        noisy, clean = read_image(self.noisy, channels), read_image(self.clean, channels)
-        if noisy.shape != clean.shape:
-            sizes = [f"{picture.shape[2]} x {picture.shape[1]}" for picture in (noisy, clean)]
-            raise UserError(f"{self.noisy}: {sizes[0]} pixels, but its clean image {self.clean.name} has {sizes[1]}; pairs must match")
-        return Pair(self.name, noisy, clean)
-
-
-@lru_cache(maxsize=4)
-def _read(files: PairFiles, channels: int) -> Pair:
-    """Read a pair, or take it from the latest ones read."""
-    return files.read(channels)
-
-
-@dataclass(frozen=True)
-class PairedCrops:
-    """Random crops of pairs of files; the latest files read are kept in memory.
-
-    Args:
-        files: the pairs; each is drawn equally often.
-        channels: 1 for grey, 3 for colour.
-    """
-
-    files: tuple[PairFiles, ...]
-    channels: int
-
-    def check(self, size: int) -> None:
-        """Read every file once, so that what is wrong with one shows before anything starts."""
-        if not self.files:
-            raise UserError("data: no image is left for training; give more pairs or other data.shares")
-        for files in tqdm(self.files, desc="check images", unit="pair", leave=False, disable=None):
-            height, width = files.read(self.channels).noisy.shape[1:]
-            if min(height, width) < size:
-                raise UserError(f"{files.noisy}: {width} x {height} pixels, smaller than a crop of {size}; ask for smaller crops")
-
-    def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Cut ``count`` crops of ``size`` x ``size``, turned at random; pairs take turns, so that all are seen.
-
-        Raises:
-            UserError: an image is damaged or smaller than the crop.
-        """
-        order = np.concatenate([rng.permutation(len(self.files)) for _ in range(-(-count // len(self.files)))])[:count]
-        return ImageSet(tuple(self._crop(rng, self.files[k], number, size) for number, k in enumerate(np.sort(order))))
-
-    def _crop(self, rng: np.random.Generator, files: PairFiles, number: int, size: int) -> Pair:
-        pair = _read(files, self.channels)
-        y, x = random_place(pair.noisy.shape, size, rng)
-        turns, mirror = int(rng.integers(4)), bool(rng.uniform() < 0.5)
-        crop = [np.ascontiguousarray(turned(picture[:, y, x], turns, mirror)) for picture in (pair.noisy, pair.clean)]
-        return Pair(f"{pair.name}_crop{number}", crop[0], crop[1])
 
 
 @dataclass(frozen=True)
@@ -101,6 +30,9 @@ class PairedFolders:
         crop_size: their side in pixels.
         block_size: side of the blocks that test images are cut into; a smaller image is one block.
         blocks_per_image: at most so many blocks of each test image, spread evenly.
+        patch: side of the patches that the other images are cut into, once, before crops are cut out of them.
+        patches_per_image: at most so many patches of each image, spread evenly.
+        cache: folder of the patches; None for QPRUNE_CACHE, or else the user's cache folder.
     """
 
     root: str
@@ -115,25 +47,16 @@ class PairedFolders:
     crop_size: int = 80
     block_size: int = 256
     blocks_per_image: int = 4
+    patch: int = 256
+    patches_per_image: int = 48
+    cache: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("crops", "crop_size", "block_size", "blocks_per_image"):
-            if getattr(self, name) < 1:
-                raise UserError(f"data.{name}={getattr(self, name)}: give a whole number, at least 1")
-        if self.block_size < SSIM_WINDOW:
-            raise UserError(
-                f"data.block_size={self.block_size}: give at least {SSIM_WINDOW} pixels, SSIM looks through a window of that side"
-            )
-        if self.seed < 0:
-            raise UserError(f"data.seed={self.seed}: give a whole number, at least 0")
-        if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
-            raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
-        if self.test_root and not sum(self.shares[:3]):
-            raise UserError(f"data.shares={list(self.shares)}: data.test_root is tested whole; share root among {', '.join(PARTS[:3])}")
+        check_cutting(self, whole_test=self.test_root is not None)
         for name in ("noisy", "clean"):
             if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")
-        for name in ("root", "clean_root", "test_root"):  # absolute, so that a record of the settings holds in any folder
+        for name in ("root", "clean_root", "test_root", "cache"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
                 object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
 
@@ -153,34 +76,10 @@ class PairedFolders:
         for pair in tested or ():
             if not seen.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
                 raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
-        parts = self._split(found, whole=tested is not None)
-        train, calibration, refinement = (PairedCrops(tuple(part), self.channels) for part in parts[:3])
-        for part, size in ((train, 1), (calibration, self.crop_size), (refinement, self.crop_size)):
-            if part.files:
-                part.check(size)  # all files, whichever the crops will be cut from
-        return Splits(
-            train=train,
-            calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
-            refinement=refinement.draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
-            test=ImageSet(tuple(block for files in (tested or parts[3]) for block in self._blocks(files))),
-        )
-
-    def _split(self, found: Sequence[PairFiles], whole: bool) -> list[list[PairFiles]]:
-        shares = np.array([*self.shares[:3], 0.0]) / (1 - self.shares[3]) if whole else np.array(self.shares)
-        stops = np.round(np.cumsum(shares) * len(found)).astype(int)
-        order = np.random.default_rng([0, self.seed]).permutation(len(found))
-        parts = [[found[k] for k in sorted(part)] for part in np.split(order, stops[:3])]
-        needed = PARTS[1:3] if whole else PARTS[1:]
-        for name in needed:
-            if not parts[PARTS.index(name)]:
-                raise UserError(f"data.root={self.root}: {len(found)} pairs leave none for {name}; give more pairs or other data.shares")
-        return parts
-
-    def _blocks(self, files: PairFiles) -> list[Pair]:
-        pair = files.read(self.channels)
-        places = blocks(pair.noisy.shape, self.block_size, self.blocks_per_image)
-        cut = [(pair.noisy[:, y, x].copy(), pair.clean[:, y, x].copy()) for y, x in places]
-        return [Pair(f"{pair.name}_{k}" if len(cut) > 1 else pair.name, *both) for k, both in enumerate(cut)]
+        split = shared(len(found), self.shares, self.seed, tested is not None, f"pairs in '{root}'")
+        parts: list[list[PairFiles]] = [[found[k] for k in part] for part in split]
+        parts[3] = tested or parts[3]
+        return cut(self, parts, None, seed)
 
 
 def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[PairFiles]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import skimage
+from skimage.transform import rescale
 
-from qprune_cli.data.camera import Camera
+from qprune_cli.data.camera import Camera, to_linear
 from qprune_cli.data.crops import blocks, random_place, turned
 from qprune_cli.data.image import read_image
 from qprune_cli.errors import UserError
@@ -28,24 +29,33 @@ def shown(pair: Pair, channels: int) -> Pair:
     return Pair(pair.name, noisy, clean)
 
 
+def recoloured(scene: Floats, rng: np.random.Generator) -> Floats:
+    """Swap the colours of a (3, H, W) scene in linear light, and draw a saturation and a balance."""
+    grey = np.tensordot(LUMINANCE.astype(scene.dtype), scene, axes=1)
+    saturated = grey + scene.dtype.type(rng.uniform(0, 1.4)) * (scene[rng.permutation(3)] - grey)
+    return np.clip(saturated * rng.uniform(0.6, 1, size=(3, 1, 1)).astype(scene.dtype), 0, 1)
+
+
 @dataclass(frozen=True)
 class SimulatedCrops:
-    """Random crops of clean pictures, each with fresh noise; every picture is drawn equally often.
+    """Random crops of clean scenes, each with fresh noise; every scene is drawn equally often.
 
     Args:
-        clean: pictures, each (3, H, W) in [0, 1].
+        scenes: one tuple per photograph with its linear light at one or several scales, each (3, H, W) in [0, 1].
         camera: what photographs them.
         channels: 3 for colour, 1 for grey.
+        recolour: change the colours at random, so that a network sees more of them than a few photographs hold.
     """
 
-    clean: tuple[Floats, ...]
+    scenes: tuple[tuple[Floats, ...], ...]
     camera: Camera
     channels: int = 3
+    recolour: bool = False
 
     def check(self, size: int) -> None:
-        """Refuse crops that are larger than a picture."""
-        for picture in self.clean:
-            random_place(picture.shape, size, np.random.default_rng(0))
+        """Refuse crops that are larger than a scene."""
+        for scene in self.scenes:
+            random_place(scene[0].shape, size, np.random.default_rng(0))
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
         """Cut ``count`` crops of ``size`` x ``size``, turned at random, with exposures and noise of their own."""
@@ -53,9 +63,10 @@ class SimulatedCrops:
         return ImageSet(tuple(self._crop(rng, f"crop{k}", size, level) for k, level in enumerate(levels)))
 
     def _crop(self, rng: np.random.Generator, name: str, size: int, level: float) -> Pair:
-        picture = self.clean[rng.integers(len(self.clean))]
-        crop = picture[:, *random_place(picture.shape, size, rng)]
-        crop = turned(crop, int(rng.integers(4)), bool(rng.uniform() < 0.5))
+        scales = [scene for scene in self.scenes[rng.integers(len(self.scenes))] if min(scene.shape[1:]) >= size]
+        scene = scales[rng.integers(len(scales))]
+        crop = turned(scene[:, *random_place(scene.shape, size, rng)], int(rng.integers(4)), bool(rng.uniform() < 0.5))
+        crop = recoloured(crop, rng) if self.recolour else crop
         return shown(self.camera.shoot(name, crop, rng, level), self.channels)
 
 
@@ -73,6 +84,8 @@ class Sample:
         crop_size: their side in pixels.
         block_size: side of the test blocks in pixels; 128 gives 18 blocks.
         camera: the simulated camera.
+        scales: sizes at which training sees each photograph, relative to the original, which is always among them.
+        recolour: whether training swaps colour channels and changes their saturation and balance at random.
 
     Example:
         >>> splits = Sample(crops=4).load(seed=0)
@@ -86,6 +99,8 @@ class Sample:
     crop_size: int = 80
     block_size: int = 128
     camera: Camera = field(default_factory=Camera)
+    scales: tuple[float, ...] = (0.7,)
+    recolour: bool = True
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -96,6 +111,8 @@ class Sample:
             raise UserError(f"data.crops={self.crops}: give a number of crops, at least 1")
         if not 8 <= self.crop_size <= 80:
             raise UserError(f"data.crop_size={self.crop_size}: give 8 to 80 pixels, the bands are no wider")
+        if any(not 0.25 <= scale <= 4 for scale in self.scales):
+            raise UserError(f"data.scales={list(self.scales)}: give factors from 0.25 to 4")
         if not 16 <= self.block_size <= 300:
             raise UserError(f"data.block_size={self.block_size}: give 16 to 300 pixels, the photographs are no taller")
 
@@ -105,27 +122,26 @@ class Sample:
         Args:
             seed: draws the calibration crops and their noise.
         """
-        pictures = {name: self._read(name) for name in SEEN + TEST}
-        bands = {
-            part: SimulatedCrops(tuple(self._band(pictures[n], *share) for n in SEEN), self.camera, self.channels)
-            for part, share in BANDS.items()
-        }
+        scenes = {name: to_linear(self._read(name)).astype(np.float32) for name in SEEN + TEST}
+        bands = {part: [self._band(scenes[name], *share) for name in SEEN] for part, share in BANDS.items()}
+        train = tuple((band, *(self._scaled(band, scale) for scale in self.scales)) for band in bands["train"])
+        seen = {part: SimulatedCrops(tuple((band,) for band in bands[part]), self.camera, self.channels) for part in BANDS}
         return Splits(
-            train=bands["train"],
-            calibration=bands["calibration"].draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
-            refinement=bands["refinement"].draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
-            test=self._test({name: pictures[name] for name in TEST}),
+            train=SimulatedCrops(train, self.camera, self.channels, self.recolour),
+            calibration=seen["calibration"].draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
+            refinement=seen["refinement"].draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
+            test=self._test({name: scenes[name] for name in TEST}),
         )
 
-    def _test(self, pictures: dict[str, Floats]) -> ImageSet:
+    def _test(self, scenes: dict[str, Floats]) -> ImageSet:
         rng = np.random.default_rng([3, self.seed])
         cut = [
-            (f"{Path(name).stem}_{k}", picture[:, *place])
-            for name, picture in pictures.items()
-            for k, place in enumerate(blocks(picture.shape, self.block_size))
+            (f"{Path(name).stem}_{k}", scene[:, *place])
+            for name, scene in scenes.items()
+            for k, place in enumerate(blocks(scene.shape, self.block_size))
         ]
         levels = (rng.permutation(len(cut)) + 0.5) / len(cut)
-        shots = (self.camera.shoot(name, clean, rng, level) for (name, clean), level in zip(cut, levels, strict=True))
+        shots = (self.camera.shoot(name, scene, rng, level) for (name, scene), level in zip(cut, levels, strict=True))
         return ImageSet(tuple(shown(pair, self.channels) for pair in shots))
 
     @staticmethod
@@ -136,3 +152,7 @@ class Sample:
     def _band(picture: Floats, start: float, stop: float) -> Floats:
         width = picture.shape[-1]
         return picture[..., int(start * width) : int(stop * width)]
+
+    @staticmethod
+    def _scaled(scene: Floats, scale: float) -> Floats:
+        return np.clip(rescale(scene, scale, channel_axis=0, anti_aliasing=scale < 1), 0, 1).astype(np.float32)

@@ -7,17 +7,26 @@ from torch import nn
 
 from qprune_cli.evaluate.quality import judge, mean_psnr, outputs
 from qprune_cli.structure.silence import silence
-from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Quality
+from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Pair, Quality
 
 
-def qualities(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], images: ImageSet) -> dict[str, Quality]:
-    """PSNR and SSIM per image of the networks that (n,) masks leave; each distinct mask is measured once."""
+def qualities(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
+    """Quality per image of the networks that (n,) masks leave; each distinct mask is measured once (see ``judge``)."""
     known: dict[bytes, Quality] = {}
     for keep in masks.values():
         if keep.tobytes() not in known:
             with silence(model, layout, keep):
-                known[keep.tobytes()] = judge(outputs(model, images, label="measure"), images)
+                known[keep.tobytes()] = judge(outputs(model, images, label="measure"), images, volume)
     return {name: known[keep.tobytes()] for name, keep in masks.items()}
+
+
+def restored(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], pair: Pair) -> dict[str, Floats]:
+    """What the networks that (n,) masks leave make of one image: (C, H, W) each."""
+    results = {}
+    for name, keep in masks.items():
+        with silence(model, layout, keep):
+            results[name] = next(outputs(model, ImageSet((pair,))))
+    return results
 
 
 def metric(model: nn.Module, layout: Layout, images: ImageSet) -> Metric:

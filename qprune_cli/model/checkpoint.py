@@ -17,6 +17,12 @@ from qprune_cli.errors import UserError, nearest
 SHIPPED = Path(str(files("qprune_cli") / "model" / "weights"))
 
 
+def check_channels(channels: int) -> None:
+    """Refuse images that are neither grey nor in colour."""
+    if channels not in (1, 3):
+        raise UserError(f"model.channels={channels}: give 1 for grey or 3 for colour images")
+
+
 def absolute_weights(weights: str | None) -> str | None:
     """Make the path of a checkpoint absolute, so that a record of it holds in any folder; names stay as they are."""
     return str(Path(weights).expanduser().absolute()) if weights and weights.endswith(".safetensors") else weights

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import absolute_weights, load_weights
+from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
 
 
 class ConvReLU(nn.Sequential):
@@ -93,8 +93,7 @@ class HalfUNet:
     weights: str | None = None
 
     def __post_init__(self) -> None:
-        if self.channels not in (1, 3):
-            raise UserError(f"model.channels={self.channels}: give 1 for grey or 3 for colour images")
+        check_channels(self.channels)
         if self.width < 2 or (self.ghost and self.width % 2):
             raise UserError(f"model.width={self.width}: give at least 2 channels, an even number with model.ghost=true")
         if not 1 <= self.depth <= 8:

@@ -38,22 +38,31 @@ def refuse_unwritable(folder: Path) -> None:
 
 
 class Folder:
-    """A result folder that this process made.
+    """A result folder.
 
     Args:
-        parent: where to make it; made as well.
-        name: what to call it behind the time; ``-2``, ``-3``... is added when the name is taken.
-
-    Raises:
-        UserError: the folder cannot be made.
+        path: where it is.
     """
 
-    def __init__(self, parent: Path, name: str) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @staticmethod
+    def fresh(parent: Path, name: str) -> "Folder":
+        """Make a new folder.
+
+        Args:
+            parent: where to make it; made as well.
+            name: what to call it behind the time; ``-2``, ``-3``... is added when the name is taken.
+
+        Raises:
+            UserError: the folder cannot be made.
+        """
         refuse_unwritable(parent)
         stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{name}"
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            self.path = _fresh(parent, stem)
+            return Folder(_fresh(parent, stem))
         except OSError as error:
             raise UserError(f"output_root: cannot make a folder in '{parent}' ({error.strerror}); give another folder") from error
 

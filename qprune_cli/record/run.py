@@ -79,9 +79,9 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     folder.table(
         "images.csv",
         [
-            {"image": image, "stage": name, "psnr": p, "ssim": s}
+            {"image": image, "stage": name} | {measure: float(values[k]) for measure, values in quality.items().items()}
             for name, quality in qualities.items()
-            for image, p, s in zip(quality.names, quality.psnr.tolist(), quality.ssim.tolist(), strict=True)
+            for k, image in enumerate(quality.names)
         ],
     )
     return metrics
@@ -104,7 +104,7 @@ def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[s
 
 
 def _summary(quality: Quality) -> dict[str, Any]:
-    return {name: _interval(values) for name, values in (("psnr", quality.psnr), ("ssim", quality.ssim))}
+    return {name: _interval(values) for name, values in quality.items().items()}
 
 
 def _interval(values: Floats) -> dict[str, Any]:
@@ -112,8 +112,8 @@ def _interval(values: Floats) -> dict[str, Any]:
 
 
 def _flat(quality: Quality) -> dict[str, float]:
-    return {"psnr": float(quality.psnr.mean()), "ssim": float(quality.ssim.mean()), "images": len(quality.names)}
+    return {name: float(values.mean()) for name, values in quality.items().items()} | {"images": len(quality.names)}
 
 
-def _size(stage: Stage) -> dict[str, int]:
+def _size(stage: Stage) -> dict[str, int | None]:
     return {name: getattr(stage.footprint, name) for name in ("params", "macs", "filters")}

@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from qprune_cli.structure.graph import Channels
 from qprune_cli.types import Bools, Footprint, Layout
@@ -55,6 +56,19 @@ class Cost:
             params += kernels + (int(outgoing.sum()) if conv.bias is not None else 0)
             macs += kernels * self.positions[name]
         return Footprint(params, macs, int(keep.sum()))
+
+
+def counted(model: nn.Module, shape: tuple[int, int, int]) -> Footprint:
+    """Footprint of any network as it is, whether its operations have rules or not; filters are not counted.
+
+    Args:
+        model: the network.
+        shape: (C, H, W) of the image that multiply-accumulates are counted for.
+    """
+    ghost = copy.deepcopy(model).to("meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        ghost(torch.empty(1, *shape, device="meta"))
+    return Footprint(sum(p.numel() for p in model.parameters()), counter.get_total_flops() // 2, None)
 
 
 def _positions(model: nn.Module, shape: tuple[int, int, int]) -> dict[str, int]:

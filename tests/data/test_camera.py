@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from qprune_cli.data.camera import Camera, bayer, demosaic, to_linear, to_srgb
+from qprune_cli.data.camera import COLOUR_MATRIX, Camera, bayer, demosaic, to_linear, to_srgb
 from qprune_cli.data.sample import Sample
 from qprune_cli.errors import UserError
 
@@ -38,17 +38,60 @@ def test_noise_of_the_sample_looks_like_that_of_sidd():
     assert correlation.min() >= 0.3 and correlation.max() <= 0.6
 
 
-def test_noise_variance_follows_the_signal():
-    camera = Camera(shot=(0.01, 0.01), read=0.1, exposure=(1.0, 1.0), white_balance=(1.0, 1.0))
+FIXED = {"shot": (0.01, 0.01), "exposure": (1.0, 1.0), "white_balance": (1.0, 1.0), "colour": (0.0, 0.0), "quantised": False}
+
+
+@pytest.mark.parametrize("mosaic", [True, False])
+def test_noise_variance_follows_the_signal(mosaic):
+    camera = Camera(read=0.1, mosaic=mosaic, **FIXED)
     for level in (0.1, 0.3):
-        srgb = to_srgb(np.full((3, 200, 200), level))
-        pair = camera.shoot("flat", srgb, np.random.default_rng(0))
-        raw = bayer(to_linear(pair.noisy.astype(np.float64)))
-        assert np.isclose(raw.var(), 0.01 * level + 0.1**2 * 0.01, rtol=0.05)
+        pair = camera.shoot("flat", np.full((3, 200, 200), level), np.random.default_rng(0))
+        raw = to_linear(pair.noisy.astype(np.float64))
+        assert np.isclose((bayer(raw) if mosaic else raw).var(), 0.01 * level + 0.1**2 * 0.01, rtol=0.05)
+
+
+def test_without_a_mosaic_noise_is_white():
+    pair = Camera(mosaic=False, **FIXED).shoot("flat", np.full((3, 200, 200), 0.2), np.random.default_rng(0))
+    assert abs(lag_one(pair)) < 0.02
+
+
+def test_row_offsets_are_shared_by_a_row():
+    camera = Camera(read=0.0, offset=1.0, mosaic=False, **FIXED | {"shot": (1e-4, 1e-4)})
+    pair = camera.shoot("flat", np.full((3, 400, 400), 0.2), np.random.default_rng(0))
+    rows = (to_linear(pair.noisy.astype(np.float64)) - 0.2).mean(axis=2)
+    assert np.isclose(rows.std(), np.sqrt(1e-4), rtol=0.1)
+
+
+def test_colour_matrix_keeps_grey_and_couples_the_noise_of_colours():
+    assert np.allclose(COLOUR_MATRIX.sum(axis=1), 1)
+    pairs = [
+        Camera(**FIXED | {"colour": (strength, strength)}, correction=(0.7, 0.7)).shoot(
+            "flat", np.full((3, 200, 200), 0.2), np.random.default_rng(0)
+        )
+        for strength in (0.0, 0.5)
+    ]
+    for pair in pairs:
+        assert np.allclose(pair.clean, to_srgb(np.array(0.2)), atol=1e-4)
+    plain, coupled = (np.corrcoef((pair.noisy - pair.clean).reshape(3, -1)) for pair in pairs)
+    assert coupled[0, 1] < plain[0, 1] - 0.1 and coupled[0, 2] > 0.2
+
+
+def test_quantised_pictures_are_what_a_file_holds():
+    pair = Camera().shoot("a", np.random.default_rng(1).uniform(size=(3, 16, 16)), np.random.default_rng(5))
+    assert np.allclose(pair.noisy * 255, np.round(pair.noisy * 255), atol=1e-4)
 
 
 @pytest.mark.parametrize(
-    "setting", [{"shot": (0.0, 0.1)}, {"shot": (0.1,)}, {"exposure": (-1.0, 1.0)}, {"read": -1.0}, {"white_balance": (0.5, 1.0)}]
+    "setting",
+    [
+        {"shot": (0.0, 0.1)},
+        {"shot": (0.1,)},
+        {"exposure": (-1.0, 1.0)},
+        {"read": -1.0},
+        {"offset": float("nan")},
+        {"white_balance": (0.5, 1.0)},
+        {"colour": (0.5, 0.1)},
+    ],
 )
 def test_impossible_cameras_are_refused(setting):
     with pytest.raises(UserError, match=f"data.camera.{next(iter(setting))}"):

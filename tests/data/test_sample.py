@@ -39,7 +39,7 @@ def test_training_crops_carry_fresh_noise():
     assert not np.array_equal(train.draw(rng, 1, 32).pairs[0].noisy, train.draw(rng, 1, 32).pairs[0].noisy)
 
 
-@pytest.mark.parametrize("setting", [{"crops": 0}, {"crop_size": 200}, {"block_size": 400}, {"channels": 2}])
+@pytest.mark.parametrize("setting", [{"crops": 0}, {"scales": (0.1,)}, {"crop_size": 200}, {"block_size": 400}, {"channels": 2}])
 def test_impossible_settings_are_refused(setting):
     with pytest.raises(UserError, match=f"data.{next(iter(setting))}"):
         Sample(**setting)

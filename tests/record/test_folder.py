@@ -11,12 +11,12 @@ from qprune_cli.record.folder import Folder, refuse_unwritable
 
 def test_two_runs_never_share_a_folder(tmp_path):
     with ThreadPoolExecutor(8) as pool:
-        folders = list(pool.map(lambda _: Folder(tmp_path / "runs", "same").path, range(20)))
+        folders = list(pool.map(lambda _: Folder.fresh(tmp_path / "runs", "same").path, range(20)))
     assert len(set(folders)) == 20 and all(folder.is_dir() for folder in folders)
 
 
 def test_a_file_that_is_not_finished_never_has_its_name(tmp_path):
-    folder = Folder(tmp_path, "run")
+    folder = Folder.fresh(tmp_path, "run")
     folder.text("a.txt", "old")
     with pytest.raises(RuntimeError), folder.complete("a.txt") as path:
         path.write_text("half")
@@ -25,7 +25,7 @@ def test_a_file_that_is_not_finished_never_has_its_name(tmp_path):
 
 
 def test_numbers_of_numpy_go_into_json_and_nan_does_not(tmp_path):
-    folder = Folder(tmp_path, "run")
+    folder = Folder.fresh(tmp_path, "run")
     folder.json("a.json", {"a": np.float32(0.5), "b": np.arange(2), "c": np.bool_(True)})
     assert json.loads((folder.path / "a.json").read_text()) == {"a": 0.5, "b": [0, 1], "c": True}
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -34,7 +34,7 @@ def test_numbers_of_numpy_go_into_json_and_nan_does_not(tmp_path):
 
 
 def test_log_holds_what_went_wrong_and_the_terminal_does_not(tmp_path, caplog):
-    folder = Folder(tmp_path, "run")
+    folder = Folder.fresh(tmp_path, "run")
     with pytest.raises(ZeroDivisionError), folder.log():
         logging.getLogger("qprune_cli").warning("before")
         _ = 1 / 0

@@ -1,0 +1,153 @@
+"""Downloading one file: with progress, resumed after a cut, checked, and under its name only when it is complete."""
+
+import errno
+import hashlib
+import http.client
+import shutil
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tqdm import tqdm
+
+from qprune_cli.errors import UserError
+
+CHUNK = 1 << 18
+TIMEOUT = 60.0
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file on a server.
+
+    Attributes:
+        place: path below the server's address.
+        size: in bytes.
+        digests: published checksums, by the name of the algorithm.
+    """
+
+    place: str
+    size: int
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Name of the file."""
+        return self.place.rsplit("/", 1)[-1]
+
+
+def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, pause: float = 1.0) -> Path:
+    """Download a file; go on where an earlier attempt stopped.
+
+    Bytes go to ``NAME.part``, which gets its name when size and checksums are right. A part whose checksum is wrong is deleted; a
+    part that is merely short stays, for the next attempt.
+
+    Args:
+        remote: what to download.
+        server: address that ``remote.place`` is below.
+        folder: where to.
+        patience: attempts in a row that bring no byte before it gives up.
+        pause: seconds before the second attempt; doubled for every further one.
+
+    Returns:
+        Path of the complete file.
+
+    Raises:
+        UserError: no connection, no such file, no space left, another size, a wrong checksum.
+    """
+    path, part = folder / remote.name, folder / f"{remote.name}.part"
+    if path.is_file() and path.stat().st_size == remote.size:
+        return path
+    url = f"{server.rstrip('/')}/{remote.place}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        check_space(folder, remote.size - _length(part), remote.name)
+        _fill(part, url, remote, patience, pause)
+        _verify(part, url, remote)
+        part.replace(path)
+    except OSError as error:
+        raise no_space(folder, error) from error
+    return path
+
+
+def check_space(folder: Path, needed: int, what: str) -> None:
+    """Refuse to begin what will not fit.
+
+    Raises:
+        UserError: less than ``needed`` bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(f"{what}: needs {needed / 2**30:.1f} GiB in '{folder}', {free / 2**30:.1f} are free; make room or give --to FOLDER")
+
+
+def no_space(folder: Path, error: OSError) -> UserError:
+    """One sentence about a folder that cannot be written."""
+    said = "no space left" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror or error})"
+    return UserError(f"{folder}: {said}; make room or give --to FOLDER, what is there already is kept")
+
+
+def _length(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _fill(part: Path, url: str, remote: RemoteFile, patience: int, pause: float) -> None:
+    """Append to the part until it has its size."""
+    failures, why = 0, ""
+    with tqdm(
+        total=remote.size, initial=_length(part), desc=remote.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None
+    ) as bar:
+        while (have := _length(part)) < remote.size:
+            if failures == patience:
+                raise UserError(f"{url}: stopped after {have:,} of {remote.size:,} bytes ({why}); run the same command again to go on")
+            if failures:
+                time.sleep(pause * 2 ** (failures - 1))
+            try:
+                for count in _append(part, url, have, remote.size):
+                    bar.update(count)
+            except urllib.error.HTTPError as error:
+                why = f"the server says {error.code} {error.reason}"
+                if error.code in (401, 403, 404, 410):
+                    raise UserError(f"{url}: {why}; look for the file elsewhere and give --server ADDRESS") from error
+                if error.code == 416:  # the part is longer than the file there
+                    part.unlink(missing_ok=True)
+            except (http.client.HTTPException, urllib.error.URLError, TimeoutError, ConnectionError) as error:
+                why = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())
+            failures = 0 if _length(part) > have else failures + 1
+            bar.n = _length(part)
+            bar.refresh()
+
+
+def _append(part: Path, url: str, have: int, size: int) -> Iterable[int]:
+    """Ask for what is missing and write it; yields numbers of bytes."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        continues = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        with part.open("ab" if continues else "wb") as file:  # a server without ranges begins anew
+            while chunk := response.read(CHUNK):
+                if file.tell() + len(chunk) > size:
+                    raise UserError(
+                        f"{url}: longer than the {size:,} bytes of the published file; it is another one, give --server ADDRESS"
+                    )
+                file.write(chunk)
+                yield len(chunk)
+
+
+def _verify(part: Path, url: str, remote: RemoteFile) -> None:
+    """Compare the part with the published checksums; a wrong one is deleted."""
+    sums = {name: hashlib.new(name, usedforsecurity=False) for name in remote.digests}
+    with part.open("rb") as file, tqdm(total=remote.size, desc="verify", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+        while chunk := file.read(CHUNK):
+            bar.update(len(chunk))
+            for digest in sums.values():
+                digest.update(chunk)
+    for name, digest in sums.items():
+        if digest.hexdigest() != remote.digests[name]:
+            part.unlink()
+            raise UserError(
+                f"{url}: its {name} is {digest.hexdigest()}, published is {remote.digests[name]}; "
+                "it was deleted, fetch it again or from elsewhere with --server ADDRESS"
+            )

@@ -1,0 +1,175 @@
+"""Training a dense network from scratch."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from qprune_cli.errors import UserError, nearest
+from qprune_cli.evaluate.quality import mean_psnr
+from qprune_cli.train.loss import LOSSES
+from qprune_cli.train.state import Progress, State
+from qprune_cli.types import CropSource, Floats, Splits
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AHEAD = 3  # batches that are drawn while the network computes
+LOOK = 10  # steps between two looks at the loss: each one makes a GPU wait
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """AdamW on random crops with fresh noise; linear warm-up, then a cosine down to zero; averaged weights.
+
+    The weights that validate best are the result. Every random draw depends on ``seed`` and the number of the step
+    alone, so a training that was killed and resumed ends like one that ran through.
+
+    Args:
+        steps: number of updates.
+        batch: crops per update.
+        crop: side of a crop in pixels.
+        loss: charbonnier, l1 or psnr (mean over the images of the log of the MSE).
+        lr: highest learning rate.
+        warm_up: share of the steps in which the learning rate rises.
+        weight_decay: AdamW's decoupled weight decay.
+        clip: largest norm of the gradient.
+        average: decay of the exponential moving average of the weights; 0 for none.
+        precision: float32, bfloat16 or float16 (CUDA only) for the forward pass; weights stay float32.
+        compile: let ``torch.compile`` speed up the network; the first step then takes a minute.
+        validate_every: steps between two measurements on the refinement split; the state is saved then.
+        patience: stop after so many measurements without a better one; 0 to run all steps.
+        seed: draws the initial weights and the crops.
+    """
+
+    steps: int
+    batch: int
+    crop: int
+    loss: str
+    lr: float
+    warm_up: float
+    weight_decay: float
+    clip: float
+    average: float
+    precision: str
+    compile: bool
+    validate_every: int
+    patience: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "crop", "validate_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"train.{name}={getattr(self, name)}: give a whole number, at least 1")
+        for name in ("weight_decay", "patience", "seed"):
+            if not 0 <= getattr(self, name) < np.inf:
+                raise UserError(f"train.{name}={getattr(self, name)}: give a number, at least 0")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) < np.inf:
+                raise UserError(f"train.{name}={getattr(self, name)}: give a positive number")
+        for name, what in (("warm_up", "a share of the steps"), ("average", "the decay of the averaged weights")):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"train.{name}={getattr(self, name)}: give {what}, in [0, 1)")
+        for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
+            if getattr(self, name) not in known:
+                raise UserError(f"train.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step (0 is the first), as a share of ``lr``."""
+        rising = self.warm_up * self.steps
+        if step < rising:
+            return (step + 1) / (rising + 1)
+        return float(0.5 * (1 + np.cos(np.pi * (step - rising) / (self.steps - rising))))
+
+    def fit(self, model: nn.Module, splits: Splits, checkpoint: Path) -> Iterator[Progress]:
+        """Train a network in place; yields a row after every ``validate_every`` steps and after the last.
+
+        Args:
+            model: the network; its device is used.
+            splits: crops come from ``train``, validation from ``refinement``; ``test`` is never touched.
+            checkpoint: file of the state, written before each row; where it exists, training goes on from it, and the
+                rows that it holds are yielded first.
+
+        Raises:
+            UserError: the loss is no longer finite; float16 without CUDA; a state of another network.
+        """
+        device = next(model.parameters()).device
+        if self.precision == "float16" and device.type != "cuda":
+            raise UserError("train.precision=float16: needs a CUDA device; take bfloat16 or float32")
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
+        optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        state = State.fresh(model, optimizer, self.average, scaled=self.precision == "float16")
+        if checkpoint.is_file():
+            state.load(checkpoint)
+        yield from state.rows
+        for row in self._rows(state, splits, device) if not self._done(state) else ():
+            state.add(row)
+            state.save(checkpoint)
+            yield row
+            if self._done(state):
+                break
+        model.load_state_dict(state.best)
+        model.eval()
+
+    def _done(self, state: State) -> bool:
+        return state.step >= self.steps or (self.patience > 0 and bool(state.rows) and state.stale >= self.patience)
+
+    def _rows(self, state: State, splits: Splits, device: torch.device) -> Iterator[Progress]:
+        """Update after update, validation after validation, from where the state is."""
+        network = torch.compile(state.model) if self.compile else state.model
+        losses: list[Tensor] = []
+        batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
+        with tqdm(total=self.steps, initial=state.step, desc="train", unit="step", disable=None) as bar:
+            for step, (noisy, clean) in enumerate(batches, start=state.step + 1):
+                self._update(state, network, noisy.to(device), clean.to(device), step, losses)
+                bar.update()
+                if step % LOOK == 0 and not torch.isfinite(losses[-1]):
+                    raise UserError(f"the loss is no longer finite at step {step}: lower train.lr (now {self.lr})")
+                if step % self.validate_every == 0 or step == self.steps:
+                    loss = float(torch.stack(losses).mean())
+                    if not np.isfinite(loss):
+                        raise UserError(f"the loss is no longer finite before step {step}: lower train.lr (now {self.lr})")
+                    validated = mean_psnr(state.validated.eval(), splits.refinement, label="validate")
+                    losses.clear()
+                    bar.set_postfix(psnr=f"{validated:.2f}", loss=f"{loss:.4f}")
+                    yield Progress(step, self.lr * self.rate(step - 1), loss, validated)
+
+    def _update(self, state: State, network: nn.Module, noisy: Tensor, clean: Tensor, step: int, losses: list[Tensor]) -> None:
+        torch.manual_seed((self.seed << 32) + step)  # for what is random inside a network
+        for group in state.optimizer.param_groups:
+            group["lr"] = self.lr * self.rate(step - 1)
+        state.model.train()
+        with self._autocast(noisy.device):
+            output = network(noisy)
+        loss = LOSSES[self.loss](output.float(), clean)
+        state.optimizer.zero_grad()
+        state.scaler.scale(loss).backward()
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), self.clip)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        if state.averaged:
+            state.averaged.update_parameters(state.model)
+        losses.append(loss.detach())
+
+    def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
+        return torch.autocast(device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")
+
+
+def _drawn_ahead(source: CropSource, seed: int, start: int, stop: int, batch: int, crop: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches of the steps ``start`` to ``stop``, drawn in another thread, always the same for a step."""
+
+    def draw(step: int) -> tuple[Floats, Floats]:
+        return next(source.draw(np.random.default_rng([seed, step]), batch, crop).batches(batch))
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting: list[Future[tuple[Floats, Floats]]] = [pool.submit(draw, step) for step in range(start, min(start + AHEAD, stop))]
+        for step in range(start, stop):
+            noisy, clean = waiting.pop(0).result()
+            if step + AHEAD < stop:
+                waiting.append(pool.submit(draw, step + AHEAD))
+            yield torch.from_numpy(noisy), torch.from_numpy(clean)

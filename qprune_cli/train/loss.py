@@ -1,0 +1,23 @@
+"""What training minimises."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+
+def charbonnier(output: Tensor, clean: Tensor) -> Tensor:
+    """Smooth L1: mean of ``sqrt(error**2 + 1e-6)`` (Charbonnier et al., 1994)."""
+    return ((output - clean).square() + 1e-6).sqrt().mean()
+
+
+def l1(output: Tensor, clean: Tensor) -> Tensor:
+    """Mean absolute error."""
+    return (output - clean).abs().mean()
+
+
+def psnr(output: Tensor, clean: Tensor) -> Tensor:
+    """Mean over the images of ``10 log10(MSE)``: minus the PSNR in dB, so that every image weighs alike."""
+    return 10 * ((output - clean).square().mean(dim=(1, 2, 3)) + 1e-8).log10().mean()
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"charbonnier": charbonnier, "l1": l1, "psnr": psnr}

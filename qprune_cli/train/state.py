@@ -1,0 +1,130 @@
+"""Everything that a training is at one step, in one safetensors file, so that a killed one goes on exactly."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from qprune_cli.errors import UserError
+
+
+class Progress(NamedTuple):
+    """One row of the training record: mean loss since the last row, mean validation PSNR in dB."""
+
+    step: int
+    lr: float
+    loss: float
+    psnr: float
+
+
+@dataclass
+class State:
+    """What changes while a network trains.
+
+    Attributes:
+        model: the network that the optimiser moves.
+        averaged: exponential moving average of its weights, which is what gets validated; None to validate the network.
+        optimizer: holds the moments.
+        scaler: keeps float16 gradients in range; does nothing in other precisions.
+        rows: the record so far.
+        best: the weights that validated best.
+    """
+
+    model: nn.Module
+    averaged: AveragedModel | None
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    rows: list[Progress] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def fresh(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float, scaled: bool) -> "State":
+        """The state before the first step.
+
+        Args:
+            model: network with its first weights.
+            optimizer: over its parameters.
+            decay: of the moving average; 0 for none.
+            scaled: whether gradients need scaling (float16).
+        """
+
+        def average(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+            sooner = (1 + float(count)) / (10 + float(count))  # the first weights are soon forgotten
+            torch._foreach_lerp_(averages, values, 1 - min(decay, sooner))
+
+        averaged = AveragedModel(model, multi_avg_fn=average) if decay else None
+        device = next(model.parameters()).device.type
+        return State(model, averaged, optimizer, torch.amp.GradScaler(device, enabled=scaled))
+
+    @property
+    def step(self) -> int:
+        """Updates done at the last row."""
+        return self.rows[-1].step if self.rows else 0
+
+    @property
+    def validated(self) -> nn.Module:
+        """The network that counts: the averaged one where there is one."""
+        return self.averaged.module if self.averaged else self.model
+
+    @property
+    def stale(self) -> int:
+        """Validations since the best one."""
+        values = [row.psnr for row in self.rows]
+        return len(values) - 1 - values.index(max(values))
+
+    def add(self, row: Progress) -> None:
+        """Take a validation into the record, and its weights as the best where they are."""
+        self.rows.append(row)
+        if self.stale == 0:
+            self.best = {name: tensor.detach().clone() for name, tensor in self.validated.state_dict().items()}
+
+    def save(self, path: Path) -> None:
+        """Write the state; the file has its name only when it is complete, so a kill at any time leaves a good one."""
+        tensors = {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for part, module in self._modules().items():
+            tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
+        for number, moments in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
+        plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict()}
+        temporary = path.with_suffix(".unfinished")
+        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, temporary, {"state": json.dumps(plain)})
+        temporary.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Take over a saved state, in place.
+
+        Raises:
+            UserError: damaged, or of another network.
+        """
+        try:
+            tensors = load_file(path)
+            with safe_open(path, "pt") as file:
+                plain = json.loads(file.metadata()["state"])
+            for part, module in self._modules().items():
+                module.load_state_dict(_below(part, tensors))
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise UserError(f"{path}: not the state of this training ({why}); start anew without --resume") from error
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _below("optimizer", tensors).items():
+            number, key = name.split(".")
+            moments.setdefault(int(number), {})[key] = tensor
+        self.optimizer.load_state_dict({"state": moments, "param_groups": self.optimizer.state_dict()["param_groups"]})
+        self.scaler.load_state_dict(plain["scaler"])
+        self.rows = [Progress(*row) for row in plain["rows"]]
+        self.best = _below("best", tensors)
+
+    def _modules(self) -> dict[str, nn.Module]:
+        averaged: dict[str, nn.Module] = {"averaged": self.averaged} if self.averaged else {}
+        return {"model": self.model} | averaged
+
+
+def _below(part: str, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Entries whose name starts with a part, without it."""
+    return {name.removeprefix(f"{part}."): tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
