@@ -6,9 +6,19 @@ from qprune_cli.errors import UserError, nearest
 
 
 def config_dir() -> Path:
-    """The folder ``configs``: inside an installed package, or beside the package in a checkout."""
+    """The folder ``configs``."""
+    return _shipped("configs", "run.yaml")
+
+
+def checkpoint_dir() -> Path:
+    """The folder ``checkpoints``."""
+    return _shipped("checkpoints", "README.md")
+
+
+def _shipped(name: str, sign: str) -> Path:
+    """A folder inside an installed package, or beside the package in a checkout; ``sign`` is a file that it holds."""
     package = Path(__file__).resolve().parent
-    return next(folder for folder in (package / "configs", package.parent / "configs") if (folder / "run.yaml").is_file())
+    return next(folder for folder in (package / name, package.parent / name) if (folder / sign).is_file())
 
 
 def roles() -> list[str]:

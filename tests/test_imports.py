@@ -19,7 +19,7 @@ ALLOWED = {
     "structure": LEAVES,
     "evaluate": LEAVES | {"structure"},
     "data": LEAVES,
-    "model": LEAVES,
+    "model": LEAVES | {"catalog"},
     "scorer": LEAVES | {"structure"},
     "solver": LEAVES | {"problem"},
     "refine": LEAVES | {"problem"},

@@ -27,13 +27,22 @@ class Source(Protocol):
     """A pair of image files."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """Name of the pair."""
+
     @property
-    def noisy(self) -> Path: ...
+    def noisy(self) -> Path:
+        """The noisy file."""
+
     @property
-    def clean(self) -> Path: ...
-    def contents(self) -> tuple[bytes, bytes]: ...
-    def decode(self, contents: tuple[bytes, bytes], channels: int) -> tuple[NDArray[Any], NDArray[Any]]: ...
+    def clean(self) -> Path:
+        """The clean file."""
+
+    def contents(self) -> tuple[bytes, bytes]:
+        """All bytes of both files."""
+
+    def decode(self, contents: tuple[bytes, bytes], channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Both images, (C, H, W) each, in their own type."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +59,8 @@ class Entry:
 
 @lru_cache(maxsize=4096)
 def _mapped(path: Path) -> NDArray[Any]:
-    return np.load(path, mmap_mode="r")
+    patches: NDArray[Any] = np.load(path, mmap_mode="r")
+    return patches
 
 
 @dataclass(frozen=True)

@@ -91,10 +91,6 @@ def _sizes(pairs: Iterable[PairFiles], problems: list[str]) -> Iterator[str]:
 def _shape(pair: PairFiles) -> tuple[int, ...] | str:
     """Shape of a pair, or what is wrong with it; grey and colour are both fine."""
     try:
-        contents = pair.contents()
-        try:
-            return pair.decode(contents, 3)[0].shape
-        except UserError:
-            return pair.decode(contents, 1)[0].shape
+        return pair.decode(pair.contents(), None)[0].shape
     except UserError as error:
         return str(error)

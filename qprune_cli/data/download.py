@@ -112,8 +112,11 @@ def _fill(part: Path, url: str, remote: RemoteFile, patience: int, pause: float)
                 why = f"the server says {error.code} {error.reason}"
                 if error.code in (401, 403, 404, 410):
                     raise UserError(f"{url}: {why}; look for the file elsewhere and give --server ADDRESS") from error
-                if error.code == 416:  # the part is longer than the file there
+                if error.code == 416:  # the server has no more, but there should be
                     part.unlink(missing_ok=True)
+                    raise UserError(
+                        f"{url}: shorter than the {remote.size:,} bytes of the published file; it is another one, give --server ADDRESS"
+                    ) from error
             except (http.client.HTTPException, urllib.error.URLError, TimeoutError, ConnectionError) as error:
                 why = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())
             failures = 0 if _length(part) > have else failures + 1

@@ -1,9 +1,9 @@
 """Pairs of image files: how they are read, split and cut into the four parts of a data set."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from qprune_cli.data.image import decode, read_bytes, to_floats
 from qprune_cli.errors import UserError
 from qprune_cli.types import SSIM_WINDOW, ImageSet, Pair, Splits
 
+T = TypeVar("T")
 PARTS = ("train", "calibration", "refinement", "test")
 
 
@@ -29,7 +30,7 @@ class PairFiles:
         """All bytes of both files."""
         return read_bytes(self.noisy), read_bytes(self.clean)
 
-    def decode(self, contents: tuple[bytes, bytes], channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    def decode(self, contents: tuple[bytes, bytes], channels: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
         """Decode both files, each to (C, H, W) in its own type.
 
         Raises:
@@ -49,8 +50,13 @@ class PairFiles:
         return [Pair(name, to_floats(noisy[:, y, x]), to_floats(clean[:, y, x])) for name, (y, x) in zip(names, places, strict=True)]
 
 
-class Cutting(Protocol):
-    """Settings that every data set of image files has."""
+@dataclass(frozen=True)
+class Cutting:
+    """Settings that every data set of image files has; see ``PairedFolders`` for their meaning.
+
+    Raises:
+        UserError: a value is out of range.
+    """
 
     channels: int
     seed: int
@@ -63,74 +69,71 @@ class Cutting(Protocol):
     patches_per_image: int
     cache: str | None
 
+    @staticmethod
+    def of(data: object) -> "Cutting":
+        """Take the settings from a data set that has them all."""
+        return Cutting(**{field.name: getattr(data, field.name) for field in fields(Cutting)})
 
-def check_cutting(data: Cutting, whole_test: bool) -> None:
-    """Refuse settings out of range.
+    def __post_init__(self) -> None:
+        for name in ("crops", "crop_size", "block_size", "blocks_per_image", "patch", "patches_per_image"):
+            if getattr(self, name) < 1:
+                raise UserError(f"data.{name}={getattr(self, name)}: give a whole number, at least 1")
+        if self.block_size < SSIM_WINDOW:
+            raise UserError(
+                f"data.block_size={self.block_size}: give at least {SSIM_WINDOW} pixels, SSIM looks through a window of that side"
+            )
+        if self.crop_size > self.patch:
+            raise UserError(
+                f"data.crop_size={self.crop_size}: crops are cut from patches of data.patch={self.patch} pixels; ask for smaller ones"
+            )
+        if self.seed < 0:
+            raise UserError(f"data.seed={self.seed}: give a whole number, at least 0")
+        if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
+            raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
 
-    Args:
-        data: the settings.
-        whole_test: whether the test images come from elsewhere, so that the last share is not used.
-    """
-    for name in ("crops", "crop_size", "block_size", "blocks_per_image", "patch", "patches_per_image"):
-        if getattr(data, name) < 1:
-            raise UserError(f"data.{name}={getattr(data, name)}: give a whole number, at least 1")
-    if data.block_size < SSIM_WINDOW:
-        raise UserError(f"data.block_size={data.block_size}: give at least {SSIM_WINDOW} pixels, SSIM looks through a window of that side")
-    if data.crop_size > data.patch:
-        raise UserError(
-            f"data.crop_size={data.crop_size}: crops are cut from patches of data.patch={data.patch} pixels; ask for smaller ones"
+    def shared(self, things: Sequence[T], tested: bool, what: str) -> list[list[T]]:
+        """Split things into the four parts, shuffled by the seed.
+
+        Args:
+            things: images or scenes.
+            tested: whether test images come from elsewhere: then the last part stays empty, the first three share everything.
+            what: the things, for messages.
+
+        Raises:
+            UserError: a part that is needed would be empty.
+        """
+        if tested and not sum(self.shares[:3]):
+            raise UserError(
+                f"data.shares={list(self.shares)}: test images come from elsewhere; share data.root among {', '.join(PARTS[:3])}"
+            )
+        weights = np.array([*self.shares[:3], 0.0]) / sum(self.shares[:3]) if tested else np.array(self.shares)
+        stops = np.round(np.cumsum(weights) * len(things)).astype(int)
+        order = np.random.default_rng([0, self.seed]).permutation(len(things))
+        parts = [[things[k] for k in sorted(part)] for part in np.split(order, stops[:3])]
+        for name in PARTS[1:3] if tested else PARTS[1:]:
+            if not parts[PARTS.index(name)]:
+                raise UserError(f"data.root: {len(things)} {what} leave none for {name}; give more or other data.shares")
+        return parts
+
+    def cut(self, parts: Sequence[Sequence[PairFiles]], test: ImageSet | None, seed: int) -> Splits:
+        """Cut files into the four parts; every file is read, so that what is wrong with one shows before anything starts.
+
+        Args:
+            parts: files for training, calibration, refinement and test.
+            test: test images from elsewhere; None cuts them from the last part.
+            seed: draws the calibration crops.
+
+        Raises:
+            UserError: a damaged image, one smaller than the crops, no space for the patches.
+        """
+        cache = PatchCache.at(self.cache, self.patch, self.patches_per_image)
+        train, calibration, refinement = (Patches(cache.entries(part, self.channels)) for part in parts[:3])
+        for patches in (calibration, refinement):
+            patches.check(self.crop_size)
+        pairs = [block for files in parts[3] for block in files.blocks(self.channels, self.block_size, self.blocks_per_image)]
+        return Splits(
+            train=train,
+            calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
+            refinement=refinement.draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
+            test=test or ImageSet(tuple(pairs)),
         )
-    if data.seed < 0:
-        raise UserError(f"data.seed={data.seed}: give a whole number, at least 0")
-    if len(data.shares) != len(PARTS) or min(data.shares) < 0 or abs(sum(data.shares) - 1) > 1e-6:
-        raise UserError(f"data.shares={list(data.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
-    if whole_test and not sum(data.shares[:3]):
-        raise UserError(f"data.shares={list(data.shares)}: test images come from elsewhere; share data.root among {', '.join(PARTS[:3])}")
-
-
-def shared(count: int, shares: Sequence[float], seed: int, whole_test: bool, what: str) -> list[list[int]]:
-    """Split 0..count-1 into the four parts.
-
-    Args:
-        count: number of things.
-        shares: of the parts.
-        seed: shuffles before splitting.
-        whole_test: leave the last part empty and share everything among the first three.
-        what: the things, for messages.
-
-    Raises:
-        UserError: a part that is needed would be empty.
-    """
-    weights = np.array([*shares[:3], 0.0]) / sum(shares[:3]) if whole_test else np.array(shares)
-    stops = np.round(np.cumsum(weights) * count).astype(int)
-    order = np.random.default_rng([0, seed]).permutation(count)
-    parts = [sorted(part.tolist()) for part in np.split(order, stops[:3])]
-    for name in PARTS[1:3] if whole_test else PARTS[1:]:
-        if not parts[PARTS.index(name)]:
-            raise UserError(f"data: {count} {what} leave none for {name}; give more or other data.shares")
-    return parts
-
-
-def cut(data: Cutting, parts: Sequence[Sequence[PairFiles]], test: ImageSet | None, seed: int) -> Splits:
-    """Cut files into the four parts; every file is read, so that what is wrong with one shows before anything starts.
-
-    Args:
-        data: the settings.
-        parts: files for training, calibration, refinement and test.
-        test: test images from elsewhere; None cuts them from the last part.
-        seed: draws the calibration crops.
-
-    Raises:
-        UserError: a damaged image, one smaller than the crops, no space for the patches.
-    """
-    cache = PatchCache.at(data.cache, data.patch, data.patches_per_image)
-    train, calibration, refinement = (Patches(cache.entries(part, data.channels)) for part in parts[:3])
-    for patches in (calibration, refinement):
-        patches.check(data.crop_size)
-    pairs = [block for files in parts[3] for block in files.blocks(data.channels, data.block_size, data.blocks_per_image)]
-    return Splits(
-        train=train,
-        calibration=calibration.draw(np.random.default_rng([1, seed]), data.crops, data.crop_size),
-        refinement=refinement.draw(np.random.default_rng([2, data.seed]), data.crops, data.crop_size),
-        test=test or ImageSet(tuple(pairs)),
-    )

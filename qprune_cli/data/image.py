@@ -68,13 +68,13 @@ def to_floats(pixels: NDArray[Any]) -> Floats:
     return pixels.astype(np.float32) / np.float32(top)
 
 
-def decode(path: Path, content: bytes, channels: int) -> NDArray[Any]:
+def decode(path: Path, content: bytes, channels: int | None) -> NDArray[Any]:
     """Decode the content of an image file.
 
     Args:
         path: where it comes from; the ending names its format.
         content: all bytes of the file.
-        channels: 1 for grey, 3 for colour.
+        channels: 1 for grey, 3 for colour, None for either.
 
     Returns:
         (C, H, W) unsigned integers, or float32 in [0, 1].
@@ -89,8 +89,9 @@ def decode(path: Path, content: bytes, channels: int) -> NDArray[Any]:
         raise UserError(f"{path}: damaged or not a {path.suffix} image ({why}); replace it or take it out") from error
     array = array[..., None] if array.ndim == 2 else array
     array = array[..., :-1] if path.suffix.lower() == ".png" and array.shape[-1] in (2, 4) else array
-    if array.ndim != 3 or array.shape[-1] != channels:
-        raise UserError(f"{path}: {array.shape[-1]} channels where the network wants {channels}; convert the images or take another model")
+    if array.ndim != 3 or array.shape[-1] not in ((1, 3) if channels is None else (channels,)):
+        wanted = "1 or 3 are readable" if channels is None else f"the network wants {channels}"
+        raise UserError(f"{path}: {array.shape[-1]} channels where {wanted}; convert the images or take another model")
     if array.dtype.kind not in "uf":
         raise UserError(f"{path}: pixels of type {array.dtype}; save them as 8 or 16 bit, or as floats in [0, 1]")
     if array.dtype.kind == "f":

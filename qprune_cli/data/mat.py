@@ -30,7 +30,7 @@ class Blocks(Sequence[Pair]):
     clean: NDArray[np.uint8]
 
     def __len__(self) -> int:
-        return self.noisy.shape[0] * self.noisy.shape[1]
+        return int(np.prod(self.noisy.shape[:2]))
 
     @overload
     def __getitem__(self, index: int) -> Pair: ...

@@ -4,7 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.data.files import PairFiles, check_cutting, cut, shared
+from qprune_cli.data.files import Cutting, PairFiles
 from qprune_cli.data.image import READERS
 from qprune_cli.errors import UserError
 from qprune_cli.types import Splits
@@ -52,7 +52,7 @@ class PairedFolders:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        check_cutting(self, whole_test=self.test_root is not None)
+        Cutting.of(self)
         for name in ("noisy", "clean"):
             if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
                 raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")
@@ -76,10 +76,9 @@ class PairedFolders:
         for pair in tested or ():
             if not seen.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
                 raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
-        split = shared(len(found), self.shares, self.seed, tested is not None, f"pairs in '{root}'")
-        parts: list[list[PairFiles]] = [[found[k] for k in part] for part in split]
-        parts[3] = tested or parts[3]
-        return cut(self, parts, None, seed)
+        cutting = Cutting.of(self)
+        parts = cutting.shared(found, tested is not None, "pairs")
+        return cutting.cut([*parts[:3], tested or parts[3]], None, seed)
 
 
 def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[PairFiles]:

@@ -155,4 +155,5 @@ class Sample:
 
     @staticmethod
     def _scaled(scene: Floats, scale: float) -> Floats:
-        return np.clip(rescale(scene, scale, channel_axis=0, anti_aliasing=scale < 1), 0, 1).astype(np.float32)
+        resized: Floats = rescale(scene, scale, channel_axis=0, anti_aliasing=scale < 1)
+        return np.clip(resized, 0, 1).astype(np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from qprune_cli.data.files import PairFiles, check_cutting, cut, shared
+from qprune_cli.data.files import Cutting, PairFiles
 from qprune_cli.data.mat import read_validation
 from qprune_cli.errors import UserError
 from qprune_cli.types import Splits
@@ -121,7 +121,7 @@ class SIDD:
     cache: str | None = None
 
     def __post_init__(self) -> None:
-        check_cutting(self, whole_test=self.validation is not None)
+        Cutting.of(self)
         for name in ("root", "validation", "cache"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
                 object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
@@ -148,9 +148,9 @@ class SIDD:
                 )
         test = read_validation(Path(self.validation)) if self.validation else None
         scenes = sorted({frame.instance.scene for frame in frames})
-        split = shared(len(scenes), self.shares, self.seed, test is not None, f"scenes in '{self.root}'")
+        cutting = Cutting.of(self)
         parts = [
-            [PairFiles(f.name, f.noisy, f.clean) for f in frames if f.clean and f.instance.scene in {scenes[k] for k in part}]
-            for part in split
+            [PairFiles(f.name, f.noisy, f.clean) for f in frames if f.clean and f.instance.scene in part]
+            for part in cutting.shared(scenes, test is not None, "scenes")
         ]
-        return cut(self, parts, test, seed)
+        return cutting.cut(parts, test, seed)

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from qprune_cli.catalog import checkpoint_dir
 from qprune_cli.errors import UserError, nearest
 
-SHIPPED = Path(str(files("qprune_cli") / "model" / "weights"))
+SHIPPED = checkpoint_dir()
 
 
 def check_channels(channels: int) -> None:

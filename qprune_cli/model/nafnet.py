@@ -29,7 +29,7 @@ class SimpleGate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, 2C, H, W) -> (N, C, H, W)."""
         first, second = x.chunk(2, dim=1)
-        return first * second
+        return torch.mul(first, second)
 
 
 class NAFBlock(nn.Module):

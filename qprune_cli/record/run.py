@@ -72,7 +72,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
         "macs_definition": f"multiply-accumulates of convolutions for one image of shape {list(shape)}",
     } | more
     folder.json("metrics.json", metrics)
-    rows = [{"stage": "identity"} | _flat(identity) | dict.fromkeys(("params", "macs", "filters"), "")]
+    rows: list[dict[str, Any]] = [{"stage": "identity"} | _flat(identity) | dict.fromkeys(("params", "macs", "filters"), "")]
     rows += [{"stage": name} | _flat(stage.quality) | _size(stage) for name, stage in stages.items()]
     folder.table("metrics.csv", rows)
     qualities = {"identity": identity} | {name: stage.quality for name, stage in stages.items()}

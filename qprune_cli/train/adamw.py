@@ -1,6 +1,6 @@
 """Training a dense network from scratch."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -120,7 +120,7 @@ class AdamW:
 
     def _rows(self, state: State, splits: Splits, device: torch.device) -> Iterator[Progress]:
         """Update after update, validation after validation, from where the state is."""
-        network = torch.compile(state.model) if self.compile else state.model
+        network: Callable[[Tensor], Tensor] = torch.compile(state.model) if self.compile else state.model
         losses: list[Tensor] = []
         batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
         with tqdm(total=self.steps, initial=state.step, desc="train", unit="step", disable=None) as bar:
@@ -138,7 +138,9 @@ class AdamW:
                     bar.set_postfix(psnr=f"{validated:.2f}", loss=f"{loss:.4f}")
                     yield Progress(step, self.lr * self.rate(step - 1), loss, validated)
 
-    def _update(self, state: State, network: nn.Module, noisy: Tensor, clean: Tensor, step: int, losses: list[Tensor]) -> None:
+    def _update(
+        self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, step: int, losses: list[Tensor]
+    ) -> None:
         torch.manual_seed((self.seed << 32) + step)  # for what is random inside a network
         for group in state.optimizer.param_groups:
             group["lr"] = self.lr * self.rate(step - 1)

@@ -1,6 +1,7 @@
 """Everything that a training is at one step, in one safetensors file, so that a killed one goes on exactly."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,9 +55,9 @@ class State:
             scaled: whether gradients need scaling (float16).
         """
 
-        def average(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+        def average(averages: Sequence[Tensor], values: Sequence[Tensor], count: Tensor | int) -> None:
             sooner = (1 + float(count)) / (10 + float(count))  # the first weights are soon forgotten
-            torch._foreach_lerp_(averages, values, 1 - min(decay, sooner))
+            torch._foreach_lerp_(list(averages), list(values), 1 - min(decay, sooner))
 
         averaged = AveragedModel(model, multi_avg_fn=average) if decay else None
         device = next(model.parameters()).device.type

@@ -116,7 +116,10 @@ def test_longer_and_shorter_files_are_refused(tmp_path, server):
     with pytest.raises(UserError, match="longer than the 700,000 bytes"):
         download(remote(), server.address, tmp_path / "a", **PATIENT)
     server.files["share/data.bin"] = CONTENT[:1000]
-    with pytest.raises(UserError, match="stopped after"):
+    with pytest.raises(UserError, match="shorter than the 700,000 bytes"):
+        download(remote(), server.address, tmp_path / "b", **PATIENT)
+    server.ranges = False
+    with pytest.raises(UserError, match="stopped after 1,000 of"):
         download(remote(), server.address, tmp_path / "b", **PATIENT)
 
 

@@ -146,7 +146,7 @@ def test_pairs_of_different_sizes_are_refused(tmp_path):
     "setting",
     [
         {"shares": (0.5, 0.5, 0.5, 0.5)},
-        {"shares": (0.0, 0.0, 0.0, 1.0), "test_root": "."},
+        {"shares": (0.5, 0.5)},
         {"noisy": "noisy"},
         {"crops": 0},
         {"crop_size": 300},

@@ -53,7 +53,8 @@ def test_validation_blocks_are_the_test_images(tmp_path):
     data = SIDD(root=str(write_scenes(tmp_path)), validation=str(tmp_path), **QUICK)
     splits = data.load(seed=0)
     assert splits.test.names == ("00_00", "00_01")
-    assert len(set().union(*scenes_of(splits)[:1])) >= 2
+    seen = [{entry.name.split("/")[0][5:8] for entry in splits.train.entries}, {name[5:8] for name in splits.calibration.names}]
+    assert seen[0] and seen[1] and seen[0].isdisjoint(seen[1])
 
 
 def test_official_folder_is_read(real_data):
@@ -123,5 +124,5 @@ def test_other_layouts_are_refused(tmp_path):
         SIDD(root=str(tmp_path)).load(seed=0)
     with pytest.raises(UserError, match="no such folder"):
         SIDD(root=str(tmp_path / "nowhere")).load(seed=0)
-    with pytest.raises(UserError, match=r"1 scenes in .* leave none for"):
+    with pytest.raises(UserError, match="1 scenes leave none for"):
         SIDD(root=str(write_scenes(tmp_path, scenes=1)), **QUICK).load(seed=0)
