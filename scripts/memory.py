@@ -34,7 +34,7 @@ LOAD = "splits = compose_jobs('train', ['data=sidd', *sys.argv[1:]])[0].componen
 TASKS = {
     "cut all patches": LOAD,
     "find them again": LOAD,
-    "train": "cli.dispatch(['train', 'data=sidd', 'model=half_unet_small', 'train.steps=100', 'train.validate_every=100', *sys.argv[1:]])\n",
+    "train": "cli.dispatch(['train', 'data=sidd', 'model=half_unet_small', 'train.steps=100', *sys.argv[1:]])\n",
     "look at every patch": LOAD
     + "assert sum(int(entry.patches().max()) > 0 for entry in splits.train.entries) == len(splits.train.entries)\n",
 }

@@ -34,7 +34,7 @@ class DnCNNNetwork(nn.Module):
 class DnCNN:
     """DnCNN: ``depth`` 3 x 3 convolutions of ``width`` channels; the output is subtracted from the noisy image.
 
-    With 17 layers of 64 channels and BatchNorm, as published, it has 556,096 parameters on grey images (555,137 without).
+    With 17 layers of 64 channels and BatchNorm, as published, it has 556,097 parameters on grey images (555,137 without).
 
     Args:
         channels: 1 for grey, 3 for colour images.

@@ -52,8 +52,9 @@ class NAFBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, width, H, W) -> (N, width, H, W)."""
         gated = self.gate(self.conv2(self.conv1(self.norm1(x))))
-        y = x + self.conv3(gated * self.attention(gated)) * self.beta
-        return y + self.conv5(self.gate(self.conv4(self.norm2(y)))) * self.gamma
+        y: Tensor = x + self.conv3(gated * self.attention(gated)) * self.beta
+        y = y + self.conv5(self.gate(self.conv4(self.norm2(y)))) * self.gamma
+        return y
 
 
 class NAFNetNetwork(nn.Module):

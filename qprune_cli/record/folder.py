@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from qprune_cli.errors import UserError
@@ -100,7 +101,16 @@ class Folder:
 
     @contextmanager
     def log(self) -> Iterator[None]:
-        """Write what the program logs meanwhile to run.log, an unexpected error with its traceback included."""
+        """Write what the program logs meanwhile to run.log, an unexpected error with its traceback included.
+
+        Raises:
+            UserError: another process is at work in this folder.
+        """
+        lock = FileLock(self.path / ".lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(f"{self.path}: another process is at work in this folder; wait until it ends") from error
         handler = logging.FileHandler(self.path / "run.log")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(handler)
@@ -113,6 +123,7 @@ class Folder:
         finally:
             LOG.removeHandler(handler)
             handler.close()
+            lock.release()
 
 
 def _fresh(parent: Path, stem: str) -> Path:

@@ -14,9 +14,11 @@ from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric
 from qprune_cli.structure.trace import trace
 from tests.conftest import random_problem, write_pairs
+from tests.data.test_sidd import write_scenes
 
 ROLES = ("data", "model", "scorer", "solver", "refine")
-NEEDS = {"pairs": ["data.root=."]}
+NEEDS = {"pairs": ["data.root=."], "sidd": ["data.root=."]}
+UNTRACED = {"unet", "nafnet", "nafnet_narrow"}  # hold an operation that no rule covers: refused by name
 
 
 def cases(*names):
@@ -97,19 +99,26 @@ def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_
 @pytest.mark.parametrize("name", components("model"))
 def test_model_takes_any_size_and_has_filters_to_prune(name):
     component = built("model", name)
-    network = component.load()
-    assert not network.training and trace(network).n > 0
+    network = component.load() if component.weights else component.build().eval()
+    assert not network.training
+    if name in UNTRACED:
+        with pytest.raises(UserError, match="no rule says how its channels follow"):
+            trace(network)
+    else:
+        assert trace(network).n > 0
     image = torch.zeros(2, component.channels, 19, 30)
     with torch.no_grad():
         assert network(image).shape == image.shape
-    first, second = (component.load().state_dict() for _ in range(2))
-    assert all(torch.equal(first[key], second[key]) for key in first)
+    if component.weights:
+        first, second = (component.load().state_dict() for _ in range(2))
+        assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.parametrize("name", components("data"))
 def test_data_is_repeatable_and_its_images_are_float32_in_range(name, tmp_path):
-    write_pairs(tmp_path)
-    overrides = {"pairs": [f"data.root={tmp_path}", "data.crop_size=16"]}.get(name, ["data.crops=4"])
+    write_scenes(write_pairs(tmp_path) / "sidd")
+    folders = {"pairs": tmp_path, "sidd": tmp_path / "sidd"}
+    overrides = [f"data.root={folders[name]}", "data.crop_size=16"] if name in folders else ["data.crops=4"]
     component = built("data", name, *overrides)
     splits, again = component.load(seed=1), component.load(seed=1)
     for part in ("calibration", "refinement", "test"):

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from qprune_cli.evaluate.quality import judge, psnr, ssim
-from qprune_cli.types import ImageSet, Pair
+from qprune_cli.evaluate.quality import examples, judge, psnr, ssim, ssim3d
+from qprune_cli.types import ImageSet, Pair, Quality
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -36,3 +37,37 @@ def test_images_of_different_sizes_are_judged_one_by_one():
     pairs = tuple(Pair(str(k), *(rng.uniform(size=(3, side, 20)).astype(np.float32) for _ in range(2))) for k, side in enumerate((16, 30)))
     quality = judge([pair.noisy for pair in pairs], ImageSet(pairs))
     assert quality.psnr.tolist() == [psnr(pair.noisy, pair.clean) for pair in pairs]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_ssim3d_is_the_formula_of_the_literature(channels):
+    """A Gaussian of 11 x 11 x 11 taps, sigma 1.5, replicated borders, over (C, H, W) as one volume."""
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(size=(channels, 24, 30))
+    noisy = np.clip(clean + rng.normal(0, 0.1, clean.shape), 0, 1)
+    taps = torch.exp(-(torch.arange(-5, 6, dtype=torch.float64) ** 2) / (2 * 1.5**2))
+    taps /= taps.sum()
+    window = taps[:, None, None] * taps[:, None] * taps
+
+    def blurred(volume):
+        padded = torch.nn.functional.pad(torch.from_numpy(volume)[None, None], (5,) * 6, mode="replicate")
+        return torch.nn.functional.conv3d(padded, window[None, None])[0, 0]
+
+    a, b = blurred(noisy), blurred(clean)
+    var_a, var_b, cov = blurred(noisy**2) - a**2, blurred(clean**2) - b**2, blurred(noisy * clean) - a * b
+    expected = ((2 * a * b + 1e-4) * (2 * cov + 9e-4) / ((a**2 + b**2 + 1e-4) * (var_a + var_b + 9e-4))).mean()
+    assert abs(ssim3d(noisy, clean) - float(expected)) < 1e-5
+    assert np.isclose(ssim3d(clean, clean), 1)
+
+
+def test_3d_ssim_is_measured_when_it_is_asked_for():
+    rng = np.random.default_rng(0)
+    images = ImageSet((Pair("a", *rng.uniform(size=(2, 3, 16, 20)).astype(np.float32)),))
+    assert judge([images.pairs[0].noisy], images).ssim3d is None
+    quality = judge([images.pairs[0].noisy], images, volume=True)
+    assert quality.items().keys() == {"psnr", "ssim", "ssim3d"} and quality.ssim3d[0] == ssim3d(*images.pairs[0][1:])
+
+
+def test_examples_are_the_worst_the_median_and_the_best():
+    values = np.array([30.0, 10.0, 20.0, 50.0, 40.0])
+    assert examples(Quality(tuple("abcde"), values, values)) == {"worst": 1, "median": 0, "best": 3}

@@ -33,6 +33,14 @@ def test_numbers_of_numpy_go_into_json_and_nan_does_not(tmp_path):
     assert not (folder.path / "b.json").exists()
 
 
+def test_two_processes_never_work_in_one_folder(tmp_path):
+    folder = Folder.fresh(tmp_path, "run")
+    with folder.log(), pytest.raises(UserError, match="another process is at work"), Folder(folder.path).log():
+        pass
+    with Folder(folder.path).log():
+        pass
+
+
 def test_log_holds_what_went_wrong_and_the_terminal_does_not(tmp_path, caplog):
     folder = Folder.fresh(tmp_path, "run")
     with pytest.raises(ZeroDivisionError), folder.log():

@@ -195,7 +195,7 @@ def test_training_record_is_complete_after_every_row_and_shows_pictures(tmp_path
     cli.dispatch(["train", *SMALL, "train.steps=4", "train.validate_every=2", f"output_root={tmp_path}", "ssim3d=true"])
     folder = only_run(tmp_path, "train")
     with (folder / "training.csv").open() as file:
-        assert list(csv.DictReader(file))[0].keys() == {"step", "lr", "loss", "psnr"}
+        assert next(csv.DictReader(file)).keys() == {"step", "lr", "loss", "psnr"}
     assert {path.name for path in (folder / "crops").iterdir()} == {"worst.png", "median.png", "best.png"}
     with (folder / "images.csv").open() as file:
         rows = list(csv.DictReader(file))
