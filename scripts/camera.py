@@ -9,7 +9,6 @@ own test images as the full camera takes them. Differences are paired, image by 
 
 import argparse
 import json
-import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -17,43 +16,32 @@ from typing import Any
 
 import numpy as np
 
+from checkpoints import test_sets  # the script beside this one
 from qprune_cli import pipeline
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import judge, outputs
 from qprune_cli.plan import RunPlan, TrainPlan
-from qprune_cli.types import ImageSet
+from qprune_cli.types import Floats
 
 FULL = "full camera"
 PARTS: dict[str, list[str]] = {
     FULL: [],
-    "no mosaic (white noise)": ["data.camera.mosaic=false"],
+    "no mosaic: noise is white": ["data.camera.mosaic=false"],
     "no colour matrix": ["data.camera.colour=[0,0]"],
-    "one demosaic": ["data.camera.correction=[0.65,0.65]"],
-    "one white balance": ["data.camera.white_balance=[1.7,1.7]"],
-    "row offsets": ["data.camera.offset=0.05"],
-    "no 8-bit rounding": ["data.camera.quantised=false"],
-    "no other scales": ["data.scales=[]"],
-    "no swapped colours": ["data.recolour=false"],
+    "one phone: no ranges": ["data.camera.colour=[0.3,0.3]", "data.camera.correction=[0.65,0.65]", "data.camera.white_balance=[1.7,1.7]"],
+    "row offsets as well": ["data.camera.offset=0.05"],
+    "no rounding to 8 bits": ["data.camera.quantised=false"],
+    "no second scale": ["data.scales=[]"],
+    "no other colours": ["data.recolour=false"],
+    "no grain": ["data.texture=0"],
 }
 SCALES = {
     "tiny": ["model.width=8", "model.depth=3", "train.steps=20", "train.validate_every=20"],
-    "cpu": ["model.width=24", "model.depth=4", "train.steps=1500", "train.validate_every=500"],
+    "cpu": ["model.width=16", "model.depth=4", "train.crop=48", "train.steps=800", "train.validate_every=400"],
     "gpu": ["device=cuda", "train.steps=20000", "train.validate_every=1000"],
 }
 RECIPE = ["model=half_unet", "train.loss=psnr", "train.lr=0.002", "train.precision=bfloat16"]
-
-
-def test_sets() -> dict[str, ImageSet]:
-    """The sample's test images and, where there are any, the real ones."""
-    sets = {"sample": RunPlan.of(compose_jobs("run", [])[0]).data.load(0).test}
-    root = Path(os.environ.get("QPRUNE_REAL_DATA", "")) / "sidd_native"
-    for part in ("train", "val"):
-        other = "val" if part == "train" else "train"
-        chosen = [f"data.root={root / other}", f"data.test_root={root / part}", "data.clean='*_gt.*'", "data.shares=[0,0.5,0.5,0]"]
-        if root.is_dir():
-            sets[f"sidd_native/{part}"] = RunPlan.of(compose_jobs("run", ["data=pairs", *chosen])[0]).data.load(0).test
-    return sets
 
 
 def trained(overrides: list[str], seed: int) -> Any:
@@ -62,9 +50,16 @@ def trained(overrides: list[str], seed: int) -> Any:
         settings = [*RECIPE, *overrides, f"train.seed={seed}", f"output_root={folder}"]
         plan = TrainPlan.of(compose_jobs("train", settings)[0])
         weights = pipeline.train(plan) / "model.safetensors"
-        return RunPlan.of(
-            compose_jobs("run", [*settings[:1], *[o for o in overrides if o.startswith("model.")], f"model.weights={weights}"])[0]
-        ).model.load()
+        sizes = [override for override in settings if override.startswith("model")]
+        return RunPlan.of(compose_jobs("run", [*sizes, f"model.weights={weights}"])[0]).model.load()
+
+
+def cell(values: Floats, full: Floats) -> str:
+    """Mean PSNR, and the paired difference from the full camera."""
+    change = values - full
+    low, high = ci95(change)
+    paired = "" if values is full else f" ({change.mean():+.2f} [{low:+.2f}, {high:+.2f}])"
+    return f"{values.mean():.2f}{paired}"
 
 
 def main() -> None:
@@ -77,22 +72,14 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     sets = test_sets()
     noisy = {name: judge([pair.noisy for pair in images.pairs], images).psnr for name, images in sets.items()}
-    print(
-        "| camera | " + " | ".join(f"{name} (noisy {noisy[name].mean():.2f})" for name in sets) + " |\n|---" * (len(sets) + 1) + "|",
-        flush=True,
-    )
+    heads = [f"{name} (noisy {noisy[name].mean():.2f})" for name in sets]
+    print("| camera | " + " | ".join(heads) + " |\n" + "|---" * (len(sets) + 1) + "|", flush=True)
     found: dict[str, dict[str, Any]] = {}
     for part in arguments.parts:
         start = perf_counter()
         models = [trained([*SCALES[arguments.scale], *PARTS[part], *arguments.overrides], seed) for seed in arguments.seeds]
         found[part] = {name: np.mean([judge(outputs(m, images), images).psnr for m in models], axis=0) for name, images in sets.items()}
-        cells = []
-        for name, values in found[part].items():
-            change = values - found[arguments.parts[0]][name]
-            low, high = ci95(change)
-            cells.append(
-                f"{values.mean():.2f}" + (f" ({change.mean():+.2f} [{low:+.2f}, {high:+.2f}])" if part != arguments.parts[0] else "")
-            )
+        cells = [cell(values, found[arguments.parts[0]][name]) for name, values in found[part].items()]
         print(f"| {part} | " + " | ".join(cells) + f" | {perf_counter() - start:.0f} s", flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
