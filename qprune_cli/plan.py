@@ -75,6 +75,12 @@ def check_place(device: str, output_root: str) -> None:
         refuse_unwritable(Path(output_root) / kind)
 
 
+def check_channels(data: Data, model: Model) -> None:
+    """Refuse a network that does not take the images, before any is read."""
+    if data.channels != model.channels:
+        raise UserError(f"model.channels={model.channels}: the images have {data.channels}; set model.channels={data.channels}")
+
+
 def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
     """What a plan holds as plain values: ``qprune run --from`` builds the same plan from them."""
     components = {role: getattr(plan, role) for role in roles}
@@ -109,7 +115,9 @@ class RunPlan:
         Raises:
             UserError: a setting is unknown, missing, of the wrong type or out of range.
         """
-        return RunPlan(**composed.parts(RunSettings, RUN_ROLES), components=composed.components, sweep=composed.sweep)
+        plan = RunPlan(**composed.parts(RunSettings, RUN_ROLES), components=composed.components, sweep=composed.sweep)
+        check_channels(plan.data, plan.model)
+        return plan
 
     @property
     def config(self) -> dict[str, Any]:
@@ -149,6 +157,7 @@ class TrainPlan:
                 was finished or had other settings.
         """
         plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
+        check_channels(plan.data, plan.model)
         if stopped and (stopped / "manifest.json").is_file():
             raise UserError(f"--resume {stopped}: this training is finished; train anew, with more train.steps where it was too short")
         if stopped and plan.config != yaml.safe_load((stopped / "config.yaml").read_text()):

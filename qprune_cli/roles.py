@@ -15,6 +15,10 @@ from qprune_cli.types import Layout, Metric, Scores, Solution, Splits
 class Data(Protocol):
     """Where images come from."""
 
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+
     def load(self, seed: int) -> Splits:
         """Read the images and split them; ``seed`` draws the calibration crops."""
 

@@ -28,13 +28,13 @@ FULL = "full camera"
 PARTS: dict[str, list[str]] = {
     FULL: [],
     "no mosaic: noise is white": ["data.camera.mosaic=false"],
+    "no lens": ["data.camera.blur=[0,0]"],
     "no colour matrix": ["data.camera.colour=[0,0]"],
     "one phone: no ranges": ["data.camera.colour=[0.3,0.3]", "data.camera.correction=[0.65,0.65]", "data.camera.white_balance=[1.7,1.7]"],
     "row offsets as well": ["data.camera.offset=0.05"],
     "no rounding to 8 bits": ["data.camera.quantised=false"],
     "no second scale": ["data.scales=[]"],
     "no other colours": ["data.recolour=false"],
-    "no grain": ["data.texture=0"],
 }
 SCALES = {
     "tiny": ["model.width=8", "model.depth=3", "train.steps=20", "train.validate_every=20"],

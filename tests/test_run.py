@@ -17,6 +17,7 @@ from tests.conftest import write_pairs
 
 SMOKE = ["run", "experiment=smoke", "solver=hybrid_qubo"]
 FILES = {
+    "crops",
     "config.yaml",
     "scores.npz",
     "problem.npz",

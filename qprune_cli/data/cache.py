@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from qprune_cli.data.image import to_floats
 from qprune_cli.errors import UserError
 from qprune_cli.types import ImageSet, Pair
 
-FORMAT = "1"  # part of every key: another way of cutting never finds the patches of this one
+FORMAT = "2"  # part of every key: another way of cutting never finds the patches of this one
 READERS = min(4, os.cpu_count() or 1)  # a decoded pair of 16 megapixels takes 100 MB
 
 
@@ -57,10 +58,18 @@ class Entry:
         return _mapped(self.path)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=256)  # every mapped file holds a descriptor, of which a process may have some thousand
 def _mapped(path: Path) -> NDArray[Any]:
     patches: NDArray[Any] = np.load(path, mmap_mode="r")
     return patches
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file of patches is there and was not cut short by a power failure."""
+    try:
+        return _mapped(path).ndim == 5
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 @dataclass(frozen=True)
@@ -92,19 +101,17 @@ class PatchCache:
         Raises:
             UserError: a damaged image; no space left, or a folder that cannot be written.
         """
-        known = {source.name: path for source in files if (path := self._known(source, channels)) is not None}
-        missing = [source for source in files if source.name not in known]
+        paths = [self._known(source, channels) for source in files]
+        missing = [k for k, path in enumerate(paths) if path is None]
         with ThreadPoolExecutor(READERS) as pool:
-            cut = pool.map(lambda source: self._cut(source, channels), missing)
+            cut = pool.map(lambda k: self._cut(files[k], channels), missing)
             try:
-                for source, path in tqdm(
-                    zip(missing, cut, strict=True), "cut patches", len(missing), unit="pair", leave=False, disable=None
-                ):
-                    known[source.name] = path
+                for k, path in tqdm(zip(missing, cut, strict=True), "cut patches", len(missing), unit="pair", leave=False, disable=None):
+                    paths[k] = path
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return tuple(Entry(source.name, known[source.name]) for source in files)
+        return tuple(Entry(source.name, path) for source, path in zip(files, paths, strict=True) if path is not None)
 
     def _known(self, source: Source, channels: int) -> Path | None:
         note = self._note(source, channels)
@@ -112,7 +119,7 @@ class PatchCache:
             path = self._patches(note.read_text())
         except OSError:
             return None
-        return path if path.is_file() else None
+        return path if _whole(path) else None
 
     def _cut(self, source: Source, channels: int) -> Path:
         contents = source.contents()
@@ -120,8 +127,10 @@ class PatchCache:
         for content in contents:
             digest.update(content)
         path, note = self._patches(digest.hexdigest()), self._note(source, channels)
-        if not path.is_file():
+        if not _whole(path):
             noisy, clean = source.decode(contents, channels)
+            if noisy.dtype != clean.dtype:  # 8 bits and 16 bits have no common scale
+                noisy, clean = to_floats(noisy), to_floats(clean)
             places = list(blocks(noisy.shape, self.size, self.most, cover=True))
             patches = np.stack([np.stack([picture[:, y, x] for y, x in places]) for picture in (noisy, clean)])
             self._write(path, lambda temporary: _save(temporary, patches))
@@ -129,7 +138,7 @@ class PatchCache:
         return path
 
     def _write(self, path: Path, write: Callable[[Path], object]) -> None:
-        temporary = path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+        temporary = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             write(temporary)

@@ -1,8 +1,8 @@
 """A simulated camera: from a clean photograph to what a small sensor records of it.
 
-Both pictures take the same way: exposure, inverse gamma, colour matrix and white balance undone, Bayer mosaic, (noise),
-linear demosaic, white balance, colour matrix, gamma, 8 bits. So their difference is noise alone, correlated in space by
-the demosaic and between colours by the matrix, as in a real phone.
+Both pictures take the same way: exposure, lens, colour matrix and white balance undone, Bayer mosaic, (noise), linear
+demosaic, white balance, colour matrix, gamma, 8 bits. So their difference is noise alone, correlated in space by the
+demosaic and between colours by the matrix, as in a real phone.
 
 References:
     Malvar et al., "High-quality linear interpolation for demosaicing of Bayer-patterned color images", ICASSP 2004.
@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 from qprune_cli.errors import UserError
 from qprune_cli.types import Floats, Pair
@@ -96,6 +97,7 @@ class Camera:
             of a saturated pixel.
         offset: standard deviation of what the read-out adds to a whole row, in the same units.
         exposure: a factor on linear light, drawn log-uniformly.
+        blur: standard deviation in pixels of the lens's Gaussian spot. Without it the mosaic turns fine detail into colours.
         white_balance: gains of red and of blue, each drawn; the rendering multiplies, so the sensor sees less of them.
         colour: strength of the colour matrix, 1 for a typical phone sensor, 0 for a sensor that sees sRGB.
         correction: share of the gradient correction in the demosaic. Less leaves the noise more correlated.
@@ -113,6 +115,7 @@ class Camera:
     read: float = 0.1
     offset: float = 0.0
     exposure: tuple[float, float] = (0.5, 1.0)
+    blur: tuple[float, float] = (0.4, 0.8)
     white_balance: tuple[float, float] = (1.4, 2.0)
     colour: tuple[float, float] = (0.0, 0.6)
     correction: tuple[float, float] = (0.4, 0.9)
@@ -147,7 +150,9 @@ class Camera:
         strength, correction = rng.uniform(*self.colour), rng.uniform(*self.correction)
         gains = np.array([rng.uniform(*self.white_balance), 1.0, rng.uniform(*self.white_balance)])
         render = ((1 - strength) * np.eye(3) + strength * COLOUR_MATRIX) * gains  # sensor colours to linear sRGB
-        sensor = np.einsum("ij,jyx->iyx", np.linalg.inv(render).astype(scene.dtype), scene) * scene.dtype.type(exposure)
+        spot = rng.uniform(*self.blur)
+        seen = gaussian_filter(scene, spot, truncate=3, axes=(1, 2)) * scene.dtype.type(exposure)
+        sensor = np.einsum("ij,jyx->iyx", np.linalg.inv(render).astype(scene.dtype), seen)
         raw = np.maximum(sensor, 0) if not self.mosaic else bayer(np.maximum(sensor, 0))
         spread = self.read * rng.standard_normal(raw.shape) + self.offset * rng.standard_normal((*raw.shape[:-1], 1))
         noisy = shot * rng.poisson(raw / shot) + np.sqrt(shot) * spread

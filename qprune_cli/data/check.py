@@ -10,7 +10,7 @@ from tqdm import tqdm
 from qprune_cli.data.cache import READERS
 from qprune_cli.data.files import PairFiles
 from qprune_cli.data.mat import CLEAN, NOISY, read_validation
-from qprune_cli.data.pairs import find_pairs
+from qprune_cli.data.pairs import check_patterns, find_pairs
 from qprune_cli.data.sidd import Frame, find_frames, parse_instance
 from qprune_cli.errors import UserError
 
@@ -32,7 +32,10 @@ def check(root: Path, noisy: str, clean: str) -> Iterator[str]:
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder of a data set")
+    check_patterns(noisy, clean)
     problems: list[str] = []
+    leftovers = [path for ending in ("*.part", "*.unfinished", "*.zip") for path in sorted(root.rglob(ending))]
+    yield from (f"left over: {path} (an unfinished download or an archive)" for path in leftovers)
     mats = [path for name in (NOISY, CLEAN) for path in root.rglob(f"{name}.mat")]
     has_scenes = any(parse_instance(path.name) for path in root.rglob("*_*_*") if path.is_dir())
     if mats:
@@ -40,9 +43,7 @@ def check(root: Path, noisy: str, clean: str) -> Iterator[str]:
     if has_scenes:
         yield from _frames(root, find_frames(root), problems)
     if not mats and not has_scenes:
-        yield from _pairs(root, find_pairs(root, noisy, root, clean), problems)
-    leftovers = [path for ending in ("*.part", "*.unfinished", "*.zip") for path in sorted(root.rglob(ending))]
-    yield from (f"left over: {path} (an unfinished download or an archive)" for path in leftovers)
+        yield from _pairs(root, noisy, clean, problems)
     yield from (f"problem: {problem}" for problem in problems)
     if problems:
         raise UserError(f"{root}: {len(problems)} problems, listed above; `qprune data fetch` brings official files")
@@ -73,7 +74,12 @@ def _frames(root: Path, frames: list[Frame], problems: list[str]) -> Iterator[st
     yield from _sizes([PairFiles(f.name, f.noisy, f.clean) for f in frames if f.clean], problems)
 
 
-def _pairs(root: Path, pairs: list[PairFiles], problems: list[str]) -> Iterator[str]:
+def _pairs(root: Path, noisy: str, clean: str, problems: list[str]) -> Iterator[str]:
+    try:
+        pairs = find_pairs(root, noisy, root, clean)
+    except UserError as error:
+        problems.append(str(error))
+        return
     yield f"{root}: {len(pairs)} pairs"
     yield from _sizes(pairs, problems)
 

@@ -7,10 +7,12 @@ import shutil
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError
@@ -59,17 +61,25 @@ def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, p
         UserError: no connection, no such file, no space left, another size, a wrong checksum.
     """
     path, part = folder / remote.name, folder / f"{remote.name}.part"
-    if path.is_file() and path.stat().st_size == remote.size:
-        return path
+    if not server.startswith(("http://", "https://")):
+        raise UserError(f"--server {server}: give an address that begins with http:// or https://")
     url = f"{server.rstrip('/')}/{remote.place}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        check_space(folder, remote.size - _length(part), remote.name)
-        _fill(part, url, remote, patience, pause)
-        _verify(part, url, remote)
-        part.replace(path)
+        with FileLock(folder / f".{remote.name}.lock", timeout=0):
+            if not path.is_file():
+                check_space(folder, remote.size - _length(part), remote.name)
+                _fill(part, url, remote, patience, pause)
+                _verify(part, url, remote)
+                part.replace(path)
+            else:
+                _verify(path, url, remote)
+    except Timeout as error:
+        raise UserError(f"{path}: another process downloads it; wait until it ends") from error
     except OSError as error:
         raise no_space(folder, error) from error
+    finally:
+        (folder / f".{remote.name}.lock").unlink(missing_ok=True)
     return path
 
 
@@ -113,34 +123,60 @@ def _fill(part: Path, url: str, remote: RemoteFile, patience: int, pause: float)
                 if error.code in (401, 403, 404, 410):
                     raise UserError(f"{url}: {why}; look for the file elsewhere and give --server ADDRESS") from error
                 if error.code == 416:  # the server has no more, but there should be
-                    part.unlink(missing_ok=True)
-                    raise UserError(
-                        f"{url}: shorter than the {remote.size:,} bytes of the published file; it is another one, give --server ADDRESS"
-                    ) from error
-            except (http.client.HTTPException, urllib.error.URLError, TimeoutError, ConnectionError) as error:
-                why = " ".join(str(getattr(error, "reason", error) or type(error).__name__).split())
+                    raise _another(url, have, remote.size) from error
+            except _Cut as error:
+                why = str(error)
             failures = 0 if _length(part) > have else failures + 1
             bar.n = _length(part)
             bar.refresh()
 
 
-def _append(part: Path, url: str, have: int, size: int) -> Iterable[int]:
+class _Cut(Exception):
+    """The network failed; another attempt may go on."""
+
+
+def _append(part: Path, url: str, have: int, size: int) -> Iterator[int]:
     """Ask for what is missing and write it; yields numbers of bytes."""
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+    with _network():
+        response = urllib.request.urlopen(urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {}), timeout=TIMEOUT)
+    with response:
         continues = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        begins, offered = have if continues else 0, response.headers.get("Content-Length")
+        if offered and begins + int(offered) != size:  # not that file: an error page, or another version
+            raise _another(url, begins + int(offered), size)
         with part.open("ab" if continues else "wb") as file:  # a server without ranges begins anew
-            while chunk := response.read(CHUNK):
+            while True:
+                with _network():
+                    chunk = response.read(CHUNK)
+                if not chunk:
+                    return
                 if file.tell() + len(chunk) > size:
-                    raise UserError(
-                        f"{url}: longer than the {size:,} bytes of the published file; it is another one, give --server ADDRESS"
-                    )
+                    raise _another(url, file.tell() + len(chunk), size)
                 file.write(chunk)
                 yield len(chunk)
 
 
+@contextmanager
+def _network() -> Iterator[None]:
+    """What goes wrong here is the network's fault, not the disk's: both raise OSError."""
+    try:
+        yield
+    except urllib.error.HTTPError:
+        raise
+    except (http.client.HTTPException, OSError) as error:
+        raise _Cut(" ".join(str(getattr(error, "reason", "") or error or type(error).__name__).split())) from error
+
+
+def _another(url: str, found: int, size: int) -> UserError:
+    return UserError(f"{url}: has {found:,} bytes, the published file {size:,}; it is another one, give --server ADDRESS")
+
+
 def _verify(part: Path, url: str, remote: RemoteFile) -> None:
-    """Compare the part with the published checksums; a wrong one is deleted."""
+    """Compare a file with its published size and checksums; a wrong one is deleted."""
+    if _length(part) != remote.size:
+        found = _length(part)
+        part.unlink()
+        raise _another(url, found, remote.size)
     sums = {name: hashlib.new(name, usedforsecurity=False) for name in remote.digests}
     with part.open("rb") as file, tqdm(total=remote.size, desc="verify", unit="B", unit_scale=True, leave=False, disable=None) as bar:
         while chunk := file.read(CHUNK):

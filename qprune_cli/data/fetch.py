@@ -4,12 +4,14 @@ import hashlib
 import shutil
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
 
 from qprune_cli.data.download import RemoteFile, check_space, download, no_space
 from qprune_cli.data.mat import CLEAN, NOISY, read_validation
+from qprune_cli.data.sidd import find_frames
 from qprune_cli.errors import UserError
 
 # The authors' file server and their checksums (https://abdokamel.github.io/sidd); the validation files have none.
@@ -51,18 +53,30 @@ def fetch(name: str, folder: Path, server: str = SERVER) -> str:
         archive = download(ARCHIVES[name], server, folder)
         unpack(archive, target)
         archive.unlink()
-    return f"{target}: complete; use it with data=sidd data.root={target}"
+    frames = len(find_frames(target))
+    return f"{target}: {frames} noisy frames; use them with data=sidd data.root={target}"
 
 
 def fetch_validation(folder: Path, server: str) -> str:
-    """Bring the validation blocks and look into them; their SHA-256 is kept beside them, for later comparison."""
-    for remote in VALIDATION:
-        path = download(remote, server, folder)
+    """Bring the validation blocks and look into them; their SHA-256 is kept beside them, and compared the next time.
+
+    Raises:
+        UserError: as ``download``; other contents than the official ones, which are deleted.
+    """
+    paths = [download(remote, server, folder) for remote in VALIDATION]
+    try:
+        blocks = len(read_validation(folder))
+    except UserError as error:
+        for path in paths:
+            path.unlink()
+        raise UserError(f"{error} (both files were deleted)") from error
+    for path in paths:
         note = path.with_suffix(".mat.sha256")
-        if not note.is_file():
-            with path.open("rb") as file:
-                note.write_text(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
-    blocks = len(read_validation(folder))
+        with path.open("rb") as file:
+            line = f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n"
+        if note.is_file() and note.read_text() != line:
+            raise UserError(f"{path}: is no longer what was fetched at first, as {note.name} says; delete one of the two and fetch again")
+        note.write_text(line)
     return f"{folder}: {blocks} blocks; test on them with data=sidd data.validation={folder}"
 
 
@@ -90,7 +104,7 @@ def unpack(archive: Path, target: Path) -> None:
                 zipped.extract(member, unfinished)
         inner = unfinished / target.name
         (inner if inner.is_dir() else unfinished).replace(target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{archive}: damaged archive ({why}); delete it and fetch it again") from error
     except OSError as error:
@@ -102,5 +116,5 @@ def unpack(archive: Path, target: Path) -> None:
 def _refuse_escape(archive: Path, member: zipfile.ZipInfo) -> None:
     place = PurePosixPath(member.filename.replace("\\", "/"))
     link = stat.S_ISLNK(member.external_attr >> 16)
-    if place.is_absolute() or ".." in place.parts or ":" in place.parts[0] or link:
+    if place.is_absolute() or ".." in place.parts or ":" in "".join(place.parts[:1]) or link:
         raise UserError(f"{archive}: '{member.filename}' would be written outside of its folder; not unpacked, do not trust this archive")

@@ -53,9 +53,7 @@ class PairedFolders:
 
     def __post_init__(self) -> None:
         Cutting.of(self)
-        for name in ("noisy", "clean"):
-            if getattr(self, name).count("*") - getattr(self, name).endswith(".*") != 1:
-                raise UserError(f"data.{name}={getattr(self, name)}: give a pattern with one * for the name of the pair")
+        check_patterns(self.noisy, self.clean)
         for name in ("root", "clean_root", "test_root", "cache"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
                 object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
@@ -79,6 +77,13 @@ class PairedFolders:
         cutting = Cutting.of(self)
         parts = cutting.shared(found, tested is not None, "pairs")
         return cutting.cut([*parts[:3], tested or parts[3]], None, seed)
+
+
+def check_patterns(noisy: str, clean: str) -> None:
+    """Refuse patterns that do not say where the name of a pair stands."""
+    for name, pattern in (("noisy", noisy), ("clean", clean)):
+        if pattern.count("*") - pattern.endswith(".*") != 1:
+            raise UserError(f"data.{name}={pattern}: give a pattern with one * for the name of the pair")
 
 
 def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[PairFiles]:

@@ -33,29 +33,8 @@ def recoloured(scene: Floats, rng: np.random.Generator) -> Floats:
     """Swap the colours of a (3, H, W) scene in linear light, and draw a saturation and a balance."""
     grey = np.tensordot(LUMINANCE.astype(scene.dtype), scene, axes=1)
     saturated = grey + scene.dtype.type(rng.uniform(0, 1.4)) * (scene[rng.permutation(3)] - grey)
-    return np.clip(saturated * rng.uniform(0.6, 1, size=(3, 1, 1)).astype(scene.dtype), 0, 1)
-
-
-def textured(scene: Floats, rng: np.random.Generator, strength: float) -> Floats:
-    """Lay a random grain without colour over a (3, H, W) scene in linear light.
-
-    The grain is noise whose spectrum falls like ``f**-a`` with a drawn slope, stretched in a drawn direction: from sand to
-    brushed wood. Few photographs hold such fine detail, and a network that never sees it takes it for noise.
-
-    Args:
-        scene: the scene.
-        rng: source of all randomness.
-        strength: largest standard deviation of the logarithm of the light; the one used is drawn.
-    """
-    height, width = scene.shape[1:]
-    angle, stretch = rng.uniform(0, np.pi), np.exp(rng.uniform(0, 1.5))
-    y, x = np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None]
-    along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
-    frequency = np.hypot(along * stretch, across / stretch) + 1 / max(height, width)
-    spectrum = np.fft.rfft2(rng.standard_normal((height, width))) * frequency ** -rng.uniform(0, 1.5)
-    grain = np.fft.irfft2(spectrum, s=(height, width))
-    light = np.exp(rng.uniform(0, strength) * (grain - grain.mean()) / grain.std())
-    return np.clip(scene * light.astype(scene.dtype), 0, 1)
+    balance: Floats = rng.uniform(0.6, 1, size=(3, 1, 1)).astype(scene.dtype)
+    return np.asarray(np.clip(saturated * balance, 0, 1))
 
 
 @dataclass(frozen=True)
@@ -67,14 +46,12 @@ class SimulatedCrops:
         camera: what photographs them.
         channels: 3 for colour, 1 for grey.
         recolour: change the colours at random, so that a network sees more of them than a few photographs hold.
-        texture: strength of the grain that is laid over every second crop, for the same reason (see ``textured``).
     """
 
     scenes: tuple[tuple[Floats, ...], ...]
     camera: Camera
     channels: int = 3
     recolour: bool = False
-    texture: float = 0.0
 
     def check(self, size: int) -> None:
         """Refuse crops that are larger than a scene."""
@@ -91,7 +68,6 @@ class SimulatedCrops:
         scene = scales[rng.integers(len(scales))]
         crop = turned(scene[:, *random_place(scene.shape, size, rng)], int(rng.integers(4)), bool(rng.uniform() < 0.5))
         crop = recoloured(crop, rng) if self.recolour else crop
-        crop = textured(crop, rng, self.texture) if rng.uniform() < 0.5 * (self.texture > 0) else crop
         return shown(self.camera.shoot(name, crop, rng, level), self.channels)
 
 
@@ -111,7 +87,6 @@ class Sample:
         camera: the simulated camera.
         scales: sizes at which training sees each photograph, relative to the original, which is always among them.
         recolour: whether training swaps colour channels and changes their saturation and balance at random.
-        texture: strength of the grain that training lays over every second crop; 0 for none.
 
     Example:
         >>> splits = Sample(crops=4).load(seed=0)
@@ -127,7 +102,6 @@ class Sample:
     camera: Camera = field(default_factory=Camera)
     scales: tuple[float, ...] = (0.7,)
     recolour: bool = True
-    texture: float = 0.5
 
     def __post_init__(self) -> None:
         if self.channels not in (1, 3):
@@ -138,8 +112,6 @@ class Sample:
             raise UserError(f"data.crops={self.crops}: give a number of crops, at least 1")
         if not 8 <= self.crop_size <= 80:
             raise UserError(f"data.crop_size={self.crop_size}: give 8 to 80 pixels, the bands are no wider")
-        if not 0 <= self.texture < np.inf:
-            raise UserError(f"data.texture={self.texture}: give the strength of the grain, at least 0")
         if any(not 0.25 <= scale <= 4 for scale in self.scales):
             raise UserError(f"data.scales={list(self.scales)}: give factors from 0.25 to 4")
         if not 16 <= self.block_size <= 300:
@@ -156,7 +128,7 @@ class Sample:
         train = tuple((band, *(self._scaled(band, scale) for scale in self.scales)) for band in bands["train"])
         seen = {part: SimulatedCrops(tuple((band,) for band in bands[part]), self.camera, self.channels) for part in BANDS}
         return Splits(
-            train=SimulatedCrops(train, self.camera, self.channels, self.recolour, self.texture),
+            train=SimulatedCrops(train, self.camera, self.channels, self.recolour),
             calibration=seen["calibration"].draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
             refinement=seen["refinement"].draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
             test=self._test({name: scenes[name] for name in TEST}),

@@ -78,7 +78,7 @@ def find_frames(root: Path) -> list[Frame]:
         files = {m.groups(): path for path in sorted(folder.iterdir()) if (m := FRAME.fullmatch(path.name.upper()))}
         for (kind, number), path in files.items():
             if kind == "NOISY":
-                frames.append(Frame(instance, f"{folder.name}/{number}", path, files.get(("GT", number))))
+                frames.append(Frame(instance, f"{folder.relative_to(root).as_posix()}/{number}", path, files.get(("GT", number))))
     if not frames:
         raise UserError(
             f"data.root={root}: holds no folder like 0001_001_S6_00100_00060_3200_L with NOISY_SRGB_010.PNG in it; "

@@ -68,6 +68,7 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
             made = _recipe(file.metadata() or {}).get("model", {})
     except (SafetensorError, OSError) as error:
         raise UserError(f"model.weights={weights}: not a readable safetensors file ({error})") from error
+    settings = json.loads(json.dumps(dict(settings)))  # as the checkpoint holds them: lists, not tuples
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     found = {name: tuple(tensor.shape) for name, tensor in state.items()}
     for name in settings.keys() & made.keys() - {"weights"}:
@@ -79,9 +80,12 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
                 f"model.weights={weights}: made for another architecture: '{name}' is {found.get(name, 'missing')} there and "
                 f"{wanted.get(name, 'not wanted')} here; set model.* as it was trained"
             )
-    for name, tensor in state.items():
-        if not tensor.is_floating_point():
-            raise UserError(f"model.weights={weights}: '{name}' holds {tensor.dtype}, not floating point; take the original checkpoint")
+    for name, expected in model.state_dict().items():
+        tensor = state[name]
+        if tensor.is_floating_point() != expected.is_floating_point():
+            raise UserError(
+                f"model.weights={weights}: '{name}' holds {tensor.dtype} where {expected.dtype} belongs; take the original checkpoint"
+            )
         if not torch.isfinite(tensor).all():
             raise UserError(f"model.weights={weights}: '{name}' holds values that are not finite; train again or take another checkpoint")
     model.load_state_dict(state)

@@ -124,6 +124,7 @@ class Folder:
             LOG.removeHandler(handler)
             handler.close()
             lock.release()
+            Path(lock.lock_file).unlink(missing_ok=True)
 
 
 def _fresh(parent: Path, stem: str) -> Path:

@@ -21,7 +21,7 @@ def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[s
     check_tensorboard()
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(folder)) as writer:
+    with SummaryWriter(str(folder), purge_step=0) as writer:  # a resumed training tells its earlier steps again
 
         def write(step: int, values: Mapping[str, float]) -> None:
             for name, value in values.items():

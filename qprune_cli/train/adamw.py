@@ -135,13 +135,16 @@ class AdamW:
                         raise UserError(f"the loss is no longer finite before step {step}: lower train.lr (now {self.lr})")
                     validated = mean_psnr(state.validated.eval(), splits.refinement, label="validate")
                     losses.clear()
+                    if not np.isfinite(validated):
+                        raise UserError(f"the network's output is no longer finite at step {step}: lower train.lr (now {self.lr})")
                     bar.set_postfix(psnr=f"{validated:.2f}", loss=f"{loss:.4f}")
                     yield Progress(step, self.lr * self.rate(step - 1), loss, validated)
 
     def _update(
         self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, step: int, losses: list[Tensor]
     ) -> None:
-        torch.manual_seed((self.seed << 32) + step)  # for what is random inside a network
+        drawn = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
+        torch.manual_seed(int(drawn[0]))  # for what is random inside a network
         for group in state.optimizer.param_groups:
             group["lr"] = self.lr * self.rate(step - 1)
         state.model.train()

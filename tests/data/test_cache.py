@@ -1,5 +1,6 @@
 import os
 
+import imagecodecs
 import numpy as np
 import pytest
 
@@ -88,3 +89,29 @@ def test_place_of_the_cache_can_be_chosen(tmp_path, monkeypatch):
     monkeypatch.delenv("QPRUNE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "c"))
     assert PatchCache.at(None, 1, 1).folder == tmp_path / "c" / "qprune"
+
+
+def test_eight_and_sixteen_bits_in_one_pair_keep_their_scales(tmp_path):
+    pixels = np.full((40, 40, 3), 128, np.uint8)
+    (tmp_path / "0_noisy.png").write_bytes(imagecodecs.png_encode(pixels))
+    (tmp_path / "0_clean.png").write_bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * 257))
+    crop = Patches(PatchCache(tmp_path / "cache", 32, 9).entries(pair_files(tmp_path, 1), 3)).draw(np.random.default_rng(0), 1, 16).pairs[0]
+    assert np.allclose(crop.noisy, 128 / 255) and np.allclose(crop.clean, 128 / 255)
+
+
+def test_equal_pairs_do_not_get_in_each_others_way(tmp_path):
+    write_pairs(tmp_path, 1, side=200)
+    one = pair_files(tmp_path, 1)[0]
+    for attempt in range(5):
+        entries = PatchCache(tmp_path / f"cache{attempt}", 64, 99).entries([one] * 8, 3)
+        assert len({entry.path for entry in entries}) == 1 and entries[0].patches().shape[1] == 16
+
+
+def test_patches_cut_short_are_cut_anew(tmp_path, files):
+    folder = PatchCache(tmp_path / "cache", 32, 99)
+    path = folder.entries(files, 3)[0].path
+    whole = path.read_bytes()
+    for broken in (b"", whole[:200], whole[:-1]):
+        cache._mapped.cache_clear()
+        path.write_bytes(broken)
+        assert folder.entries(files, 3)[0].path.read_bytes() == whole

@@ -113,14 +113,36 @@ def test_wrong_bytes_never_get_the_name(tmp_path, server):
 
 def test_longer_and_shorter_files_are_refused(tmp_path, server):
     server.files["share/data.bin"] = CONTENT + b"more"
-    with pytest.raises(UserError, match="longer than the 700,000 bytes"):
+    with pytest.raises(UserError, match="has 700,004 bytes, the published file 700,000"):
         download(remote(), server.address, tmp_path / "a", **PATIENT)
     server.files["share/data.bin"] = CONTENT[:1000]
-    with pytest.raises(UserError, match="shorter than the 700,000 bytes"):
+    with pytest.raises(UserError, match="has 1,000 bytes, the published file 700,000"):
         download(remote(), server.address, tmp_path / "b", **PATIENT)
-    server.ranges = False
-    with pytest.raises(UserError, match="stopped after 1,000 of"):
-        download(remote(), server.address, tmp_path / "b", **PATIENT)
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c" / "data.bin.part").write_bytes(CONTENT + b"x")
+    with pytest.raises(UserError, match="has 700,001 bytes"):
+        download(remote(), server.address, tmp_path / "c", **PATIENT)
+    assert not list((tmp_path / "c").iterdir())
+
+
+def test_error_page_does_not_wipe_what_is_there(tmp_path, server):
+    server.files["share/data.bin"], server.ranges = b"<html>log in</html>", False
+    (tmp_path / "data.bin.part").write_bytes(CONTENT[:1000])
+    with pytest.raises(UserError, match="has 19 bytes, the published file 700,000"):
+        download(remote(), server.address, tmp_path, **PATIENT)
+    assert (tmp_path / "data.bin.part").read_bytes() == CONTENT[:1000]
+
+
+def test_file_that_is_there_already_is_verified(tmp_path, server):
+    (tmp_path / "data.bin").write_bytes(CONTENT[::-1])
+    with pytest.raises(UserError, match="its md5 is"):
+        download(remote(), server.address, tmp_path, **PATIENT)
+    assert server.asked == []
+
+
+def test_address_without_a_scheme_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"--server example\.org"):
+        download(remote(), "example.org", tmp_path)
 
 
 def test_missing_file_and_silent_server_are_one_sentence(tmp_path, server):
@@ -171,14 +193,12 @@ def test_link_in_an_archive_is_refused(tmp_path):
 
 
 def test_truncated_archive_is_one_sentence_and_leaves_no_folder(tmp_path):
-    archive = zipped(tmp_path, lambda file: file.writestr("a.txt", "x" * 1000))
+    archive = zipped(tmp_path, lambda file: file.writestr("a.txt", CONTENT[:3000], zipfile.ZIP_DEFLATED))
     whole = archive.read_bytes()
-    archive.write_bytes(whole[:-30])
-    with pytest.raises(UserError, match="damaged archive"):
-        unpack(archive, tmp_path / "target")
-    archive.write_bytes(whole[:60] + b"y" * 20 + whole[80:])
-    with pytest.raises(UserError, match="damaged archive"):
-        unpack(archive, tmp_path / "target")
+    for broken in (whole[:-30], *(whole[:k] + bytes([whole[k] ^ 255]) + whole[k + 1 :] for k in range(40, 90))):
+        archive.write_bytes(broken)
+        with pytest.raises(UserError, match="damaged archive"):
+            unpack(archive, tmp_path / "target")
     assert [path.name for path in tmp_path.iterdir()] == ["made.zip"]
 
 
@@ -191,7 +211,7 @@ def test_data_set_is_fetched_unpacked_and_not_fetched_again(tmp_path, server, mo
     monkeypatch.setitem(fetching.ARCHIVES, "sidd_small", official)
     assert archive
     for _ in range(2):
-        assert "data=sidd data.root=" in fetch("sidd_small", tmp_path / "to", server.address)
+        assert "2 noisy frames; use them with data=sidd" in fetch("sidd_small", tmp_path / "to", server.address)
     assert len(server.asked) == 1
     assert [path.name for path in (tmp_path / "to").iterdir()] == ["SIDD_Small_sRGB_Only"]
     assert len(list((tmp_path / "to" / "SIDD_Small_sRGB_Only" / "Data").iterdir())) == 2
@@ -206,5 +226,10 @@ def test_validation_files_are_fetched_and_looked_into(tmp_path, server, monkeypa
         remotes.append(RemoteFile(f"SIDD_Blocks/{name}.mat", len(content)))
     monkeypatch.setattr(fetching, "VALIDATION", tuple(remotes))
     assert "2 blocks" in fetch("sidd_validation", tmp_path / "to", server.address)
+    assert "2 blocks" in fetch("sidd_validation", tmp_path / "to", server.address) and len(server.asked) == 2
     note = tmp_path / "to" / "SIDD_Validation" / f"{fetching.NOISY}.mat.sha256"
     assert note.read_text().split()[0] == hashlib.sha256((tmp_path / f"{fetching.NOISY}.mat").read_bytes()).hexdigest()
+    path = note.with_suffix("")
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(UserError, match=r"no longer what was fetched|not a readable MATLAB"):
+        fetch("sidd_validation", tmp_path / "to", server.address)

@@ -31,7 +31,7 @@ def write_scenes(root, scenes=5, medium=False, side=96):
 
 def scenes_of(splits):
     parts = (splits.train.entries, splits.calibration.pairs, splits.refinement.pairs, splits.test.pairs)
-    return [{parse_instance(item.name.split("/")[0]).scene for item in part} for part in parts]
+    return [{parse_instance(item.name.split("/")[-2]).scene for item in part} for part in parts]
 
 
 def test_instance_names_are_parsed():
@@ -53,7 +53,7 @@ def test_validation_blocks_are_the_test_images(tmp_path):
     data = SIDD(root=str(write_scenes(tmp_path)), validation=str(tmp_path), **QUICK)
     splits = data.load(seed=0)
     assert splits.test.names == ("00_00", "00_01")
-    seen = [{entry.name.split("/")[0][5:8] for entry in splits.train.entries}, {name[5:8] for name in splits.calibration.names}]
+    seen = [{name.split("/")[-2][5:8] for name in names} for names in ([e.name for e in splits.train.entries], splits.calibration.names)]
     assert seen[0] and seen[1] and seen[0].isdisjoint(seen[1])
 
 
@@ -126,3 +126,22 @@ def test_other_layouts_are_refused(tmp_path):
         SIDD(root=str(tmp_path / "nowhere")).load(seed=0)
     with pytest.raises(UserError, match="1 scenes leave none for"):
         SIDD(root=str(write_scenes(tmp_path, scenes=1)), **QUICK).load(seed=0)
+
+
+def test_small_and_medium_in_one_folder_stay_apart(tmp_path):
+    write_scenes(tmp_path / "small")
+    write_scenes(tmp_path / "medium")
+    frames = find_frames(tmp_path)
+    assert len({frame.name for frame in frames}) == len(frames) == 20
+
+
+def test_patterns_are_checked_before_anything_is_read(tmp_path):
+    with pytest.raises(UserError, match=r"data\.noisy=foo\.png"):
+        cli.dispatch(["data", "check", str(tmp_path), "--noisy", "foo.png"])
+    with pytest.raises(UserError, match="1 problems"):
+        cli.dispatch(["data", "check", str(tmp_path)])
+
+
+def test_grey_network_is_refused_before_frames_are_read(tmp_path):
+    with pytest.raises(UserError, match=r"model\.channels=1: the images have 3; set model\.channels=3"):
+        cli.dispatch(["run", "data=sidd", f"data.root={tmp_path}", "model.channels=1"])

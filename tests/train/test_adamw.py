@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.nafnet import NAFNet
@@ -140,6 +141,9 @@ def test_state_of_another_network_is_refused(tmp_path, small_splits):
 
 
 def test_diverging_loss_is_one_sentence(tmp_path, small_splits):
+    for seed in (3, 2**40):
+        with pytest.raises(UserError, match=r"no longer finite .*lower train\.lr"):
+            trained(replace(QUICK, lr=1e30, steps=1, validate_every=1, seed=seed), small_splits, tmp_path / "a.safetensors")
     with pytest.raises(UserError, match=r"no longer finite .*lower train\.lr"):
         trained(replace(QUICK, lr=1e30, loss="l1", steps=30, validate_every=30), small_splits, tmp_path / "a.safetensors")
 
@@ -211,7 +215,10 @@ def test_every_network_trains(tmp_path, model):
     }
     quick = ["train.steps=2", "train.batch=2", "train.crop=16", "train.validate_every=2", "data.crops=2", "data.crop_size=16"]
     assert cli.dispatch(["train", f"model={model}", "model.width=4", *small[model], *quick, f"output_root={tmp_path}"]) == 0
-    assert (only_run(tmp_path, "train") / "model.safetensors").is_file()
+    weights = only_run(tmp_path, "train") / "model.safetensors"
+    component = compose_jobs("run", [f"model={model}", "model.width=4", *small[model], f"model.weights={weights}"])[0].component("model")
+    again = replace(component, **{name: tuple(value) for name, value in asdict(component).items() if isinstance(value, list)})
+    assert_equal(component.load().state_dict(), again.load().state_dict())
 
 
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypatch):
