@@ -102,7 +102,7 @@ def test_from_repeats_the_mask_bit_for_bit(finished, tmp_path):
 def test_from_takes_other_values_but_no_other_components(finished, tmp_path):
     assert cli.dispatch(["run", "--from", str(finished), "sparsity=0.25", f"output_root={tmp_path}"]) == 0
     assert np.load(only_run(tmp_path) / "mask.npz")["keep"].sum() == 48
-    with pytest.raises(UserError, match="repeats one run with its components"):
+    with pytest.raises(UserError, match="repeated with its own components"):
         cli.dispatch(["run", "--from", str(finished), "solver=greedy"])
 
 
@@ -110,7 +110,7 @@ def test_from_takes_other_values_but_no_other_components(finished, tmp_path):
     ("overrides", "message"),
     [
         (["sparsty=0.25"], "did you mean 'sparsity'"),
-        (["sparsity=0.1,0.2"], "--from repeats one run"),
+        (["sparsity=0.1,0.2"], "a run is repeated with its own components"),
         (["-m"], "leave --multirun out"),
         (["sparsity"], "sparsity"),
         (["sparsity=[0.1"], "cannot be read as an override"),
@@ -134,9 +134,9 @@ def test_from_refuses_folders_that_no_run_made(config, tmp_path):
 
 
 def test_from_lets_a_setting_lead_those_that_follow_it(finished):
-    job = repeated(finished, ["loss=mse"])
+    job = repeated("run", finished, ["loss=mse"])
     assert job.settings["loss"] == job.settings["scorer"]["loss"] == "mse"
-    unchanged = repeated(finished, [])
+    unchanged = repeated("run", finished, [])
     saved = yaml.safe_load((finished / "config.yaml").read_text())
     assert unchanged.settings | {"components": unchanged.components} == saved
 
@@ -246,7 +246,7 @@ def broken_images(tmp_path):
         (["data=pairs", "data.root=images", "data.crop_size=200"], "smaller than a crop of 200"),
         (["output_root=nan.safetensors/runs"], "is a file"),
         (["data=pairs", "data.root=same"], "the noisy and the clean image are the same"),
-        (["data=pairs", "data.root=images", "model.channels=1", "data.channels=3"], "3 channels where the network wants 1"),
+        (["data=pairs", "data.root=images", "model.channels=1", "data.channels=3"], "the images have 3; set model.channels=3"),
     ],
 )
 def test_bad_weights_data_and_targets_stop_the_run_before_it_writes(overrides, message, tmp_path, monkeypatch):

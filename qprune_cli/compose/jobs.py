@@ -53,10 +53,10 @@ def repeated(command: str, folder: Path, overrides: list[str], extra: str | None
     Raises:
         UserError: no such run, an unknown key, or another component.
     """
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
     if command == "run" and not (folder / "manifest.json").is_file():
         raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run")
+    if not (folder / "config.yaml").is_file():
+        raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
     with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         saved = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
         components = cast(dict[str, str], OmegaConf.to_container(saved.pop("components", DictConfig({}))))

@@ -51,11 +51,13 @@ def launch(
     if extra and not Path(extra).is_dir():
         raise UserError(f"--config-dir {extra}: no such folder; give the folder of your own configs")
     if arguments.cfg and (arguments.multirun or source):
-        raise UserError("--cfg: shows one job that is composed; leave --multirun and the folder out (its config.yaml shows that run)")
+        raise UserError(
+            "--cfg: shows one job that is composed; leave --multirun, --from and --resume out (config.yaml in a folder shows that run)"
+        )
     if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
         return ask_hydra(command, flags_first)
     if arguments.multirun and source:
-        raise UserError(f"--multirun: '{source}' is one run; leave --multirun out")
+        raise UserError("--from, --resume: one run is repeated or resumed; leave --multirun out")
     jobs = (
         [repeated(command, source, arguments.overrides, extra)]
         if source

@@ -64,7 +64,7 @@ def test_metadata_of_other_programs_is_left_alone(saved, config):
 
 def test_weights_of_integers_are_refused(saved):
     save_file({name: tensor.int() for name, tensor in load_file(saved).items()}, saved)
-    assert "not floating point" in refusal(saved)
+    assert "where torch.float32 belongs" in refusal(saved)
 
 
 def test_weights_that_are_not_finite_are_refused(saved):
