@@ -158,6 +158,7 @@ class TrainPlan:
         """
         plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
         check_channels(plan.data, plan.model)
+        plan.train.check(pick_device(plan.settings.device))
         if stopped and (stopped / "manifest.json").is_file():
             raise UserError(f"--resume {stopped}: this training is finished; train anew, with more train.steps where it was too short")
         if stopped and plan.config != yaml.safe_load((stopped / "config.yaml").read_text()):

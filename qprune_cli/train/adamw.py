@@ -78,6 +78,15 @@ class AdamW:
             if getattr(self, name) not in known:
                 raise UserError(f"train.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
 
+    def check(self, device: torch.device) -> None:
+        """Refuse what a device cannot do.
+
+        Raises:
+            UserError: float16 without CUDA.
+        """
+        if self.precision == "float16" and device.type != "cuda":
+            raise UserError("train.precision=float16: needs a CUDA device; take bfloat16 or float32")
+
     def rate(self, step: int) -> float:
         """Learning rate of a step (0 is the first), as a share of ``lr``."""
         rising = self.warm_up * self.steps
@@ -98,8 +107,7 @@ class AdamW:
             UserError: the loss is no longer finite; float16 without CUDA; a state of another network.
         """
         device = next(model.parameters()).device
-        if self.precision == "float16" and device.type != "cuda":
-            raise UserError("train.precision=float16: needs a CUDA device; take bfloat16 or float32")
+        self.check(device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
         optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         state = State.fresh(model, optimizer, self.average, scaled=self.precision == "float16")

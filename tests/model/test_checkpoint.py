@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -6,6 +7,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.data.pairs import PairedFolders
 from qprune_cli.data.sample import Sample
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import judge, outputs
@@ -84,17 +87,38 @@ def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
     assert json.loads(metadata["test"])["psnr"]["n"] == 18
 
 
-def gain(name, **settings):
-    test = Sample(crops=1).load(seed=0).test
-    dense = judge(outputs(HalfUNet(weights=name, **settings).load(), test), test)
-    noisy = judge([pair.noisy for pair in test.pairs], test)
+def gain(name, test):
+    """Mean gain in dB of a shipped network over the noisy images."""
+    network = compose_jobs("run", [f"model={name}"])[0].component("model").load()
+    dense, noisy = judge(outputs(network, test), test), judge([pair.noisy for pair in test.pairs], test)
     return float(np.mean(dense.psnr - noisy.psnr))
 
 
+LARGE = ("dncnn", "half_unet", "nafnet_narrow")
+
+
 @pytest.mark.slow
-def test_shipped_half_unet_gains_5_db_on_the_test_images():
-    assert gain("half_unet") >= 5
+@pytest.mark.parametrize("name", LARGE)
+def test_shipped_networks_gain_6_db_on_the_test_images(name):
+    assert gain(name, Sample(crops=1).load(seed=0).test) >= 6
 
 
-def test_shipped_small_half_unet_improves_the_test_images():
-    assert gain("half_unet_small", width=8, depth=3) > 0.5
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LARGE)
+def test_shipped_networks_gain_8_db_on_real_photographs(name, real_data):
+    native, quick = real_data / "sidd_native", {"clean": "*_gt.*", "shares": (0.0, 0.5, 0.5, 0.0), "crops": 1}
+    assert gain(name, PairedFolders(root=str(native / "train"), test_root=str(native / "val"), **quick).load(seed=0).test) >= 8
+
+
+def test_shipped_small_half_unet_gains_2_db_on_the_test_images():
+    assert gain("half_unet_small", Sample(crops=1).load(seed=0).test) >= 2
+
+
+@pytest.mark.parametrize("name", [*LARGE, "half_unet_small"])
+def test_recipe_of_a_shipped_network_is_its_experiment(name):
+    with safe_open(SHIPPED / f"{name}.safetensors", "pt") as file:
+        made = json.loads(file.metadata()["config"])
+    recipe = compose_jobs("train", [f"experiment=train_{name}"])[0].settings
+    assert made["train"] == recipe["train"] and {**made["model"], "weights": None} == recipe["model"]
+    log = list(csv.DictReader((SHIPPED / f"{name}.csv").open()))
+    assert int(log[-1]["step"]) == recipe["train"]["steps"]
