@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,6 +31,7 @@ def main() -> None:
     """Entry point of ``qprune`` and ``python -m qprune_cli``."""
     logging.basicConfig(format="%(message)s", stream=sys.stdout)
     logging.getLogger("qprune_cli").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's polite request ends like Ctrl-C
     try:
         code = dispatch(sys.argv[1:])
     except UserError as error:

@@ -18,6 +18,7 @@ from qprune_cli.train.adamw import AdamW
 
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine")
 TRAIN_ROLES = ("data", "model", "train")
+PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
 
 
 @dataclass(frozen=True)
@@ -131,6 +132,11 @@ class RunPlan:
         return Folder.fresh(self.sweep or Path(self.settings.output_root) / "runs", name)
 
 
+def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the places of its images."""
+    return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
+
+
 @dataclass(frozen=True)
 class TrainPlan:
     """One training.
@@ -161,8 +167,9 @@ class TrainPlan:
         plan.train.check(pick_device(plan.settings.device))
         if stopped and (stopped / "manifest.json").is_file():
             raise UserError(f"--resume {stopped}: this training is finished; train anew, with more train.steps where it was too short")
-        if stopped and plan.config != yaml.safe_load((stopped / "config.yaml").read_text()):
-            raise UserError(f"--resume {stopped}: a training goes on as it began; leave other settings out or train anew")
+        if stopped and _unplaced(plan.config) != _unplaced(yaml.safe_load((stopped / "config.yaml").read_text())):
+            places = ", ".join(f"data.{place}" for place in PLACES)
+            raise UserError(f"--resume {stopped}: a training goes on as it began; only {places} may change, or train anew")
         if composed.settings["model"].get("weights") is not None:
             raise UserError("model.weights: training starts from fresh weights; leave it out")
         return plan

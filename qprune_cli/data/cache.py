@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -144,10 +145,11 @@ class PatchCache:
             write(temporary)
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             free = shutil.disk_usage(next(place for place in path.parents if place.exists())).free / 2**30
             raise UserError(
-                f"data.cache: cannot write patches to '{self.folder}' ({error.strerror}, {free:.1f} GiB free); "
+                f"data.cache: cannot write patches to '{self.folder}' ({error.strerror or error}, {free:.1f} GiB free); "
                 "give data.cache=FOLDER another one, or fewer data.patches_per_image"
             ) from error
 

@@ -46,7 +46,8 @@ def check(root: Path, noisy: str, clean: str) -> Iterator[str]:
         yield from _pairs(root, noisy, clean, problems)
     yield from (f"problem: {problem}" for problem in problems)
     if problems:
-        raise UserError(f"{root}: {len(problems)} problems, listed above; `qprune data fetch` brings official files")
+        many = "s" if len(problems) > 1 else ""
+        raise UserError(f"{root}: {len(problems)} problem{many}, listed above; replace these files or take them out")
     yield "no problem found"
 
 

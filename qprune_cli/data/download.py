@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import http.client
+import logging
 import shutil
 import time
 import urllib.error
@@ -17,6 +18,7 @@ from tqdm import tqdm
 
 from qprune_cli.errors import UserError
 
+LOG = logging.getLogger("qprune_cli")
 CHUNK = 1 << 18
 TIMEOUT = 60.0
 
@@ -66,21 +68,30 @@ def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, p
     url = f"{server.rstrip('/')}/{remote.place}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f".{remote.name}.lock", timeout=0):
-            if not path.is_file():
-                check_space(folder, remote.size - _length(part), remote.name)
-                _fill(part, url, remote, patience, pause)
-                _verify(part, url, remote)
-                part.replace(path)
-            else:
-                _verify(path, url, remote)
+        with FileLock(folder / f".{remote.name}.lock", timeout=0) as lock:
+            try:
+                _complete(path, part, url, remote, patience, pause)
+            finally:
+                Path(lock.lock_file).unlink(missing_ok=True)
     except Timeout as error:
         raise UserError(f"{path}: another process downloads it; wait until it ends") from error
     except OSError as error:
         raise no_space(folder, error) from error
-    finally:
-        (folder / f".{remote.name}.lock").unlink(missing_ok=True)
     return path
+
+
+def _complete(path: Path, part: Path, url: str, remote: RemoteFile, patience: int, pause: float) -> None:
+    """Make sure that the file is there, whole and right."""
+    if path.is_file():
+        if wrong := _wrong(path, remote):
+            raise UserError(f"{path}: is in the way and {wrong}; move it away and fetch again")
+        return
+    check_space(path.parent, remote.size - _length(part), remote.name)
+    _fill(part, url, remote, patience, pause)
+    if wrong := _wrong(part, remote):
+        part.unlink()
+        raise UserError(f"{url}: {wrong}; it was deleted, fetch it again or from elsewhere with --server ADDRESS")
+    part.replace(path)
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
@@ -127,6 +138,8 @@ def _fill(part: Path, url: str, remote: RemoteFile, patience: int, pause: float)
             except _Cut as error:
                 why = str(error)
             failures = 0 if _length(part) > have else failures + 1
+            if _length(part) < remote.size:
+                LOG.info("%s: %s, trying again", remote.name, why or "cut off")
             bar.n = _length(part)
             bar.refresh()
 
@@ -171,22 +184,15 @@ def _another(url: str, found: int, size: int) -> UserError:
     return UserError(f"{url}: has {found:,} bytes, the published file {size:,}; it is another one, give --server ADDRESS")
 
 
-def _verify(part: Path, url: str, remote: RemoteFile) -> None:
-    """Compare a file with its published size and checksums; a wrong one is deleted."""
-    if _length(part) != remote.size:
-        found = _length(part)
-        part.unlink()
-        raise _another(url, found, remote.size)
+def _wrong(path: Path, remote: RemoteFile) -> str:
+    """What is wrong with a file, compared with the published size and checksums; nothing where it is right."""
+    if _length(path) != remote.size:
+        return f"has {_length(path):,} bytes, the published file {remote.size:,}"
     sums = {name: hashlib.new(name, usedforsecurity=False) for name in remote.digests}
-    with part.open("rb") as file, tqdm(total=remote.size, desc="verify", unit="B", unit_scale=True, leave=False, disable=None) as bar:
+    with path.open("rb") as file, tqdm(total=remote.size, desc="verify", unit="B", unit_scale=True, leave=False, disable=None) as bar:
         while chunk := file.read(CHUNK):
             bar.update(len(chunk))
             for digest in sums.values():
                 digest.update(chunk)
-    for name, digest in sums.items():
-        if digest.hexdigest() != remote.digests[name]:
-            part.unlink()
-            raise UserError(
-                f"{url}: its {name} is {digest.hexdigest()}, published is {remote.digests[name]}; "
-                "it was deleted, fetch it again or from elsewhere with --server ADDRESS"
-            )
+    found = {name: digest.hexdigest() for name, digest in sums.items()}
+    return "; ".join(f"its {name} is {found[name]}, published is {right}" for name, right in remote.digests.items() if found[name] != right)

@@ -53,6 +53,8 @@ def fetch(name: str, folder: Path, server: str = SERVER) -> str:
         archive = download(ARCHIVES[name], server, folder)
         unpack(archive, target)
         archive.unlink()
+    if not any(target.rglob("*_SRGB_*")):
+        raise UserError(f"{target}: is in the way and holds no frames; move it away and fetch again")
     frames = len(find_frames(target))
     return f"{target}: {frames} noisy frames; use them with data=sidd data.root={target}"
 
@@ -61,15 +63,13 @@ def fetch_validation(folder: Path, server: str) -> str:
     """Bring the validation blocks and look into them; their SHA-256 is kept beside them, and compared the next time.
 
     Raises:
-        UserError: as ``download``; other contents than the official ones, which are deleted.
+        UserError: as ``download``; other contents than the official ones.
     """
     paths = [download(remote, server, folder) for remote in VALIDATION]
     try:
         blocks = len(read_validation(folder))
     except UserError as error:
-        for path in paths:
-            path.unlink()
-        raise UserError(f"{error} (both files were deleted)") from error
+        raise UserError(f"{error}; move both files away first") from error
     for path in paths:
         note = path.with_suffix(".mat.sha256")
         with path.open("rb") as file:

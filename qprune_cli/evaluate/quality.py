@@ -13,11 +13,14 @@ from tqdm import tqdm
 from qprune_cli.errors import UserError
 from qprune_cli.types import SSIM_WINDOW, Floats, ImageSet, Quality
 
+PERFECT = 100.0  # dB of an image without any error, such as a black one; infinity would swallow every mean
 BATCH_PIXELS = 256 * 256  # activations of a larger batch leave a CPU's caches: twice as slow per image
 
 
 def psnr(image: Floats, clean: Floats) -> float:
-    """Peak signal-to-noise ratio in dB of a (C, H, W) image, clipped to [0, 1]."""
+    """Peak signal-to-noise ratio in dB of a (C, H, W) image, clipped to [0, 1]; ``PERFECT`` where nothing is wrong."""
+    if np.array_equal(np.clip(image, 0, 1), clean):
+        return PERFECT
     return float(peak_signal_noise_ratio(clean.astype(np.float64), np.clip(image, 0, 1).astype(np.float64), data_range=1.0))
 
 

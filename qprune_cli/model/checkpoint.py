@@ -42,6 +42,8 @@ def find_weights(weights: str | None) -> Path:
     path = Path(weights) if weights.endswith(".safetensors") else SHIPPED / f"{weights}.safetensors"
     if path.is_file():
         return path
+    if Path(weights).is_file():
+        raise UserError(f"model.weights={weights}: its name does not end in .safetensors; convert it, or take another checkpoint")
     if path.parent == SHIPPED:
         names = [shipped.stem for shipped in SHIPPED.glob("*.safetensors")]
         raise UserError(
@@ -102,8 +104,15 @@ def _recipe(metadata: Mapping[str, str]) -> dict[str, Any]:
 
 
 def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None:
-    """Write a checkpoint; the metadata says how it was made."""
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    """Write a checkpoint; the metadata says how it was made.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    try:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
+    except SafetensorError as error:
+        raise OSError(f"{error}") from error
 
 
 def weights_digest(model: nn.Module) -> str:

@@ -72,11 +72,18 @@ class Folder:
         """Give a temporary path to write; the file gets its name when the block ends well.
 
         The temporary path keeps the ending of the name, for writers that look at it.
+
+        Raises:
+            UserError: the file cannot be written.
         """
         path = self.path / name
         temporary = path.with_name(f".{path.stem}.unfinished{path.suffix}")
-        yield temporary
-        temporary.replace(path)
+        try:
+            yield temporary
+            temporary.replace(path)
+        except OSError as error:
+            why = error.strerror or error
+            raise UserError(f"{path}: cannot be written ({why}); make room, or give another output_root") from error
 
     def text(self, name: str, text: str) -> None:
         """Write a text file."""

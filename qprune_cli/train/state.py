@@ -86,7 +86,11 @@ class State:
             self.best = {name: tensor.detach().clone() for name, tensor in self.validated.state_dict().items()}
 
     def save(self, path: Path) -> None:
-        """Write the state; the file has its name only when it is complete, so a kill at any time leaves a good one."""
+        """Write the state; the file has its name only when it is complete, so a kill at any time leaves a good one.
+
+        Raises:
+            UserError: it cannot be written; an earlier state stays as it was.
+        """
         tensors = {f"best.{name}": tensor for name, tensor in self.best.items()}
         for part, module in self._modules().items():
             tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
@@ -94,8 +98,12 @@ class State:
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict()}
         temporary = path.with_suffix(".unfinished")
-        save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, temporary, {"state": json.dumps(plain)})
-        temporary.replace(path)
+        whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        try:
+            save_file(whole, temporary, {"state": json.dumps(plain)})
+            temporary.replace(path)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path}: cannot be written ({error}); make room, then go on with --resume {path.parent}") from error
 
     def load(self, path: Path) -> None:
         """Take over a saved state, in place.

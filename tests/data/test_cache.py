@@ -115,3 +115,9 @@ def test_patches_cut_short_are_cut_anew(tmp_path, files):
         cache._mapped.cache_clear()
         path.write_bytes(broken)
         assert folder.entries(files, 3)[0].path.read_bytes() == whole
+
+
+def test_cache_below_a_file_is_one_sentence(tmp_path, files):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"data\.cache: cannot write patches"):
+        PatchCache(tmp_path / "file" / "cache", 32, 99).entries(files, 3)

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from qprune_cli.data import download as module
 from qprune_cli.data import fetch as fetching
@@ -135,9 +136,26 @@ def test_error_page_does_not_wipe_what_is_there(tmp_path, server):
 
 def test_file_that_is_there_already_is_verified(tmp_path, server):
     (tmp_path / "data.bin").write_bytes(CONTENT[::-1])
-    with pytest.raises(UserError, match="its md5 is"):
-        download(remote(), server.address, tmp_path, **PATIENT)
+    for content in (CONTENT[::-1], CONTENT[:10]):
+        (tmp_path / "data.bin").write_bytes(content)
+        with pytest.raises(UserError, match=r"data\.bin: is in the way and .*move it away and fetch again"):
+            download(remote(), server.address, tmp_path, **PATIENT)
+        assert (tmp_path / "data.bin").read_bytes() == content
     assert server.asked == []
+
+
+def test_second_process_is_refused_as_often_as_it_tries(tmp_path, server):
+    with FileLock(tmp_path / ".data.bin.lock"):
+        for _ in range(3):
+            with pytest.raises(UserError, match="another process downloads it"):
+                download(remote(), server.address, tmp_path, **PATIENT)
+    assert download(remote(), server.address, tmp_path).is_file()
+
+
+def test_folder_that_cannot_be_made_is_one_sentence(tmp_path, server):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        download(remote(), server.address, tmp_path / "file" / "below")
 
 
 def test_address_without_a_scheme_is_refused(tmp_path):
@@ -231,5 +249,5 @@ def test_validation_files_are_fetched_and_looked_into(tmp_path, server, monkeypa
     assert note.read_text().split()[0] == hashlib.sha256((tmp_path / f"{fetching.NOISY}.mat").read_bytes()).hexdigest()
     path = note.with_suffix("")
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    with pytest.raises(UserError, match=r"no longer what was fetched|not a readable MATLAB"):
+    with pytest.raises(UserError, match=r"no longer what was fetched|move both files away"):
         fetch("sidd_validation", tmp_path / "to", server.address)

@@ -81,7 +81,7 @@ def test_scene_without_its_clean_frame_is_refused_and_found_by_check(tmp_path):
     with pytest.raises(UserError, match="no clean frame GT_SRGB belongs to it"):
         SIDD(root=str(root), **QUICK).load(seed=0)
     lines = []
-    with pytest.raises(UserError, match="1 problems"):
+    with pytest.raises(UserError, match="1 problem,"):
         lines.extend(iter_into(lines, check(root, "*_noisy.*", "*_clean.*")))
     assert any("its clean frame (GT_SRGB) is missing" in line for line in lines)
 
@@ -104,7 +104,7 @@ def test_check_names_damaged_and_missing_frames(tmp_path, change, message):
     root = write_scenes(tmp_path)
     change(next(root.rglob("NOISY_SRGB_010.PNG")))
     lines = []
-    with pytest.raises(UserError, match="1 problems"):
+    with pytest.raises(UserError, match="1 problem,"):
         iter_into(lines, check(root, "*_noisy.*", "*_clean.*"))
     assert any(message in line for line in lines)
 
@@ -115,7 +115,7 @@ def test_check_looks_into_validation_files_and_tells_of_leftovers(tmp_path):
     lines = list(check(tmp_path, "*_noisy.*", "*_clean.*"))
     assert any("2 of 1280" in line for line in lines) and any("left over" in line for line in lines)
     write_validation(tmp_path, (1, 2, 64, 64, 3))
-    with pytest.raises(UserError, match="1 problems"):
+    with pytest.raises(UserError, match="1 problem,"):
         list(check(tmp_path, "*_noisy.*", "*_clean.*"))
 
 
@@ -138,7 +138,7 @@ def test_small_and_medium_in_one_folder_stay_apart(tmp_path):
 def test_patterns_are_checked_before_anything_is_read(tmp_path):
     with pytest.raises(UserError, match=r"data\.noisy=foo\.png"):
         cli.dispatch(["data", "check", str(tmp_path), "--noisy", "foo.png"])
-    with pytest.raises(UserError, match="1 problems"):
+    with pytest.raises(UserError, match="1 problem,"):
         cli.dispatch(["data", "check", str(tmp_path)])
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from qprune_cli.evaluate.quality import examples, judge, psnr, ssim, ssim3d
+from qprune_cli.evaluate.quality import PERFECT, examples, judge, psnr, ssim, ssim3d
 from qprune_cli.types import ImageSet, Pair, Quality
 
 
@@ -30,6 +30,11 @@ def test_psnr_and_ssim_agree_with_scikit_image_on_clipped_values(channels):
 
 def test_psnr_by_hand():
     assert np.isclose(psnr(np.full((1, 8, 8), 0.6), np.full((1, 8, 8), 0.5)), 20)
+
+
+def test_image_without_any_error_has_a_finite_psnr():
+    black = np.zeros((3, 16, 16), np.float32)
+    assert psnr(black - 0.1, black) == PERFECT == 100
 
 
 def test_images_of_different_sizes_are_judged_one_by_one():

@@ -61,3 +61,11 @@ def test_a_file_in_the_way_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         refuse_unwritable(tmp_path / "file" / "runs")
+
+
+def test_full_disk_is_one_sentence_and_an_earlier_file_stays(tmp_path):
+    folder = Folder.fresh(tmp_path, "run")
+    folder.text("a.txt", "old")
+    with pytest.raises(UserError, match=r"a\.txt: cannot be written \(No space left"), folder.complete("a.txt"):
+        raise OSError(28, "No space left on device")
+    assert (folder.path / "a.txt").read_text() == "old"

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
@@ -18,6 +19,7 @@ from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.train.state import Progress, State
+from tests.conftest import write_pairs
 from tests.test_run import only_run
 
 QUICK = AdamW(
@@ -193,6 +195,31 @@ def test_resume_refuses_other_settings_and_other_folders(tmp_path):
     with pytest.raises(UserError, match="--resume: give the folder"):
         cli.dispatch(["train", "--resume"])
     assert cli.dispatch(["train", "--resume", str(folder)]) == 0
+
+
+def test_training_goes_on_where_its_images_moved(tmp_path):
+    write_pairs(tmp_path / "images", 6)
+    settings = ["model=half_unet_small", "data=pairs", *SMALL[1:], "train.steps=3", "train.validate_every=1", f"output_root={tmp_path}/out"]
+    cli.dispatch(["train", *settings, f"data.root={tmp_path}/images"])
+    folder = only_run(tmp_path / "out", "train")
+    (folder / "manifest.json").unlink()
+    (tmp_path / "images").rename(tmp_path / "moved")
+    assert cli.dispatch(["train", "--resume", str(folder), f"data.root={tmp_path}/moved"]) == 0
+
+
+def test_full_disk_leaves_the_earlier_state(tmp_path, monkeypatch):
+    model = fresh()
+    state = State.fresh(model, torch.optim.AdamW(model.parameters()), decay=0.5, scaled=False)
+    state.save(tmp_path / "a.safetensors")
+    before = (tmp_path / "a.safetensors").read_bytes()
+
+    def full(*_):
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr("qprune_cli.train.state.save_file", full)
+    with pytest.raises(UserError, match=r"No space left .*go on with --resume"):
+        state.save(tmp_path / "a.safetensors")
+    assert (tmp_path / "a.safetensors").read_bytes() == before
 
 
 def test_training_record_is_complete_after_every_row_and_shows_pictures(tmp_path):
