@@ -35,7 +35,7 @@ ALLOWED = {
 }
 MACHINERY = {
     "data": {"cache", "camera", "check", "crops", "download", "fetch", "files", "image", "mat"},
-    "model": {"checkpoint"},
+    "model": {"checkpoint", "padding"},
     "scorer": set(),
     "solver": set(),
     "refine": set(),

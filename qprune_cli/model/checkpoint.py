@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from qprune_cli.catalog import checkpoint_dir
@@ -109,10 +109,8 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
     Raises:
         OSError: it cannot be written.
     """
-    try:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}, path, metadata)
-    except SafetensorError as error:
-        raise OSError(f"{error}") from error
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    path.write_bytes(save(state, metadata))  # safetensors' own writer keeps the file from everyone else
 
 
 def weights_digest(model: nn.Module) -> str:

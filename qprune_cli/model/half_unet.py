@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
 from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
+from qprune_cli.model.padding import cropped, padded
 
 
 class ConvReLU(nn.Sequential):
@@ -54,13 +55,11 @@ class HalfUNetNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, channels, H, W) noisy -> (N, channels, H, W) clean."""
-        height, width = image.shape[-2], image.shape[-1]
-        x = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        fused = x = self.encoder[0](x)
+        fused = x = self.encoder[0](padded(image, self.multiple))
         for level, stage in enumerate(self.encoder[1:], start=1):
             x = stage(self.pool(x))
             fused = fused + F.interpolate(x, scale_factor=2.0**level, mode="bilinear")
-        out: Tensor = self.head(self.decoder(fused))[:, :, :height, :width]
+        out = cropped(self.head(self.decoder(fused)), image)
         return image + out if self.residual else out
 
 

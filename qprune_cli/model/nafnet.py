@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
 from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
+from qprune_cli.model.padding import cropped, padded
 
 
 class LayerNorm2d(nn.LayerNorm):
@@ -74,9 +75,7 @@ class NAFNetNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, channels, H, W) noisy -> (N, channels, H, W) clean."""
-        height, width = image.shape[-2], image.shape[-1]
-        padded = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        x, skips = self.intro(padded), []
+        x, skips = self.intro(padded(image, self.multiple)), []
         for blocks, down in zip(self.encoder, self.down, strict=True):
             x = blocks(x)
             skips.append(x)
@@ -84,8 +83,7 @@ class NAFNetNetwork(nn.Module):
         x = self.middle(x)
         for blocks, up, skip in zip(self.decoder, self.up, reversed(skips), strict=True):
             x = blocks(up(x) + skip)
-        out: Tensor = self.ending(x) + padded
-        return out[:, :, :height, :width]
+        return image + cropped(self.ending(x), image)
 
 
 def _blocks(width: int, count: int) -> nn.Sequential:

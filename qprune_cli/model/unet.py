@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
 from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
+from qprune_cli.model.padding import cropped, padded
 
 
 class UNetNetwork(nn.Module):
@@ -31,16 +31,14 @@ class UNetNetwork(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, channels, H, W) noisy -> (N, channels, H, W) clean."""
-        height, width = image.shape[-2], image.shape[-1]
-        x = F.pad(image, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
-        x = self.encoder[0](x)
+        x = self.encoder[0](padded(image, self.multiple))
         skips = []
         for stage in self.encoder[1:]:
             skips.append(x)
             x = stage(self.pool(x))
         for up, stage, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
             x = stage(torch.cat([skip, up(x)], dim=1))
-        out: Tensor = self.head(x)[:, :, :height, :width]
+        out = cropped(self.head(x), image)
         return image + out if self.residual else out
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -100,9 +100,9 @@ class State:
         temporary = path.with_suffix(".unfinished")
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
-            save_file(whole, temporary, {"state": json.dumps(plain)})
+            temporary.write_bytes(save(whole, {"state": json.dumps(plain)}))
             temporary.replace(path)
-        except (SafetensorError, OSError) as error:
+        except OSError as error:
             raise UserError(f"{path}: cannot be written ({error}); make room, then go on with --resume {path.parent}") from error
 
     def load(self, path: Path) -> None:

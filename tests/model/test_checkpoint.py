@@ -77,6 +77,11 @@ def test_weights_that_are_not_finite_are_refused(saved):
     assert "'head.bias' holds values that are not finite" in refusal(saved)
 
 
+def test_checkpoint_can_be_read_by_whoever_can_read_other_files(saved):
+    (saved.parent / "other").write_text("")
+    assert saved.stat().st_mode == (saved.parent / "other").stat().st_mode
+
+
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.safetensors")), ids=lambda path: path.stem)
 def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
     assert path.stat().st_size < 2e6
