@@ -1,18 +1,27 @@
 """qprune: make a trained PyTorch network smaller by choosing which filters to keep.
 
-The Python API, loaded when first used: ``trace(model)`` finds the prunable filters, ``silence(model, layout, keep)`` runs a
-network without some of them.
+The Python API, loaded when first used: ``prune(model, data, sparsity=0.5)`` does it all; ``trace(model, example)`` finds the
+prunable filters, ``silence(model, layout, keep)`` runs a network without some of them, ``shrink(model, layout, keep)`` builds the
+smaller network that equals it, and ``load_run(folder)`` loads what a run has saved.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qprune_cli.api import load_run, prune
+    from qprune_cli.structure.shrink import shrink
     from qprune_cli.structure.silence import silence
     from qprune_cli.structure.trace import trace
 
-__all__ = ["silence", "trace"]
-_HOMES = {"trace": "qprune_cli.structure.trace", "silence": "qprune_cli.structure.silence"}
+__all__ = ["load_run", "prune", "shrink", "silence", "trace"]
+_HOMES = {
+    "load_run": "qprune_cli.api",
+    "prune": "qprune_cli.api",
+    "shrink": "qprune_cli.structure.shrink",
+    "silence": "qprune_cli.structure.silence",
+    "trace": "qprune_cli.structure.trace",
+}
 
 
 def __getattr__(name: str) -> Any:

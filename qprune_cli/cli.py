@@ -18,6 +18,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune run --from FOLDER [...]     repeat a finished run, with other values where given
   qprune train [overrides]           train a dense network       qprune train experiment=train_half_unet
   qprune train --resume FOLDER       go on with a training that was stopped, exactly where it was
+  qprune inspect [overrides]         what of a network can go, what stays and why, reachable targets; takes what run takes
   qprune data check ROOT             what a folder of images holds, what is missing or damaged
   qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
   qprune list [role]                 components and what they are for
@@ -80,6 +81,23 @@ def run(argv: list[str]) -> int:
 
     argv, source = folder_option(argv, "--from")
     return launch("run", argv, prepare, start, source)
+
+
+def inspect(argv: list[str]) -> int:
+    """Say what of a network could go; nothing is solved or written."""
+    from qprune_cli.compose.launch import launch
+
+    def prepare(job: Any) -> Any:
+        from qprune_cli.plan import RunPlan
+
+        return RunPlan.of(job)
+
+    def start(plan: Any) -> None:
+        from qprune_cli import pipeline
+
+        print(pipeline.inspect(plan))
+
+    return launch("run", argv, prepare, start)
 
 
 def train(argv: list[str]) -> int:
@@ -184,7 +202,7 @@ def complete(argv: list[str]) -> int:
         print(" ".join(roles()))
         return 0
     os.environ["COMP_LINE"] = re.sub(rf"(\S+\s+){command}(\s|$)", r"\1", line, count=1)
-    return ask_hydra(command, argv)
+    return ask_hydra("run" if command == "inspect" else command, argv)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "train": train, "data": data, "list": list_components}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "inspect": inspect, "train": train, "data": data, "list": list_components}

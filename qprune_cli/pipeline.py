@@ -2,34 +2,42 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 import yaml
+from torch import nn
 
 from qprune_cli.device import pick_device
-from qprune_cli.evaluate.masked import metric, qualities, restored
+from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
-from qprune_cli.plan import RunPlan, TrainPlan
+from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count
 from qprune_cli.record.crops import write_crop
+from qprune_cli.record.folder import Folder
+from qprune_cli.record.program import write_program
 from qprune_cli.record.provenance import mask_digest
-from qprune_cli.record.run import write_manifest, write_mask, write_metrics, write_problem, write_scores, write_solution
-from qprune_cli.record.table import run_table, train_table
+from qprune_cli.record.run import write_manifest, write_mask, write_metrics, write_plan, write_problem, write_scores, write_solution
+from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import run_warnings
 from qprune_cli.structure.cost import Cost, counted
+from qprune_cli.structure.gates import gate_statistics
+from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import ImageSet, Stage
+from qprune_cli.types import Bools, ImageSet, Layout, Splits, Stage
 
 LOG = logging.getLogger("qprune_cli")
 # Multiply-accumulates are counted for one image of this side, that of SIDD's validation blocks.
 REFERENCE_SIDE = 256
+INSPECTED_AT_ONCE = 8  # calibration images
 STATE = "training.safetensors"  # of a training that is not finished
 
 
@@ -55,8 +63,103 @@ class Clock:
         self.seconds[stage] = round(perf_counter() - start, 3)
 
 
+@dataclass(frozen=True)
+class Job:
+    """A network that can be pruned as asked, with its images; nothing has been written yet.
+
+    Attributes:
+        dense: the trained network.
+        layout: its filters.
+        splits: the images.
+        budget: variables that stay.
+    """
+
+    dense: nn.Module
+    layout: Layout
+    splits: Splits
+    budget: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) that multiply-accumulates are counted for."""
+        return self.splits.test.pairs[0].noisy.shape[0], REFERENCE_SIDE, REFERENCE_SIDE
+
+
+@dataclass(frozen=True)
+class Pruned:
+    """What came out.
+
+    Attributes:
+        keep: (n,) the mask.
+        model: the smaller network, equal to the silenced one.
+        metrics: as in metrics.json.
+        table: the same in short, to be read.
+    """
+
+    keep: Bools
+    model: nn.Module
+    metrics: dict[str, Any]
+    table: str
+
+
+def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: Sequence[str], wrap: Sequence[str]) -> Job:
+    """Check that a network can be pruned as asked.
+
+    Raises:
+        UserError: the images do not fit, the network cannot be followed, or the target cannot be reached.
+    """
+    example = splits.calibration.pairs[0].noisy
+    refuse_unjudgeable(splits.test, len(example))
+    layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
+    return Job(dense, layout, splits, kept_count(layout, asked.sparsity, asked.floor))
+
+
+def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
+    """Choose filters, build the smaller network, and measure what it costs; every stage writes its files.
+
+    Args:
+        plan: scorer, solver, refiner and settings.
+        job: network and images.
+        folder: where to.
+        clock: takes the time of each stage.
+
+    Raises:
+        UserError: a loss that is not finite.
+    """
+    asked, dense, layout, splits = plan.settings, job.dense, job.layout, job.splits
+    with clock("score"):
+        scores = plan.scorer.score(dense, layout, splits, asked.seed)
+        write_scores(folder, scores)
+    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget, asked.floor)
+    write_problem(folder, problem)
+    with clock("solve"):
+        solved = plan.solver.solve(problem, asked.seed)
+        write_solution(folder, problem, solved)
+    with clock("refine"):
+        refined = plan.refine.refine(problem, solved, metric(dense, layout, splits.refinement), asked.seed)
+        write_mask(folder, layout, refined)
+    with clock("shrink"):
+        masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep}
+        networks = shrunk(dense, layout, masks)
+    with clock("measure"):
+        measured = qualities(networks, splits.test, asked.ssim3d)
+        stages = {
+            name: Stage(measured[name], counted(networks[name], job.shape, int(layout.weights[keep].sum()))) for name, keep in masks.items()
+        }
+        identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
+        for name, k in examples(measured["refined"]).items():
+            shown = {"dense": dense, "pruned": networks["refined"]}
+            write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
+    warnings = run_warnings(problem, scores, refined, idle_filters(networks["refined"], layout, refined.keep))
+    sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
+    metrics = write_metrics(folder, identity, stages, job.shape, sparsity=sparsity, warnings=warnings)
+    for warning in warnings:
+        LOG.warning(warning)
+    return Pruned(refined.keep, networks["refined"], metrics, run_table(identity, stages["dense"], stages["refined"]))
+
+
 def run(plan: RunPlan) -> Path:
-    """Prune a network and measure what it costs.
+    """Prune a network, measure what it costs, and save the smaller one.
 
     Args:
         plan: components and settings.
@@ -67,46 +170,39 @@ def run(plan: RunPlan) -> Path:
     Raises:
         UserError: bad data, weights or target, before a folder is made; a loss that is not finite, after.
     """
-    asked, clock = plan.settings, Clock()
+    clock = Clock()
     with clock("load"):
-        splits = plan.data.load(asked.seed)
-        refuse_unjudgeable(splits.test, plan.model.channels)
-        device = pick_device(asked.device)
+        device = pick_device(plan.settings.device)
         dense = plan.model.load().to(device)
-        layout = trace(dense)
-        budget = kept_count(layout, asked.sparsity, asked.floor)
-        cost = Cost(dense, layout, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
+        job = prepare(plan.settings, dense, plan.data.load(plan.settings.seed), plan.model.keep_layers, plan.model.wrap)
     folder = plan.folder()
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        with clock("score"):
-            scores = plan.scorer.score(dense, layout, splits, asked.seed)
-            write_scores(folder, scores)
-        problem = PruningProblem(layout, scores.linear, scores.pairs, budget, asked.floor)
-        write_problem(folder, problem)
-        with clock("solve"):
-            solved = plan.solver.solve(problem, asked.seed)
-            write_solution(folder, problem, solved)
-        with clock("refine"):
-            refined = plan.refine.refine(problem, solved, metric(dense, layout, splits.refinement), asked.seed)
-            write_mask(folder, layout, refined)
-        with clock("measure"):
-            masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep}
-            measured = qualities(dense, layout, masks, splits.test, asked.ssim3d)
-            stages = {name: Stage(measured[name], cost.footprint(keep)) for name, keep in masks.items()}
-            identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
-            for name, k in examples(measured["refined"]).items():
-                shown = {"dense": masks["dense"], "pruned": refined.keep}
-                write_crop(folder, name, splits.test.pairs[k], restored(dense, layout, shown, splits.test.pairs[k]))
-        warnings = run_warnings(problem, scores, refined)
-        sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
-        write_metrics(folder, identity, stages, cost.shape, sparsity=sparsity, warnings=warnings)
-        for warning in warnings:
-            LOG.warning(warning)
-        LOG.info("%s\n%s", folder.path, run_table(identity, stages["dense"], stages["refined"]))
-        digests = {"mask": mask_digest(refined.keep), "weights": weights_digest(dense)}
-        write_manifest(folder, asked.seed, device, clock.seconds, digests)
+        pruned = prune(plan, job, folder, clock)
+        with clock("save"):
+            digest = weights_digest(dense)
+            write_plan(folder, plan.config["model"], plan.settings.granularity, job.layout, pruned.keep, digest)
+            with folder.complete("model.safetensors") as path:
+                save_weights(pruned.model, path, {})
+            write_program(folder, pruned.model, job.shape)
+        LOG.info("%s\n%s", folder.path, pruned.table)
+        write_manifest(folder, plan.settings.seed, device, clock.seconds, {"mask": mask_digest(pruned.keep), "weights": digest})
     return folder.path
+
+
+def inspect(plan: RunPlan) -> str:
+    """Say what of a network could go, before anything is solved.
+
+    Raises:
+        UserError: bad data or weights, or the network cannot be followed.
+    """
+    asked = plan.settings
+    dense = plan.model.load().to(pick_device(asked.device))
+    job = prepare(asked, dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
+    dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead
+    least, floor = Cost(dense, job.layout, job.shape), asked.floor
+    fewest = np.concatenate([np.arange(group.channels) < floor for group in job.layout.groups])
+    return inspect_table(job.layout, dead, floor, least.footprint(fewest), least.footprint(np.ones(job.layout.n, bool)), job.shape)
 
 
 def train(plan: TrainPlan) -> Path:

@@ -14,6 +14,7 @@ from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
 from qprune_cli.roles import Data, Model, Refiner, Scorer, Solver
 from qprune_cli.structure.gates import check_loss
+from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
 
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine")
@@ -32,6 +33,7 @@ class RunSettings:
     sparsity: float
     budget: str
     floor: int
+    granularity: str
     loss: str
     seed: int
     ssim3d: bool
@@ -47,6 +49,7 @@ class RunSettings:
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least 0")
         check_loss(self.loss)
+        check_granularity(self.granularity)
         check_place(self.device, self.output_root)
 
 

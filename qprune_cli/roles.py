@@ -27,6 +27,8 @@ class Model(Protocol):
     """Which network."""
 
     channels: int
+    keep_layers: tuple[str, ...]  # names or patterns of layers whose filters all stay
+    wrap: tuple[str, ...]  # black boxes that are kept whole
 
     def build(self) -> nn.Module:
         """The network with fresh weights."""

@@ -90,24 +90,73 @@ class Splits:
     test: ImageSet
 
 
-@dataclass(frozen=True, slots=True)
-class FilterGroup:
-    """The filters of one layer.
+class Member(NamedTuple):
+    """Filters of one layer that belong to a group: variable k of the group is filter ``filters[k]`` of the layer.
 
     Attributes:
-        layer: qualified name of the convolution that owns the filters.
-        gate: qualified name of the module on whose output the mask acts (the activation behind the layer).
-        channels: number of filters.
+        layer: qualified name of the convolution or linear layer that owns the filters.
+        gate: qualified name of the module on whose output the mask acts (the last activation or norm behind the layer).
+        filters: the filters, one per variable of the group.
+        width: filters that the layer has in all.
+    """
+
+    layer: str
+    gate: str
+    filters: tuple[int, ...]
+    width: int
+
+
+class Fixed(NamedTuple):
+    """Filters of a layer that must stay.
+
+    Attributes:
+        layer: qualified name of the layer.
+        filters: how many of its filters.
+        why: the reason, to be read behind "stays because".
+    """
+
+    layer: str
+    filters: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FilterGroup:
+    """The variables of one layer; where filters are coupled, those of all layers that share them.
+
+    Attributes:
+        layer: name of the group: qualified name of the (first) layer that owns the filters.
+        gate: qualified name of the module on whose output the mask of that layer acts.
+        channels: number of variables.
+        members: the filters of each variable; left out, the filters of ``layer`` one by one.
+        consumers: qualified names of the layers and whole-channel operations that read the filters.
+        through: operations between the filters and their consumers.
     """
 
     layer: str
     gate: str
     channels: int
+    members: tuple[Member, ...] = ()
+    consumers: tuple[str, ...] = ()
+    through: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.members:
+            alone = Member(self.layer, self.gate, tuple(range(self.channels)), self.channels)
+            object.__setattr__(self, "members", (alone,))
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """All prunable filters of a network, numbered 0..n-1 in network order.
+    """All prunable filters of a network, as variables numbered 0..n-1 in network order.
+
+    A variable is one filter, or with ``granularity="group"`` all the filters that can only go together.
+
+    Attributes:
+        groups: the variables, by layer.
+        fixed: filters that are no variables, and why.
+        shape: (N, C, H, W) of the example that the network was traced with.
+        wrap: what was taken as a black box (see ``trace``).
 
     Example:
         >>> layout = Layout((FilterGroup("a", "a", 2), FilterGroup("b", "b", 3)))
@@ -116,21 +165,38 @@ class Layout:
     """
 
     groups: tuple[FilterGroup, ...]
+    fixed: tuple[Fixed, ...] = ()
+    shape: tuple[int, ...] = ()
+    wrap: tuple[str, ...] = ()
 
     @property
     def n(self) -> int:
-        """Number of filters."""
+        """Number of variables."""
         return sum(group.channels for group in self.groups)
 
     @property
     def layer_of(self) -> Ints:
-        """(n,) index of the layer that each filter belongs to."""
+        """(n,) index of the group that each variable belongs to."""
         return np.repeat(np.arange(len(self.groups)), [group.channels for group in self.groups])
 
+    @property
+    def weights(self) -> Ints:
+        """(n,) filters that each variable stands for."""
+        return np.repeat([len(group.members) for group in self.groups], [group.channels for group in self.groups])
+
     def split(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Cut an (n, ...) array into one piece per layer, by layer name."""
+        """Cut an (n, ...) array into one piece per group, by its name."""
         stops = np.cumsum([group.channels for group in self.groups])[:-1]
         return {g.layer: part for g, part in zip(self.groups, np.split(values, stops), strict=True)}
+
+    def masks(self, keep: Bools) -> dict[str, Bools]:
+        """Turn an (n,) mask into one (filters,) mask per layer, by layer name; filters that are fixed stay."""
+        masks: dict[str, Bools] = {}
+        for group, kept in zip(self.groups, self.split(keep).values(), strict=True):
+            for member in group.members:
+                mask = masks.setdefault(member.layer, np.ones(member.width, bool))
+                mask[list(member.filters)] = kept
+        return masks
 
 
 @dataclass(frozen=True, slots=True)

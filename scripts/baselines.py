@@ -27,7 +27,7 @@ from tqdm import tqdm
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
-from qprune_cli.evaluate.masked import qualities
+from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.quality import judge
 from qprune_cli.pipeline import REFERENCE_SIDE
 from qprune_cli.plan import RunPlan
@@ -90,9 +90,9 @@ def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]
         seconds[method] = seconds.get(method, 0) + (perf_counter() - start) / len(SPARSITIES)
     psnr, ssim = {}, {}
     for key, mask in tqdm(keep.items(), desc=f"{name}: judge", disable=None):
-        quality = qualities(dense, layout, {"pruned": mask}, test)["pruned"]
+        quality = qualities(shrunk(dense, layout, {"pruned": mask}), test)["pruned"]
         psnr[key], ssim[key] = quality.psnr, quality.ssim
-    whole = qualities(dense, layout, {"dense": np.ones(layout.n, bool)}, test)["dense"]
+    whole = qualities({"dense": dense}, test)["dense"]
     noisy = judge([pair.noisy for pair in test.pairs], test)
     rows = [
         row(method, sparsity, list(seeds_of(method, seeds)), keep, psnr, ssim, cost)

@@ -28,14 +28,15 @@ ALLOWED = {
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "plan": LEAVES | {"compose", "device", "record", "roles", "structure", "train"},
+    "api": LEAVES | {"compose", "data", "model", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES | {"device", "evaluate", "model", "plan", "problem", "record", "structure"},
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan"},
     "__main__": {"cli"},
-    "__init__": {"structure"},
+    "__init__": {"api", "structure"},
 }
 MACHINERY = {
-    "data": {"cache", "camera", "check", "crops", "download", "fetch", "files", "image", "mat"},
-    "model": {"checkpoint", "padding"},
+    "data": {"cache", "camera", "check", "crops", "download", "fetch", "files", "image", "mat", "memory"},
+    "model": {"checkpoint", "foreign", "padding"},
     "scorer": set(),
     "solver": set(),
     "refine": set(),

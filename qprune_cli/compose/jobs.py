@@ -19,6 +19,18 @@ from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.errors import UserError, nearest
 
+FREE = "model.arguments"  # a section whose keys are the user's own
+
+
+def freed(overrides: list[str]) -> list[str]:
+    """Write overrides of the section with free keys as Hydra wants keys that may be new.
+
+    Example:
+        >>> freed(["model.arguments.depth=17", "seed=1"])
+        ['++model.arguments.depth=17', 'seed=1']
+    """
+    return [f"++{word}" if word.startswith((f"{FREE}.", f"{FREE}=")) else word for word in overrides]
+
 
 def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> list[Composed]:
     """Compose and check the settings of every job that the overrides describe.
@@ -32,6 +44,7 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
     Raises:
         UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer.
     """
+    overrides = freed(overrides)
     with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         parsed = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
         batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [overrides]

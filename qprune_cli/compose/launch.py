@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import compose_jobs, repeated, resolved
+from qprune_cli.compose.jobs import compose_jobs, freed, repeated, resolved
 from qprune_cli.errors import UserError
 
 Plan = TypeVar("Plan")
@@ -45,7 +45,8 @@ def launch(
     """
     arguments = _parsed(argv)
     config, extra = arguments.config_name or command, arguments.config_dir
-    flags_first = [word for word in argv if word not in arguments.overrides] + arguments.overrides
+    arguments.overrides = freed(arguments.overrides)
+    flags_first = [word for word in freed(argv) if word not in arguments.overrides] + arguments.overrides
     if arguments.config_path:
         raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
     if extra and not Path(extra).is_dir():

@@ -6,27 +6,29 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.evaluate.quality import judge, mean_psnr, outputs
+from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Pair, Quality
 
 
-def qualities(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
-    """Quality per image of the networks that (n,) masks leave; each distinct mask is measured once (see ``judge``)."""
-    known: dict[bytes, Quality] = {}
+def shrunk(model: nn.Module, layout: Layout, masks: Mapping[str, Bools]) -> dict[str, nn.Module]:
+    """The smaller networks that (n,) masks leave, by name; equal masks share one, and nothing dropped leaves the network as it is."""
+    known: dict[bytes, nn.Module] = {np.ones(layout.n, bool).tobytes(): model}
     for keep in masks.values():
         if keep.tobytes() not in known:
-            with silence(model, layout, keep):
-                known[keep.tobytes()] = judge(outputs(model, images, label="measure"), images, volume)
+            known[keep.tobytes()] = shrink(model, layout, keep)
     return {name: known[keep.tobytes()] for name, keep in masks.items()}
 
 
-def restored(model: nn.Module, layout: Layout, masks: Mapping[str, Bools], pair: Pair) -> dict[str, Floats]:
-    """What the networks that (n,) masks leave make of one image: (C, H, W) each."""
-    results = {}
-    for name, keep in masks.items():
-        with silence(model, layout, keep):
-            results[name] = next(outputs(model, ImageSet((pair,))))
-    return results
+def qualities(networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
+    """Quality per image of several networks, by name (see ``judge``); one that is listed twice is measured once."""
+    known = {id(model): judge(outputs(model, images, label="measure"), images, volume) for model in dict.fromkeys(networks.values())}
+    return {name: known[id(model)] for name, model in networks.items()}
+
+
+def restored(networks: Mapping[str, nn.Module], pair: Pair) -> dict[str, Floats]:
+    """What several networks make of one image: (C, H, W) each, by name."""
+    return {name: next(outputs(model, ImageSet((pair,)))) for name, model in networks.items()}
 
 
 def metric(model: nn.Module, layout: Layout, images: ImageSet) -> Metric:

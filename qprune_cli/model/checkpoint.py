@@ -94,6 +94,19 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]  # faster on CPUs
 
 
+def read_weights(model: nn.Module, path: Path) -> None:
+    """Fill a network with weights that were saved from one just like it.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another network.
+    """
+    try:
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, OSError, RuntimeError) as error:
+        said = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path}: does not hold the weights of this network ({said}); take the folder as the run left it") from error
+
+
 def _recipe(metadata: Mapping[str, str]) -> dict[str, Any]:
     """The settings that a checkpoint of ``qprune train`` holds; none where another program wrote it."""
     try:

@@ -43,6 +43,8 @@ class DnCNN:
         batchnorm: normalise every hidden layer but the first, as published; without it layers have a bias instead.
         weights: name of a checkpoint that ships with qprune, or path of a .safetensors file; None for fresh
             weights (to train).
+        keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
+        wrap: black boxes that are kept whole (see ``trace``).
 
     Example:
         >>> sum(p.numel() for p in DnCNN(channels=1, width=64, depth=17).build().parameters())
@@ -54,6 +56,8 @@ class DnCNN:
     depth: int = 12
     batchnorm: bool = False
     weights: str | None = None
+    keep_layers: tuple[str, ...] = ()
+    wrap: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_channels(self.channels)

@@ -78,6 +78,8 @@ class HalfUNet:
         residual: predict the correction of the noisy image rather than the clean image.
         weights: name of a checkpoint that ships with qprune, or path of a .safetensors file; None for fresh
             weights (to train).
+        keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
+        wrap: black boxes that are kept whole (see ``trace``).
 
     Example:
         >>> sum(p.numel() for p in HalfUNet(channels=1, ghost=True).build().parameters())
@@ -90,6 +92,8 @@ class HalfUNet:
     ghost: bool = False
     residual: bool = True
     weights: str | None = None
+    keep_layers: tuple[str, ...] = ()
+    wrap: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_channels(self.channels)

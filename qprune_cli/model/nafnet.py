@@ -105,6 +105,8 @@ class NAFNet:
         decoder: blocks of each scale on the way up, the lowest first.
         weights: name of a checkpoint that ships with qprune, or path of a .safetensors file; None for fresh
             weights (to train).
+        keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
+        wrap: black boxes that are kept whole (see ``trace``).
 
     Example:
         >>> model = NAFNet(width=8, encoder=(1, 1), middle=1, decoder=(1, 1)).build()
@@ -118,6 +120,8 @@ class NAFNet:
     middle: int = 12
     decoder: tuple[int, ...] = (2, 2, 2, 2)
     weights: str | None = None
+    keep_layers: tuple[str, ...] = ()
+    wrap: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_channels(self.channels)

@@ -61,6 +61,8 @@ class UNet:
         depth: number of scales.
         residual: predict the correction of the noisy image rather than the clean image.
         weights: path of a .safetensors file; None for fresh weights (to train).
+        keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
+        wrap: black boxes that are kept whole (see ``trace``).
 
     Example:
         >>> sum(p.numel() for p in UNet(channels=1, width=64, depth=5).build().parameters())
@@ -72,6 +74,8 @@ class UNet:
     depth: int = 4
     residual: bool = True
     weights: str | None = None
+    keep_layers: tuple[str, ...] = ()
+    wrap: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_channels(self.channels)

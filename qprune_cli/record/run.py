@@ -8,8 +8,8 @@ import numpy as np
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.folder import Folder
-from qprune_cli.record.provenance import git_commit, versions
-from qprune_cli.types import Floats, Layout, Quality, Scores, Solution, Stage
+from qprune_cli.record.provenance import git_commit, mask_digest, versions
+from qprune_cli.types import Bools, Floats, Layout, Quality, Scores, Solution, Stage
 
 
 def write_scores(folder: Folder, scores: Scores) -> None:
@@ -50,6 +50,32 @@ def write_solution(folder: Folder, problem: PruningProblem, solved: Solution) ->
 def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
     """mask.npz: one bool array per layer, True = keep, and ``keep`` for all."""
     folder.arrays("mask.npz", layout.split(solution.keep) | {"keep": solution.keep})
+
+
+def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layout: Layout, keep: Bools, weights: str) -> None:
+    """plan.json: what rebuilds the smaller network before its weights are read.
+
+    Args:
+        folder: where to.
+        model: settings of the dense network.
+        granularity: as it was traced with.
+        layout: its filters.
+        keep: (n,) the mask.
+        weights: digest of the dense weights.
+    """
+    kept = {name: np.flatnonzero(mask) for name, mask in layout.masks(keep).items()}
+    folder.json(
+        "plan.json",
+        {
+            "schema": 1,
+            "model": model,
+            "granularity": granularity,
+            "shape": layout.shape,
+            "kept": kept,
+            "sha256": {"dense": weights, "mask": mask_digest(keep)},
+            "versions": versions(),
+        },
+    )
 
 
 def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage], shape: tuple[int, ...], **more: Any) -> dict[str, Any]:

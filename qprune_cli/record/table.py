@@ -1,7 +1,9 @@
 """The short tables at the end of a command."""
 
+import numpy as np
+
 from qprune_cli.evaluate.interval import ci95
-from qprune_cli.types import Quality, Stage
+from qprune_cli.types import Bools, Footprint, Layout, Quality, Stage
 
 
 def run_table(identity: Quality, dense: Stage, pruned: Stage) -> str:
@@ -18,6 +20,41 @@ def train_table(identity: Quality, dense: Stage) -> str:
     volume = "" if identity.ssim3d is None else f"{'SSIM 3-D':>9}"
     head = f"{'':<8}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}"
     return "\n".join([head, _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
+
+
+def inspect_table(layout: Layout, dead: Bools, floor: int, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
+    """What of a network can go.
+
+    Args:
+        layout: its filters.
+        dead: (n,) True where they are 0 on all calibration images.
+        floor: filters that stay in each layer.
+        smallest: what is left when no more than that stays.
+        largest: what is left when nothing goes.
+        shape: (C, H, W) that multiply-accumulates are counted for.
+    """
+    names = [group.layer for group in layout.groups]
+    wide = max(len("layer"), *map(len, names))
+    lines = [f"{'layer':<{wide}}{'filters':>9}{'dead':>6}  read by (through)"]
+    for group, gone in zip(layout.groups, layout.split(dead).values(), strict=True):
+        through = f" ({', '.join(group.through)})" if group.through else ""
+        members = f" x {len(group.members)}" if len(group.members) > 1 else ""
+        lines.append(f"{group.layer:<{wide}}{f'{group.channels}{members}':>9}{gone.sum():>6}  {', '.join(group.consumers)}{through}")
+        lines += [f"{'':<{wide}}{'':>15}  together with {member.layer}" for member in group.members[1:]]
+    lines += ["", *(f"{fixed.layer}: {fixed.filters} filters stay because {fixed.why}" for fixed in layout.fixed), ""]
+    filters, free = int(layout.weights.sum()), layout.n
+    coupled = f" in {free} groups that live or die together" if filters != free else ""
+    lines.append(f"{filters} filters can go{coupled}, {dead.sum()} of {free} are dead; {sum(f.filters for f in layout.fixed)} filters stay")
+    least = 1 - floor * len(layout.groups) / free
+    lines.append(f"reachable with floor={floor}: sparsity 0 to {np.floor(1000 * least) / 1000:.3f}")
+    for name, low, high in (
+        ("filters", f"{smallest.filters:,}", f"{largest.filters:,}"),
+        ("params", f"{smallest.params:,}", f"{largest.params:,}"),
+        ("MACs", f"{smallest.macs / 1e9:.4f} G", f"{largest.macs / 1e9:.4f} G"),
+    ):
+        lines.append(f"  {name:<8}{low:>12} to {high:>12}")
+    lines.append(f"MACs are multiply-accumulates for one input of shape {list(shape)}")
+    return "\n".join(lines)
 
 
 def _row(name: str, quality: Quality) -> str:

@@ -6,8 +6,15 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Scores, Solution
 
 
-def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution) -> list[str]:
-    """Look for results that mean less than they seem to; one sentence each."""
+def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, idle: int = 0) -> list[str]:
+    """Look for results that mean less than they seem to; one sentence each.
+
+    Args:
+        problem: what was solved.
+        scores: what the filters are worth.
+        solution: the mask.
+        idle: kept filters that nothing reads any more.
+    """
     keep = solution.keep
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
     found = []
@@ -15,6 +22,8 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution) ->
         found.append("no filter was removed: sparsity rounds to 0 filters")
     if not solution.feasible:
         found.append("the mask does not meet the budget or the floors")
+    if idle > 0:
+        found.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
     if dead.sum() >= (~keep).sum() > 0:
         found.append(f"{dead.sum()} filters were dead on the calibration images, no fewer than were removed: methods hardly differ here")
     if (dead & keep).any() and (~dead & ~keep).any():

@@ -7,8 +7,9 @@ from torch import nn
 
 from qprune_cli.errors import UserError
 from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.gates import check_pass, gate_statistics, weight_norms
+from qprune_cli.structure.gates import check_pass, gate_statistics
 from qprune_cli.structure.redundancy import redundancy_pairs
+from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Floats, Layout, Scores, Splits
 
 

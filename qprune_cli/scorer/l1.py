@@ -6,8 +6,8 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.structure.gates import weight_norms
 from qprune_cli.structure.redundancy import redundancy_pairs
+from qprune_cli.structure.weights import weight_norms, weight_products
 from qprune_cli.types import Layout, Scores, Splits
 
 
@@ -34,6 +34,4 @@ class L1:
     def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
         """Read the weights."""
         norms = weight_norms(model, layout)
-        kernels = [model.get_submodule(group.layer).weight for group in layout.groups]
-        flat = [kernel.detach().flatten(1).double().cpu().numpy() for kernel in kernels]  # type: ignore[operator]
-        return Scores(norms, redundancy_pairs(layout, [k @ k.T for k in flat], norms, self.beta))
+        return Scores(norms, redundancy_pairs(layout, weight_products(model, layout), norms, self.beta))

@@ -6,7 +6,8 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.gates import check_pass, gate_statistics, weight_norms
+from qprune_cli.structure.gates import check_pass, gate_statistics
+from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Layout, Pairs, Scores, Splits
 
 

@@ -8,7 +8,7 @@ References:
     Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019, arXiv:1906.10771 (gates).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.types import Bools, Floats, ImageSet, Layout
+from qprune_cli.types import Bools, FilterGroup, Floats, ImageSet, Layout, Member
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -60,8 +60,8 @@ class GateStatistics:
     """What one pass over the calibration images says about all filters.
 
     Attributes:
-        gradients: (N, n) gate gradient of every image and filter: the matrix V.
-        products: per layer (channels, channels): sum over images and positions of ``a_i * a_j``.
+        gradients: (N, n) gate gradient of every image and variable: the matrix V. One gate scales all filters of a variable.
+        products: per group (channels, channels): sum over images, positions and filters of ``a_i * a_j``.
         dead: (n,) True where the output was exactly 0 everywhere.
     """
 
@@ -92,17 +92,28 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
             losses = LOSSES[loss](result, torch.from_numpy(clean).to(device))
             if not torch.isfinite(losses).all():
                 raise UserError(f"loss={loss}: not finite on the calibration images; look for damaged images or weights")
-            maps = [outputs[group.gate] for group in layout.groups]
-            slopes = torch.autograd.grad(losses.sum(), maps)
+            slopes = dict(zip(outputs, torch.autograd.grad(losses.sum(), list(outputs.values()), materialize_grads=True), strict=True))
             with torch.no_grad():
-                gradients.append(torch.cat([(a * g).sum(dim=(2, 3)) for a, g in zip(maps, slopes, strict=True)], dim=1).double())
-                for total, a in zip(products, maps, strict=True):
-                    flat = a.transpose(0, 1).flatten(1)
-                    total += (flat @ flat.T).double()
+                gradients.append(torch.cat([_answers(group, outputs, slopes) for group in layout.groups], dim=1).double())
+                for total, group in zip(products, layout.groups, strict=True):
+                    for member in group.members:
+                        flat = _own(outputs[member.gate], member).transpose(0, 1).flatten(1)
+                        total += (flat @ flat.T).double()
             bar.update(len(noisy))
     inner = tuple(product.cpu().numpy() for product in products)
     dead = np.concatenate([np.diagonal(product) == 0 for product in inner])
     return GateStatistics(torch.cat(gradients).cpu().numpy(), inner, dead)
+
+
+def _answers(group: FilterGroup, outputs: Mapping[str, Tensor], slopes: Mapping[str, Tensor]) -> Tensor:
+    """(N, channels) gate gradients of the variables of a group."""
+    products = [_own(outputs[member.gate], member) * _own(slopes[member.gate], member) for member in group.members]
+    return sum(((one if one.dim() == 2 else one.flatten(2).sum(dim=2)) for one in products), torch.zeros(()))
+
+
+def _own(value: Tensor, member: Member) -> Tensor:
+    """The channels of a value that belong to a member, one per variable."""
+    return value if len(member.filters) == member.width else value[:, list(member.filters)]
 
 
 class _recorded:
@@ -110,11 +121,13 @@ class _recorded:
 
     def __init__(self, model: nn.Module, layout: Layout) -> None:
         self.outputs: dict[str, Tensor] = {}
-        self.handles = [model.get_submodule(group.gate).register_forward_hook(self._hook(group.gate)) for group in layout.groups]
+        gates = {member.gate for group in layout.groups for member in group.members}
+        self.handles = [model.get_submodule(gate).register_forward_hook(self._hook(gate)) for gate in sorted(gates)]
 
-    def _hook(self, gate: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def _hook(self, gate: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
+        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             self.outputs[gate] = output
+            return output.clone()  # the network may go on in place, and what was recorded must not change
 
         return record
 
@@ -124,9 +137,3 @@ class _recorded:
     def __exit__(self, *details: object) -> None:
         for handle in self.handles:
             handle.remove()
-
-
-def weight_norms(model: nn.Module, layout: Layout) -> Floats:
-    """(n,) mean absolute weight of every filter, its bias left out."""
-    weights = [model.get_submodule(group.layer).weight for group in layout.groups]
-    return np.concatenate([w.detach().abs().flatten(1).mean(dim=1).double().cpu().numpy() for w in weights])  # type: ignore[operator]

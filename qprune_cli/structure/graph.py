@@ -1,147 +1,226 @@
-"""Which channels of a network can be non-zero: one walk over its torch.fx graph, one rule per operation.
+"""What a network computes: its torch.fx graph, pure, with the result of every operation on an example."""
 
-An operation without a rule is refused by name; nothing is assumed to be element-wise.
-"""
-
-import operator
-from collections.abc import Callable, Iterable, Mapping
+import copy
+import inspect
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import fx, nn
-from torch.nn import functional as F
+from torch import Tensor, fx, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from qprune_cli.errors import StructureError
-from qprune_cli.types import Bools
+from qprune_cli.errors import StructureError, UserError
+from qprune_cli.structure.inplace import pure_
 
-# Channels go through unchanged.
-SAME_MODULES = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.MaxPool2d, nn.AvgPool2d, nn.Upsample, nn.Identity, nn.Dropout, nn.Dropout2d)
-SAME_FUNCTIONS = (F.pad, F.interpolate, F.relu, torch.relu, F.max_pool2d, F.avg_pool2d)
-# A channel of the sum lives where it lives in one of the branches.
-UNION_FUNCTIONS = (operator.add, operator.sub, torch.add, torch.sub)
-# Activations and pooling that keep an all-zero channel at zero, so that the mask may act behind them.
-ACTIVATIONS = (nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU)
+TORCH = str(Path(torch.__file__).parent)
+HERE = str(Path(__file__).parent)
 
 
-def traced(model: nn.Module) -> fx.Graph:
-    """Record what a network computes.
-
-    Raises:
-        StructureError: torch.fx cannot follow the network (control flow that depends on data).
-    """
-    try:
-        return fx.Tracer().trace(model)
-    except Exception as error:  # fx raises many kinds; all mean that the forward pass cannot be followed
-        raise StructureError(f"{type(model).__name__}: torch.fx cannot follow its forward pass ({error})") from error
-
-
-class Channels:
-    """Walks a network and says for each convolution which input channels live.
+class Graph:
+    """The operations of a network in the order of its forward pass.
 
     Args:
-        model: the network.
+        model: the network; it is left as it is.
+        shape: of an example that it takes, such as (N, C, H, W).
+        wrap: black boxes: qualified names or class names of modules, or functions as ``module:function``.
+
+    Attributes:
+        nodes: the operations; none works in place.
+        results: what each gives on the example: tensors without memory, or plain values.
+        modules: by qualified name.
+
+    Raises:
+        StructureError: torch.fx cannot follow the network, or it does not take the example.
 
     Example:
-        >>> conv = nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
-        >>> [str(node.target) for node in Channels(conv).convolutions]
-        ['0', '2']
+        >>> graph = Graph(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU()), (1, 2, 8, 8))
+        >>> [node.name for node in graph.nodes]
+        ['input_1', '_0', '_1', 'output']
     """
 
-    def __init__(self, model: nn.Module) -> None:
-        self.graph = traced(model)
-        self.modules: Mapping[str, nn.Module] = dict(model.named_modules())
-        self.convolutions = [node for node in self.graph.nodes if self.conv(node) is not None]
+    def __init__(self, model: nn.Module, shape: Sequence[int], wrap: Sequence[str] = ()) -> None:
+        self.model = model
+        self.shape = tuple(shape)
+        self.modules = dict(model.named_modules())
+        self.wrapped: set[str] = set()
+        with _evaluating(model):
+            graph = self._traced(wrap)
+            pure_(graph, self.modules, lambda: self._run(graph, self.shape), self.refusal)
+            _drop_unread(graph)
+            self.results = self._run(graph, self.shape)
+        self.nodes: list[fx.Node] = list(graph.nodes)
+        self.graph = graph
 
-    def conv(self, node: fx.Node) -> nn.Conv2d | None:
-        """The convolution behind a node, None where it is something else."""
-        module = self.modules.get(str(node.target)) if node.op == "call_module" else None
-        return module if isinstance(module, nn.Conv2d) else None
+    def macs(self, shape: Sequence[int]) -> dict[fx.Node, int]:
+        """Multiply-accumulates of every operation on an example of another shape, as torch counts them."""
+        with _evaluating(self.model):
+            return self._run(self.graph, shape, _Counter)
 
-    def module(self, node: fx.Node) -> nn.Module | None:
-        """The module behind a node, None where the node is no module."""
-        return self.modules[str(node.target)] if node.op == "call_module" else None
+    def refusal(self, node: fx.Node, why: str) -> StructureError:
+        """Make the error that names an operation and its place in the user's code."""
+        return StructureError(f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}")
 
-    def uses(self, name: str) -> int:
-        """How often a module is called in one forward pass."""
-        return sum(node.op == "call_module" and str(node.target) == name for node in self.graph.nodes)
+    def _traced(self, wrap: Sequence[str]) -> fx.Graph:
+        tracer = _Tracer([name for name in wrap if ":" not in name], [_function(name) for name in wrap if ":" in name])
+        try:
+            graph = tracer.trace(self.model, _defaults(self.model))
+        except Exception as error:  # fx raises many kinds; all mean that the forward pass cannot be followed
+            said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise StructureError(
+                f"{type(self.model).__name__}: torch.fx cannot follow its forward pass{_line_of(error)} ({said}); name the module or "
+                "module:function around that line in model.wrap=[...] to keep it whole"
+            ) from error
+        unknown = [name for name in wrap if ":" not in name and name not in tracer.found]
+        if unknown:
+            raise UserError(f"model.wrap: no module or class of this network is called {', '.join(unknown)}; see print(model) for names")
+        self.wrapped = tracer.wrapped | {str(f.__name__) for f in tracer.functions}
+        _drop_defaults(graph)
+        return graph
 
-    def alive(self, kept: Mapping[str, Bools], image_channels: int) -> dict[str, Bools]:
-        """Follow the channels from the image to the output.
-
-        Args:
-            kept: (channels,) kept filters by name of the convolution; layers that are not named keep all.
-            image_channels: channels of the image.
-
-        Returns:
-            (channels,) living input channels, by name of the convolution.
-
-        Raises:
-            StructureError: an operation has no rule.
-        """
-        values: dict[fx.Node, Bools | None] = {}
-        inputs: dict[str, Bools] = {}
-        for node in self.graph.nodes:
-            if node.op == "placeholder":
-                values[node] = np.ones(image_channels, bool)
-                continue
-            incoming = [values[source] for source in node.all_input_nodes]
-            tensors = [value for value in incoming if value is not None]
-            if (conv := self.conv(node)) is not None:
-                inputs[str(node.target)] = tensors[0]
-                values[node] = kept.get(str(node.target), np.ones(conv.out_channels, bool))
-            else:
-                values[node] = self._rule(node)(tensors)
-        return inputs
-
-    def _rule(self, node: fx.Node) -> Callable[[list[Bools]], Bools | None]:
-        module = self.module(node)
-        if node.op == "output" or isinstance(module, SAME_MODULES) or node.target in SAME_FUNCTIONS:
-            return lambda tensors: tensors[0]
-        if _is_size(node):
-            return lambda tensors: None
-        if node.op == "call_function" and node.target in UNION_FUNCTIONS and all(isinstance(a, fx.Node) for a in node.args):
-            return np.logical_or.reduce
-        if node.op == "call_function" and node.target is torch.cat and _dimension(node) == 1:
-            return np.concatenate
-        if node.op == "call_function" and node.target is operator.getitem and _spatial(node):
-            return lambda tensors: tensors[0]
-        name = type(module).__name__ if module is not None else getattr(node.target, "__name__", node.target)
-        raise StructureError(
-            f"operation '{name}' at '{node.name}': no rule says how its channels follow its input; add one in structure/graph.py"
-        )
+    def _run(self, graph: fx.Graph, shape: Sequence[int], recorder: "type[_Recorder] | None" = None) -> dict[fx.Node, Any]:
+        """Run a graph on the shapes alone, or on zeros where that does not work."""
+        recorder = recorder or _Recorder
+        try:
+            try:
+                ghost = without_memory(self.model)
+                return recorder(ghost, graph).record(torch.empty(*shape, dtype=precision(self.model), device="meta"))
+            except Exception:  # a module that insists on memory
+                device = next((p.device for p in self.model.parameters()), torch.device("cpu"))
+                return recorder(self.model, graph).record(torch.zeros(*shape, dtype=precision(self.model), device=device))
+        except Exception as error:
+            said = str(error).strip().splitlines()[0]
+            raise StructureError(f"{type(self.model).__name__}: does not take an input of shape {list(shape)} ({said})") from error
 
 
-def behind(node: fx.Node, stop: Callable[[fx.Node], bool]) -> Iterable[fx.Node]:
-    """The nearest nodes that feed a node and meet ``stop``."""
-    open_nodes, seen = list(node.all_input_nodes), set()
-    while open_nodes:
-        source = open_nodes.pop()
-        if source in seen:
-            continue
-        seen.add(source)
-        if stop(source):
-            yield source
-        else:
-            open_nodes.extend(source.all_input_nodes)
+def operation(node: fx.Node, modules: dict[str, nn.Module]) -> str:
+    """Name of what a node does: class of its module, or name of its function."""
+    if node.op == "call_module":
+        return type(modules[str(node.target)]).__name__
+    return str(getattr(node.target, "__name__", node.target))
 
 
-def _dimension(node: fx.Node) -> Any:
-    return node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+def place(node: fx.Node) -> str:
+    """Where in the user's code a node comes from, as ``, net.py:12 `x = f(x)` ``; empty where nobody knows."""
+    frames = [line for line in (node.stack_trace or "").split("  File ") if line and TORCH not in line]
+    if not frames:
+        return ""
+    head, _, code = frames[-1].strip().partition("\n")
+    path, line = head.split(", ")[:2]
+    name = Path(path.strip('"')).name
+    return f", {name}:{line.removeprefix('line ')} `{code.strip().splitlines()[0].strip()}`" if code.strip() else f", {name}:{line}"
 
 
-def _spatial(node: fx.Node) -> bool:
-    """Whether an indexing leaves batch and channels whole, or picks a number out of a size."""
-    index = node.args[1]
-    whole = slice(None)
-    return not isinstance(index, tuple) or (len(index) >= 2 and index[0] == whole and index[1] == whole)
+def _line_of(error: Exception) -> str:
+    """The last line of the user's code in a traceback."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith((TORCH, HERE, "<"))]
+    return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} `{frames[-1].line}`" if frames else ""
 
 
-def _is_size(node: fx.Node) -> bool:
-    """Whether a node is about sizes rather than images."""
-    if node.op == "call_function" and node.target is getattr:
-        return node.args[1] == "shape"
-    arithmetic = (operator.neg, operator.add, operator.sub, operator.mul, operator.mod, operator.floordiv, operator.getitem)
-    if node.op == "call_function" and node.target in arithmetic:
-        return all(_is_size(source) for source in node.all_input_nodes)
-    return False
+class _Tracer(fx.Tracer):
+    """Follows a network into its own modules, but not into torch's or into black boxes."""
+
+    record_stack_traces = True
+
+    def __init__(self, wrap: list[str], functions: list[Callable[..., Any]]) -> None:
+        super().__init__(autowrap_functions=tuple(functions))
+        self.names, self.functions = set(wrap), functions
+        self.found: set[str] = set()
+        self.wrapped: set[str] = set()
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Whether a module is one operation."""
+        matches = self.names & {module_qualified_name, type(m).__name__}
+        self.found |= matches
+        if matches:
+            self.wrapped.add(module_qualified_name)
+        return bool(matches) or super().is_leaf_module(m, module_qualified_name)
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph and remembers all results."""
+
+    def __init__(self, model: nn.Module, graph: fx.Graph) -> None:
+        super().__init__(model, garbage_collect_values=False, graph=graph)
+        self.extra_traceback = False
+        self.results: dict[fx.Node, Any] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one operation."""
+        self.results[n] = super().run_node(n)
+        return self.results[n]
+
+    def record(self, example: Tensor) -> dict[fx.Node, Any]:
+        """Run all operations on an example."""
+        with torch.no_grad():
+            self.run(example)
+        return self.results
+
+
+class _Counter(_Recorder):
+    """Runs a graph and remembers how often each operation multiplies."""
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Run one operation."""
+        with FlopCounterMode(display=False) as counter:
+            result = super().run_node(n)
+        self.results[n] = counter.get_total_flops() // 2
+        return result
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a network into evaluation mode; afterwards every module is as it was."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def precision(model: nn.Module) -> torch.dtype:
+    """The type of numbers that a network computes with."""
+    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+
+
+def without_memory(model: nn.Module) -> nn.Module:
+    """A copy whose weights have shapes but no memory."""
+    ghosts: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in model.buffers()}
+    ghosts |= {id(weight): nn.Parameter(weight.to("meta"), weight.requires_grad) for weight in model.parameters()}
+    return copy.deepcopy(model, ghosts)
+
+
+def _function(name: str) -> Callable[..., Any]:
+    module, _, function = name.partition(":")
+    try:
+        found: Callable[..., Any] = getattr(import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise UserError(f"model.wrap: '{name}' cannot be imported ({error}); write package.module:function") from error
+    return found
+
+
+def _defaults(model: nn.Module) -> dict[str, Any]:
+    """The default values of all arguments of the forward pass but the first."""
+    arguments = list(inspect.signature(model.forward).parameters.values())[1:]
+    return {a.name: a.default for a in arguments if a.default is not a.empty}
+
+
+def _drop_unread(graph: fx.Graph) -> None:
+    for node in reversed(graph.nodes):
+        if not node.users and node.op not in ("placeholder", "output"):
+            graph.erase_node(node)
+
+
+def _drop_defaults(graph: fx.Graph) -> None:
+    """Take out arguments that have their default value, and fx's checks of them."""
+    for node in [node for node in graph.nodes if node.op == "placeholder"][1:]:
+        for user in list(node.users):
+            for check in [*user.users]:
+                graph.erase_node(check)
+            graph.erase_node(user)
+        graph.erase_node(node)

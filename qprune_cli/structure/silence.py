@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qprune_cli.structure.masks import at_gates
 from qprune_cli.types import Bools, Layout
 
 
@@ -14,15 +15,18 @@ from qprune_cli.types import Bools, Layout
 def silence(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) -> Iterator[nn.Module]:
     """Run a network without the dropped filters, inside a ``with`` block; the weights are never changed.
 
-    The mask acts behind the activation, so bias and shifts of a dropped filter are gone as well.
+    The mask acts behind the norm and the activation that follow a layer, so bias and shifts of a dropped filter are gone as well.
 
     Args:
         model: the network that the layout was traced from.
         layout: its filters.
-        keep: (n,) mask, or one (channels,) mask per layer name; layers that are not named keep all.
+        keep: (n,) mask, or one (filters,) mask per layer name; layers that are not named keep all.
 
     Yields:
         The same network, silenced.
+
+    Raises:
+        ValueError: ``keep`` does not fit the layout.
 
     Example:
         >>> from qprune_cli.structure.trace import trace
@@ -31,18 +35,9 @@ def silence(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools])
         ...     float(model(torch.ones(1, 1, 1, 1)).detach())
         0.0
     """
-    masks = keep if isinstance(keep, Mapping) else layout.split(keep)
-    unknown = masks.keys() - {group.layer for group in layout.groups}
-    if unknown:
-        raise ValueError(f"keep names layers that are not in the layout: {', '.join(sorted(unknown))}")
-    handles = []
+    masks = at_gates(layout, keep)
+    handles = [model.get_submodule(gate).register_forward_hook(_zero(mask)) for gate, mask in masks.items()]
     try:
-        for group in layout.groups:
-            mask = np.asarray(masks.get(group.layer, np.ones(group.channels, bool)))
-            if mask.shape != (group.channels,):
-                raise ValueError(f"keep for layer '{group.layer}' has shape {mask.shape}; it has {group.channels} filters")
-            if not mask.all():
-                handles.append(model.get_submodule(group.gate).register_forward_hook(_zero(mask)))
         yield model
     finally:
         for handle in handles:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from qprune_cli.evaluate.masked import metric, qualities
+from qprune_cli.evaluate.masked import metric, qualities, shrunk
 from qprune_cli.evaluate.quality import judge, outputs
 
 
@@ -17,6 +17,8 @@ def test_metric_is_the_mean_psnr_and_counts_distinct_masks(small_model, small_la
 
 def test_stages_with_the_same_mask_have_the_same_quality(small_model, small_layout, small_splits):
     half = np.arange(small_layout.n) % 2 == 0
-    found = qualities(small_model, small_layout, {"dense": ~half | half, "solved": half, "refined": half.copy()}, small_splits.test)
+    networks = shrunk(small_model, small_layout, {"dense": ~half | half, "solved": half, "refined": half.copy()})
+    found = qualities(networks, small_splits.test)
+    assert networks["dense"] is small_model and networks["solved"] is networks["refined"]
     assert found["solved"] is found["refined"]
     assert not np.array_equal(found["dense"].psnr, found["solved"].psnr)

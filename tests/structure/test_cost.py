@@ -48,16 +48,3 @@ def test_a_pruned_chain_costs_what_the_smaller_chain_costs(kept, seed):
     found = Cost(model, layout, (3, 8, 10)).footprint(keep)
     assert found.params == sum(p.numel() for p in small.parameters())
     assert found.macs == counted(small, (3, 8, 10))
-
-
-def test_a_sum_lives_where_one_of_its_branches_lives():
-    model = HalfUNet(width=2, depth=2).build()
-    layout = trace(model)
-    kept = {group.layer: np.ones(2, bool) for group in layout.groups}
-    cost = Cost(model, layout, (3, 8, 8))
-    kept["encoder.0.1.conv"] = np.array([True, False])
-    kept["encoder.1.1.conv"] = np.array([False, False])
-    inputs = cost.channels.alive(kept, 3)
-    assert inputs["decoder.0.conv"].tolist() == [True, False]
-    kept["encoder.1.1.conv"] = np.array([False, True])
-    assert cost.channels.alive(kept, 3)["decoder.0.conv"].tolist() == [True, True]

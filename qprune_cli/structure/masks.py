@@ -1,0 +1,43 @@
+"""Masks as users give them, and as the modules need them on whose output they act."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from qprune_cli.types import Bools, Layout
+
+
+def per_layer(layout: Layout, keep: Bools | Mapping[str, Bools]) -> dict[str, Bools]:
+    """Turn an (n,) mask, or masks by layer name, into one (filters,) mask per layer.
+
+    Args:
+        layout: the filters.
+        keep: (n,) mask, or one (filters,) mask per layer name; layers that are not named keep all.
+
+    Raises:
+        ValueError: a layer is unknown, a mask has another length, or a fixed filter would go.
+    """
+    everything = layout.masks(np.ones(layout.n, bool))
+    if not isinstance(keep, Mapping):
+        mask = np.asarray(keep)
+        if mask.shape != (layout.n,) or mask.dtype != bool:
+            raise ValueError(f"keep is {mask.dtype} of shape {mask.shape}; give a bool mask of shape ({layout.n},)")
+        return layout.masks(mask)
+    unknown = keep.keys() - everything.keys()
+    if unknown:
+        raise ValueError(f"keep names layers that are not in the layout: {', '.join(sorted(unknown))}")
+    free = {name: ~mask for name, mask in layout.masks(np.zeros(layout.n, bool)).items()}
+    for name, given in keep.items():
+        mask = np.asarray(given)
+        if mask.shape != everything[name].shape or mask.dtype != bool:
+            raise ValueError(f"keep for layer '{name}' is {mask.dtype} of shape {mask.shape}; it has {len(everything[name])} filters")
+        if (~mask & ~free[name]).any():
+            raise ValueError(f"keep for layer '{name}' drops filters that must stay")
+        everything[name] = mask
+    return everything
+
+
+def at_gates(layout: Layout, keep: Bools | Mapping[str, Bools]) -> dict[str, Bools]:
+    """The same masks by the name of the module on whose output they act; layers that keep all are left out."""
+    gates = {member.layer: member.gate for group in layout.groups for member in group.members}
+    return {gates[name]: mask for name, mask in per_layer(layout, keep).items() if not mask.all()}

@@ -1,0 +1,201 @@
+"""A network whose every operation has a rule; what a mask leaves of it."""
+
+import operator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor, fx, nn
+
+from qprune_cli.structure.graph import Graph
+from qprune_cli.structure.rules.join import Join
+from qprune_cli.structure.rules.layer import Layer
+from qprune_cli.structure.rules.op import Op
+from qprune_cli.structure.rules.rule import Cut, Rule, Same, Whole
+from qprune_cli.structure.rules.table import rule_of
+from qprune_cli.types import Bools
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An operation on values that depend on the image.
+
+    Attributes:
+        node: in the graph.
+        rule: how channels go through it.
+        sources: nodes of its operands, in order.
+        axis: of the channels in its result.
+        name: qualified name of its module; empty where it is a function.
+        whole: parameters that it reads and that never get smaller.
+    """
+
+    node: fx.Node
+    rule: Rule
+    sources: tuple[fx.Node, ...]
+    axis: int
+    name: str
+    whole: frozenset[str] = frozenset()
+
+    @property
+    def is_layer(self) -> bool:
+        """Whether it owns filters."""
+        return isinstance(self.rule, Layer)
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a mask leaves of one operation.
+
+    Attributes:
+        zero: (channels,) where its result is exactly 0.
+        cut: its smaller form.
+        exact: whether anybody reads what it holds; otherwise only the shape of its result counts.
+    """
+
+    zero: Bools
+    cut: Cut
+    exact: bool
+
+
+class Network:
+    """The operations of a network, each with its rule.
+
+    Args:
+        model: the network.
+        shape: of an example that it takes, such as (N, C, H, W).
+        wrap: black boxes (see ``Graph``).
+
+    Raises:
+        StructureError: the network cannot be followed, or an operation has no rule.
+    """
+
+    def __init__(self, model: nn.Module, shape: Sequence[int], wrap: Sequence[str] = ()) -> None:
+        self.model = model
+        self.graph = Graph(model, shape, wrap)
+        self.steps: dict[fx.Node, Step] = {}
+        self.constants: dict[fx.Node, int] = {}  # nodes that measure channels -> what the dense network has
+        self.measured: set[fx.Node] = set()  # values whose size is asked for
+        self.shared = _shared(self.graph)
+        for node in self.graph.nodes:
+            self._add(node)
+        self.steps_by_name = {step.name: step for step in self.steps.values() if step.name}
+
+    @property
+    def layers(self) -> list[Step]:
+        """The operations that own filters, in network order."""
+        return [step for step in self.steps.values() if step.is_layer]
+
+    def sources(self, step: Step) -> list[Step]:
+        """The operations that an operation reads."""
+        return [self.steps[source] for source in step.sources]
+
+    def users(self, step: Step) -> list[Step]:
+        """The operations that read an operation."""
+        return [self.steps[user] for user in step.node.users if user in self.steps]
+
+    def left(self, kept: Mapping[str, Bools]) -> dict[fx.Node, Left]:
+        """Say what masks leave of each operation; one that nobody reads any more is not listed.
+
+        Args:
+            kept: (channels,) mask by name of the module on whose output it acts.
+        """
+        zero: dict[fx.Node, Bools] = {}
+        for node, step in self.steps.items():
+            own = step.rule.zero([zero[source] for source in step.sources])
+            zero[node] = own | ~kept[step.name] if step.name in kept else own
+        needed = {node: np.zeros_like(value) for node, value in zero.items()}
+        used = {node for node, step in self.steps.items() if node.op == "output" or node in self.measured}
+        found: dict[fx.Node, Left] = {}
+        for node, step in reversed(self.steps.items()):
+            if node not in used:
+                continue
+            target = needed[node] & ~zero[node]
+            held, inputs = step.rule.holds(target), [zero[source] for source in step.sources]
+            taken = step.rule.takes(held, inputs)
+            found[node] = Left(zero[node], Cut(held, taken, inputs), bool(target.any()) or node.op == "output")
+            for source, mask in zip(step.sources, taken, strict=True):
+                if mask is not None:
+                    used.add(source)
+                    needed[source] |= mask
+        return {node: found[node] for node in self.steps if node in found}
+
+    def _add(self, node: fx.Node) -> None:
+        """Find the rule of a node, where it depends on the image."""
+        sources = tuple(_moving(node, self.steps))
+        op = Op(self.graph, node, sources, {n: step.axis for n, step in self.steps.items()}, str(node.target) in self.shared)
+        result = self.graph.results[node]
+        rule: Rule
+        axis = 1
+        if node.op == "placeholder":
+            if self.steps:
+                raise op.refuse("the network takes more than one input; give the others a default value")
+            rule = Whole(int(result.shape[1]))
+        elif not sources:
+            return
+        elif node.op == "output":
+            rule, axis = Whole(1), 0
+        elif not _has_channels(result):
+            self._measure(node, op)
+            return
+        else:
+            rule, axis = rule_of(op)
+        node.meta["operands"] = set(sources)
+        name = str(node.target) if node.op == "call_module" else ""
+        self.steps[node] = Step(node, rule, sources, axis, name, frozenset(self._whole(node, rule)))
+
+    def _whole(self, node: fx.Node, rule: Rule) -> Iterator[str]:
+        """Parameters that an operation reads and that its rule does not count."""
+        if node.op == "call_module" and not isinstance(rule, Layer) and not (isinstance(rule, Same) and rule.params):
+            for name, _ in self.graph.modules[str(node.target)].named_parameters():
+                yield f"{node.target}.{name}"
+        smaller = {side.node for side in rule.sides if side.params} if isinstance(rule, Join) else set()
+        waiting = [source for source in node.all_input_nodes if source not in smaller]
+        while waiting:
+            source = waiting.pop()
+            if source.op == "get_attr":
+                yield str(source.target)
+            elif source not in self.steps:
+                waiting += source.all_input_nodes
+
+    def _measure(self, node: fx.Node, op: Op) -> None:
+        """A size or another property of a value: only sizes of channels change, so those become the number that they are."""
+        source = op.sources[0]
+        asks = str(node.args[1]) if node.op == "call_function" and node.target is getattr else str(node.target)
+        axis, count = self.steps[source].axis, len(op.shape)
+        if asks == "size" and (len(node.args) > 1 or node.kwargs):
+            if int(op.argument(1, "dim", 0)) % count == axis:
+                self.constants[node] = op.channels_of(source)
+        elif asks in ("size", "shape"):
+            for user in node.users:
+                index = user.args[1] if user.target is operator.getitem else None
+                if isinstance(index, int) and index % count == axis:
+                    self.constants[user] = op.channels_of(source)
+                elif not isinstance(index, int) and not (isinstance(index, slice) and axis not in range(count)[index]):
+                    raise op.refuse("it holds the number of channels; take single sizes, as in x.shape[-2]")
+        elif asks not in ("dim", "ndim", "device", "dtype", "is_cuda"):
+            raise op.refuse("no rule says whether it depends on the number of channels")
+        self.measured.add(source)
+
+
+def _moving(node: fx.Node, steps: Mapping[fx.Node, Step]) -> Iterator[fx.Node]:
+    """The operands of a node that depend on the image, in order and as often as they stand there."""
+    found: list[fx.Node] = []
+    fx.map_arg((node.args, node.kwargs), found.append)
+    return (source for source in found if source in steps)
+
+
+def _has_channels(result: object) -> bool:
+    pieces = result if isinstance(result, tuple | list) else (result,)
+    return len(pieces) > 0 and all(isinstance(piece, Tensor) for piece in pieces)
+
+
+def _shared(graph: Graph) -> set[str]:
+    """Modules that are used several times, or share a parameter with another."""
+    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
+    owners: dict[int, set[int]] = {}
+    for module in graph.modules.values():
+        for parameter in module.parameters(recurse=False):
+            owners.setdefault(id(parameter), set()).add(id(module))
+    tied = {module for several in owners.values() if len(several) > 1 for module in several}
+    return {name for name in calls if calls[name] > 1 or id(graph.modules[name]) in tied}

@@ -1,0 +1,172 @@
+"""Writing the graph of a smaller network: copies of operations, and the selections and scatters between them."""
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from qprune_cli.types import Bools
+
+
+class Select(nn.Module):
+    """Some channels of a value."""
+
+    def __init__(self, index: Sequence[int], axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+        self.index: Tensor
+        self.register_buffer("index", torch.tensor(index), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, ...) -> (N, len(index), ...)."""
+        return x.index_select(self.axis, self.index)
+
+
+class Scatter(nn.Module):
+    """The channels of a value at their places among ``channels``, zeros elsewhere."""
+
+    def __init__(self, index: Sequence[int], channels: int, axis: int) -> None:
+        super().__init__()
+        self.channels, self.axis = channels, axis
+        self.index: Tensor
+        self.register_buffer("index", torch.tensor(index, dtype=torch.int64), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, len(index), ...) -> (N, channels, ...); without any index, zeros."""
+        shape = [self.channels if k == self.axis else size for k, size in enumerate(x.shape)]
+        empty = x.new_zeros(shape)
+        return empty.index_copy(self.axis, self.index, x) if len(self.index) else empty
+
+    def extra_repr(self) -> str:
+        """Shown by print(model)."""
+        return f"{len(self.index)} -> {self.channels}"
+
+
+class Writer:
+    """Builds a graph node by node, and collects the modules and parameters that it needs, by name.
+
+    Args:
+        model: the network that is made smaller.
+        constants: what a node that measures channels gives: the number that the dense network has.
+    """
+
+    def __init__(self, model: nn.Module, constants: dict[fx.Node, int]) -> None:
+        self.model = model
+        self.constants = constants
+        self.graph = fx.Graph()
+        self.parts: dict[str, Any] = {}
+        self.written: dict[fx.Node, Any] = {}  # old node -> new node, for values that are no operands of a rule
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+
+    def copy(self, node: fx.Node, operands: Sequence[fx.Node | None], held: Bools | None) -> fx.Node:
+        """Copy an operation; a module gets the channels ``held`` of its own parameters, None keeps all."""
+        new = self._copied(node, operands)
+        if node.op == "call_module":
+            module = self.model.get_submodule(str(node.target))
+            self.parts[str(node.target)] = _pure(module) if held is None or held.all() else _sliced(module, held)
+        return new
+
+    def module(self, node: fx.Node, module: nn.Module, operands: Sequence[fx.Node | None]) -> fx.Node:
+        """Call another module in place of the one that a node calls, under its name."""
+        self.parts[str(node.target)] = module
+        return self._copied(node, operands)
+
+    def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.Node:
+        """Call a function."""
+        return self.graph.call_function(function, arguments)
+
+    def align(self, value: fx.Node, held: Bools, zero: Bools, wanted: Bools, axis: int) -> fx.Node:
+        """Give a value the channels that are wanted of it: those that it holds, and zeros.
+
+        Args:
+            value: new node.
+            held: channels that it has.
+            zero: channels that are 0; what it has there may be anything.
+            wanted: channels that it is to have.
+            axis: of the channels.
+        """
+        source = held & wanted & ~zero
+        if np.array_equal(source, held) and np.array_equal(source, wanted):
+            return value
+        places = np.flatnonzero(source[held])
+        if not source.any():
+            return self._call_new(Scatter([], int(wanted.sum()), axis), value)
+        if len(places) < held.sum():
+            first, count = int(places[0]), len(places)
+            run = bool((np.diff(places) == 1).all())
+            value = self.call(torch.narrow, (value, axis, first, count)) if run else self._call_new(Select(places.tolist(), axis), value)
+        if source.sum() < wanted.sum():
+            value = self._call_new(Scatter(np.flatnonzero(source[wanted]).tolist(), int(wanted.sum()), axis), value)
+        return value
+
+    def still(self, value: Any, axis: int | None, held: Bools, params: bool) -> Any:
+        """Write a value that does not depend on the image: a number, or a tensor of which the channels ``held`` are kept."""
+        if not isinstance(value, fx.Node):
+            return value
+        if axis is None or held.all():
+            return self.plain(value)
+        if params:
+            parameter = _attribute(self.model, str(value.target))
+            kept = parameter.detach().index_select(axis, torch.from_numpy(np.flatnonzero(held)).to(parameter.device))
+            self.parts[str(value.target)] = nn.Parameter(kept, parameter.requires_grad)
+            return self.graph.get_attr(str(value.target))
+        return self._call_new(Select(np.flatnonzero(held).tolist(), axis), self.plain(value))
+
+    def plain(self, node: fx.Node) -> Any:
+        """Write a size, a number or a parameter as it is, with all that it depends on."""
+        if node in self.constants:
+            return self.constants[node]
+        if node not in self.written:
+            if node.op == "get_attr":
+                self.parts[str(node.target)] = copy.deepcopy(_attribute(self.model, str(node.target)))
+            elif node.op == "call_module":
+                self.parts[str(node.target)] = _pure(self.model.get_submodule(str(node.target)))
+            arguments, keywords = fx.map_arg((node.args, node.kwargs), self.plain)
+            self.written[node] = self.graph.create_node(node.op, node.target, arguments, dict(keywords))
+        return self.written[node]
+
+    def _copied(self, node: fx.Node, operands: Sequence[fx.Node | None]) -> fx.Node:
+        remaining = iter(operands)
+        moving = node.meta["operands"]
+
+        def mapped(source: fx.Node) -> Any:
+            return next(remaining) if source in moving else self.plain(source)
+
+        arguments, keywords = fx.map_arg((node.args, node.kwargs), mapped)
+        return self.graph.create_node(node.op, node.target, arguments, dict(keywords), node.name)
+
+    def _call_new(self, module: nn.Module, value: fx.Node) -> fx.Node:
+        name = f"_{type(module).__name__.lower()}_{len(self.parts)}"
+        self.parts[name] = module.to(self.device)
+        return self.graph.call_module(name, (value,))
+
+
+def _attribute(model: nn.Module, name: str) -> Any:
+    """A parameter or buffer by its qualified name."""
+    owner, _, own = name.rpartition(".")
+    return getattr(model.get_submodule(owner), own)
+
+
+def _pure(module: nn.Module) -> nn.Module:
+    """A copy that does not work in place."""
+    copied = copy.deepcopy(module)
+    for part in copied.modules():
+        if getattr(part, "inplace", False) is True:
+            setattr(part, "inplace", False)  # noqa: B010  (mypy: any module)
+    return copied
+
+
+def _sliced(module: nn.Module, held: Bools) -> nn.Module:
+    """A copy of a per-channel module with the channels ``held`` of its parameters and statistics."""
+    small, kept = _pure(module), torch.from_numpy(np.flatnonzero(held))
+    for name, tensor in [*small.named_parameters(recurse=False), *small.named_buffers(recurse=False)]:
+        if tensor.dim() == 1 and len(tensor) == len(held):
+            part = tensor.detach()[kept.to(tensor.device)].clone()
+            setattr(small, name, nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part)
+    for name in ("num_features", "num_parameters"):
+        if getattr(small, name, None) == len(held):
+            setattr(small, name, len(kept))
+    return small
