@@ -30,7 +30,7 @@ SCORED = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
 TESTED = ("coffee.png", "chelsea.png")
 SIGMA, SIDE = 25 / 255, 256
 BLOCKS = {"tiny": 1, "cpu": 6, "gpu": 6}
-SPARSITIES = {"tiny": (0.3,), "cpu": (0.2, 0.3, 0.4, 0.5, 0.6), "gpu": (0.2, 0.3, 0.4, 0.5, 0.6)}
+SPARSITIES = {"tiny": (0.3,), "cpu": (0.1, 0.2, 0.3, 0.5), "gpu": (0.1, 0.2, 0.3, 0.5)}
 FRESH = """
 import sys, torch, numpy as np, qprune_cli as qp
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import operator
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -79,6 +80,12 @@ class Graph:
             raise UserError(f"model.wrap: no module or class of this network is called {', '.join(unknown)}; see print(model) for names")
         self.wrapped = tracer.wrapped | {str(f.__name__) for f in tracer.functions}
         _drop_defaults(graph)
+        more = [str(node.target) for node in graph.nodes if node.op == "placeholder"][1:]
+        if more:
+            raise StructureError(
+                f"{type(self.model).__name__}: takes more than one input ({', '.join(more)}); give the others a default value, or wrap the "
+                "network in one that takes the image alone"
+            )
         return graph
 
     def _run(self, graph: fx.Graph, shape: Sequence[int], recorder: "type[_Recorder] | None" = None) -> dict[fx.Node, Any]:
@@ -120,6 +127,22 @@ def _line_of(error: Exception) -> str:
     return f" at {Path(frames[-1].filename).name}:{frames[-1].lineno} `{frames[-1].line}`" if frames else ""
 
 
+class _Proxy(fx.Proxy):
+    """Records ``x += y`` as what it is; fx alone would take it for ``x + y``."""
+
+    def __iadd__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+    def __isub__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.isub, (self, other), {})
+
+    def __imul__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.imul, (self, other), {})
+
+    def __itruediv__(self, other: Any) -> Any:
+        return self.tracer.create_proxy("call_function", operator.itruediv, (self, other), {})
+
+
 class _Tracer(fx.Tracer):
     """Follows a network into its own modules, but not into torch's or into black boxes."""
 
@@ -130,6 +153,10 @@ class _Tracer(fx.Tracer):
         self.names, self.functions = set(wrap), functions
         self.found: set[str] = set()
         self.wrapped: set[str] = set()
+
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        """What stands for the result of an operation meanwhile."""
+        return _Proxy(node, self)
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one operation."""
@@ -216,9 +243,16 @@ def _drop_unread(graph: fx.Graph) -> None:
             graph.erase_node(node)
 
 
+def _is_check(node: fx.Node) -> bool:
+    """Whether fx put a node there to see that an argument has its default value."""
+    return not node.users or all(user.target is torch._assert for user in node.users)
+
+
 def _drop_defaults(graph: fx.Graph) -> None:
     """Take out arguments that have their default value, and fx's checks of them."""
     for node in [node for node in graph.nodes if node.op == "placeholder"][1:]:
+        if not all(_is_check(user) for user in node.users):
+            continue
         for user in list(node.users):
             for check in [*user.users]:
                 graph.erase_node(check)

@@ -128,8 +128,6 @@ class Network:
         rule: Rule
         axis = 1
         if node.op == "placeholder":
-            if self.steps:
-                raise op.refuse("the network takes more than one input; give the others a default value")
             rule = Whole(int(result.shape[1]))
         elif not sources:
             return

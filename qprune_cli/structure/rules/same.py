@@ -37,7 +37,7 @@ def elementwise(op: Op) -> Found:
 
 
 def _keeps_zero(op: Op) -> bool:
-    nothing = torch.zeros(1)
+    nothing = torch.zeros(1, 1, 1, 1)
     if op.module is not None:
         return not bool(op.module(nothing).any())
     rest, keywords = op.node.args[1:], op.node.kwargs
