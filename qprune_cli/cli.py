@@ -41,6 +41,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("qprune: interrupted", file=sys.stderr)
         code = 130
+    except BrokenPipeError:  # whoever read the output has seen enough, such as `head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
     sys.exit(code)
 
 

@@ -144,7 +144,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("measure"):
         measured = qualities(networks, splits.test, asked.ssim3d)
         stages = {
-            name: Stage(measured[name], counted(networks[name], job.shape, int(layout.weights[keep].sum()))) for name, keep in masks.items()
+            name: Stage(measured[name], counted(networks[name], job.shape, int(layout.sizes[keep].sum()))) for name, keep in masks.items()
         }
         identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
         for name, k in examples(measured["refined"]).items():

@@ -173,8 +173,9 @@ class TrainPlan:
         if stopped and _unplaced(plan.config) != _unplaced(yaml.safe_load((stopped / "config.yaml").read_text())):
             places = ", ".join(f"data.{place}" for place in PLACES)
             raise UserError(f"--resume {stopped}: a training goes on as it began; only {places} may change, or train anew")
-        if composed.settings["model"].get("weights") is not None:
-            raise UserError("model.weights: training starts from fresh weights; leave it out")
+        for name in ("weights", "checkpoint"):
+            if composed.settings["model"].get(name) is not None:
+                raise UserError(f"model.{name}: training starts from fresh weights; leave it out")
         return plan
 
     @property

@@ -180,7 +180,7 @@ class Layout:
         return np.repeat(np.arange(len(self.groups)), [group.channels for group in self.groups])
 
     @property
-    def weights(self) -> Ints:
+    def sizes(self) -> Ints:
         """(n,) filters that each variable stands for."""
         return np.repeat([len(group.members) for group in self.groups], [group.channels for group in self.groups])
 

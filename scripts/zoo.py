@@ -205,7 +205,7 @@ def measured(name: str, granularity: str, masks: int) -> dict[str, object]:
     return {
         "network": name,
         "granularity": granularity,
-        "filters": int(layout.weights.sum()),
+        "filters": int(layout.sizes.sum()),
         "variables": layout.n,
         "operations": met,
         "float32": single,

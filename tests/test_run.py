@@ -28,6 +28,9 @@ FILES = {
     "metrics.csv",
     "images.csv",
     "run.log",
+    "model.safetensors",
+    "model.pt2",
+    "plan.json",
     "manifest.json",
 }
 

@@ -49,7 +49,7 @@ def write_solution(folder: Folder, problem: PruningProblem, solved: Solution) ->
 
 def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
     """mask.npz: one bool array per layer, True = keep, and ``keep`` for all."""
-    folder.arrays("mask.npz", layout.split(solution.keep) | {"keep": solution.keep})
+    folder.arrays("mask.npz", layout.masks(solution.keep) | {"keep": solution.keep})
 
 
 def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layout: Layout, keep: Bools, weights: str) -> None:

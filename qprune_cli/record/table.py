@@ -42,7 +42,7 @@ def inspect_table(layout: Layout, dead: Bools, floor: int, smallest: Footprint, 
         lines.append(f"{group.layer:<{wide}}{f'{group.channels}{members}':>9}{gone.sum():>6}  {', '.join(group.consumers)}{through}")
         lines += [f"{'':<{wide}}{'':>15}  together with {member.layer}" for member in group.members[1:]]
     lines += ["", *(f"{fixed.layer}: {fixed.filters} filters stay because {fixed.why}" for fixed in layout.fixed), ""]
-    filters, free = int(layout.weights.sum()), layout.n
+    filters, free = int(layout.sizes.sum()), layout.n
     coupled = f" in {free} groups that live or die together" if filters != free else ""
     lines.append(f"{filters} filters can go{coupled}, {dead.sum()} of {free} are dead; {sum(f.filters for f in layout.fixed)} filters stay")
     least = 1 - floor * len(layout.groups) / free

@@ -50,7 +50,7 @@ class Cost:
             params += numbers
             macs += products * self._positions(step) if step.is_layer else self.macs[node]
             whole |= step.whole
-        return Footprint(params + sum(self.numbers[name] for name in whole), macs, int(self.layout.weights[keep].sum()))
+        return Footprint(params + sum(self.numbers[name] for name in whole), macs, int(self.layout.sizes[keep].sum()))
 
     def _positions(self, step: Step) -> int:
         """How often every weight of a layer is multiplied."""

@@ -63,7 +63,10 @@ class Graph:
 
     def refusal(self, node: fx.Node, why: str) -> StructureError:
         """Make the error that names an operation and its place in the user's code."""
-        return StructureError(f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}")
+        return StructureError(
+            f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}; or name the module around it in "
+            "model.wrap=[...] to keep that one whole"
+        )
 
     def _traced(self, wrap: Sequence[str]) -> fx.Graph:
         tracer = _Tracer([name for name in wrap if ":" not in name], [_function(name) for name in wrap if ":" in name])

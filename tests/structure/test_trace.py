@@ -168,7 +168,7 @@ def test_groups_join_what_meets_in_a_sum():
     layout = trace(HalfUNet(width=4, depth=3).build(), granularity="group")
     members = {group.layer: [member.layer for member in group.members] for group in layout.groups}
     assert members["encoder.0.1.conv"] == ["encoder.0.1.conv", "encoder.1.1.conv", "encoder.2.1.conv"]
-    assert layout.n == 4 * 6 and layout.weights.sum() == 32
+    assert layout.n == 4 * 6 and layout.sizes.sum() == 32
 
 
 def test_groups_follow_halves_of_a_gate():

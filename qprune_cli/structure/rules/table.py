@@ -34,10 +34,7 @@ def rule_of(op: Op) -> Found:
     key = type(op.module) if op.module is not None else op.node.target
     found = (MODULES if op.module is not None else FUNCTIONS).get(key)
     if found is None:
-        raise op.refuse(
-            "no rule says how its channels follow its input; add one in structure/rules/table.py, or name the module around it in "
-            "model.wrap=[...] to keep that one whole"
-        )
+        raise op.refuse("no rule says how its channels follow its input; add one in structure/rules/table.py")
     return found(op)
 
 

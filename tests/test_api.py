@@ -1,0 +1,167 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+import qprune_cli as qp
+from qprune_cli import cli
+from qprune_cli.errors import StructureError, UserError
+from qprune_cli.model.nafnet import NAFNet
+from tests.conftest import write_pairs
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    assert cli.dispatch(["run", "experiment=smoke", f"output_root={root}"]) == 0
+    (folder,) = (root / "runs").iterdir()
+    return folder
+
+
+IMAGE = torch.rand(2, 3, 37, 51, generator=torch.Generator().manual_seed(0))
+
+
+def test_load_run_gives_the_network_that_was_measured(finished):
+    run = qp.load_run(finished)
+    stated = run.metrics["stages"]["refined"]
+    assert stated == json.loads((finished / "metrics.json").read_text())["stages"]["refined"]
+    assert sum(p.numel() for p in run.model.parameters()) == stated["params"]
+    assert run.keep.sum() == stated["filters"] == 32 and run.layout.n == 64 and run.config["sparsity"] == 0.5
+    dense = cli_model(run.config)
+    with torch.no_grad(), qp.silence(dense, run.layout, run.keep):
+        assert torch.allclose(run.model(IMAGE), dense(IMAGE), atol=1e-6)
+    assert not run.model.training
+
+
+def cli_model(config):
+    from qprune_cli.compose.build import build
+
+    return build(config["model"], "model").load()
+
+
+def test_two_loads_and_the_program_agree_bit_for_bit(finished):
+    first, second = qp.load_run(finished).model, qp.load_run(str(finished)).model
+    program = torch.export.load(finished / "model.pt2").module()
+    with torch.no_grad():
+        assert torch.equal(first(IMAGE), second(IMAGE)) and torch.allclose(first(IMAGE), program(IMAGE), atol=1e-6)
+        assert program(IMAGE[:1, :, :20, :33]).shape == (1, 3, 20, 33)
+
+
+def test_the_saved_network_denoises_in_a_fresh_process_without_its_dense_weights(finished, tmp_path):
+    torch.save((IMAGE, qp.load_run(finished).model(IMAGE).detach()), tmp_path / "asked.pt")
+    program = (
+        "import sys, torch, qprune_cli as qp\n"
+        "from qprune_cli.model import checkpoint\n"
+        "checkpoint.load_file = lambda path, read=checkpoint.load_file: read(path) if 'runs' in str(path) else sys.exit('dense weights')\n"
+        "image, output = torch.load('asked.pt')\n"
+        "with torch.no_grad(): assert torch.equal(qp.load_run(sys.argv[1]).model(image), output)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(finished)], cwd=tmp_path, check=True, capture_output=True)
+
+
+def test_nothing_that_a_run_saves_is_a_pickle(finished):
+    for path in finished.iterdir():
+        if path.is_file():
+            content = path.read_bytes()
+            assert b"ctorch\n" not in content and b"data.pkl" not in content and not content.startswith(b"\x80\x02"), path.name
+
+
+def test_a_folder_that_is_no_finished_run_is_refused(finished, tmp_path):
+    with pytest.raises(UserError, match="give the folder of a finished"):
+        qp.load_run(tmp_path)
+    for name in ("manifest.json", "plan.json", "metrics.json", "mask.npz", "config.yaml"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    with pytest.raises(UserError, match=r"model.safetensors: does not hold the weights of this network"):
+        qp.load_run(tmp_path)
+    (tmp_path / "plan.json").write_text("{")
+    with pytest.raises(UserError, match=r"plan.json: not readable"):
+        qp.load_run(tmp_path)
+
+
+def noisy_pairs(count=8, side=24):
+    rng = np.random.default_rng(0)
+    clean = rng.uniform(size=(count, 3, side, side)).astype(np.float32)
+    return [(torch.from_numpy(np.clip(c + rng.normal(0, 0.1, c.shape), 0, 1).astype(np.float32)), torch.from_numpy(c)) for c in clean]
+
+
+@pytest.mark.parametrize("granularity", ["filter", "group"])
+def test_prune_makes_any_network_smaller(granularity):
+    torch.manual_seed(0)
+    model = NAFNet(width=4, encoder=(1,), middle=1, decoder=(1,)).build().train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    result = qp.prune(model, noisy_pairs(), sparsity=0.5, granularity=granularity, scorer="taylor", solver="greedy")
+    assert result.keep.sum() == round(result.layout.n * 0.5)
+    stages = result.metrics["stages"]
+    assert stages["refined"]["params"] == sum(p.numel() for p in result.model.parameters()) < stages["dense"]["params"]
+    assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model.eval()
+    with torch.no_grad(), qp.silence(model, result.layout, result.keep):
+        assert torch.allclose(result.model(IMAGE), model(IMAGE), atol=1e-5)
+
+
+def test_prune_takes_stacks_and_arrays_and_other_settings(small_model):
+    noisy, clean = (np.stack([np.asarray(pair[k]) for pair in noisy_pairs()]) for k in (0, 1))
+    stacks = [(noisy[:5], clean[:5]), (noisy[5:], clean[5:])]
+    first = qp.prune(small_model, stacks, sparsity=0.25, solver="greedy_l1", floor=2, seed=3)
+    second = qp.prune(small_model, noisy_pairs(), sparsity=0.25, solver="greedy_l1", floor=2, seed=3)
+    assert np.array_equal(first.keep, second.keep) and first.metrics["stages"]["dense"]["psnr"]["n"] == 2
+
+
+@pytest.mark.parametrize(
+    ("data", "settings", "message"),
+    [
+        (noisy_pairs(3), {}, "3 images; give at least 4"),
+        ([np.zeros((3, 8, 8))] * 8, {}, "give pairs of a noisy and a clean image"),
+        ([(np.zeros((3, 8, 8)), np.zeros((3, 8, 9)))] * 8, {}, r"shapes \(3, 8, 8\) and \(3, 8, 9\)"),
+        ([(np.full((3, 8, 8), 255), np.zeros((3, 8, 8)))] * 8, {}, r"values from 255 to 255; give images in \[0, 1\]"),
+        (noisy_pairs(), {"sparsity": 1.0}, "sparsity=1.0"),
+        (noisy_pairs(), {"sparsity": 0.99}, "sparsity: .* keeps at least"),
+        (noisy_pairs(), {"scorer": "tailor"}, "did you mean 'taylor'"),
+        (noisy_pairs(), {"florr": 2}, "florr: no such setting; did you mean 'floor'"),
+        (noisy_pairs(), {"keep_layers": ("nowhere",)}, "no layer of this network matches 'nowhere'"),
+    ],
+)
+def test_mistakes_get_one_sentence(small_model, data, settings, message):
+    with pytest.raises(UserError, match=message):
+        qp.prune(small_model, data, **settings)
+
+
+def test_images_that_the_network_does_not_take_are_refused(small_model):
+    grey = [(noisy[:1], clean[:1]) for noisy, clean in noisy_pairs()]
+    with pytest.raises(StructureError, match="does not take an input of shape"):
+        qp.prune(small_model, grey)
+
+
+def test_custom_network_from_the_command_line_to_a_smaller_one(tmp_path, monkeypatch):
+    (tmp_path / "net.py").write_text(
+        "from torch import nn\n"
+        "def make(width=6):\n"
+        "    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.BatchNorm2d(width), nn.PReLU(width), nn.Conv2d(width, 3, 1))\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "images", count=8)
+    sys.path.insert(0, str(tmp_path))
+    import net
+
+    torch.save({"state_dict": {f"module.{key}": value for key, value in net.make(8).state_dict().items()}}, "net.pth")
+    job = [
+        "model=custom",
+        "model.factory=net:make",
+        "model.arguments.width=8",
+        "model.checkpoint=net.pth",
+        "data=pairs",
+        "data.root=images",
+    ]
+    job += ["data.crop_size=16", "solver=greedy_taylor", "sparsity=0.5"]
+    assert cli.dispatch(["run", *job, "output_root=out"]) == 0
+    (folder,) = (tmp_path / "out" / "runs").iterdir()
+    run = qp.load_run(folder)
+    assert run.model.get_submodule("0").out_channels == 4 and run.model.get_submodule("2").num_parameters == 4
+    assert cli.dispatch(["run", "--from", str(folder), "sparsity=0.25", "output_root=again"]) == 0
+    (folder,) = (tmp_path / "again" / "runs").iterdir()
+    assert qp.load_run(folder).keep.sum() == 6

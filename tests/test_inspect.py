@@ -1,0 +1,38 @@
+import pytest
+
+from qprune_cli import cli
+from qprune_cli.errors import UserError
+
+
+def inspected(capsys, *overrides):
+    assert cli.dispatch(["inspect", *overrides]) == 0
+    return capsys.readouterr().out
+
+
+def test_inspect_says_what_can_go_what_stays_and_what_can_be_reached(capsys, tmp_path):
+    said = inspected(capsys, "experiment=smoke", f"output_root={tmp_path / 'out'}")
+    assert "encoder.1.1.conv        8     7  encoder.2.0.conv, decoder.0.conv (ReLU, interpolate, MaxPool2d, add)" in said
+    assert "head: 3 filters stay because it is the network's output" in said
+    assert "64 filters can go, 27 of 64 are dead; 3 filters stay" in said
+    assert "sparsity 0 to 0.875" in said and "4,339" in said and "shape [3, 256, 256]" in said
+    assert not (tmp_path / "out").exists(), "nothing is written"
+
+
+def test_the_largest_sparsity_that_inspect_names_is_reached(capsys, tmp_path):
+    assert "sparsity 0 to 0.750" in inspected(capsys, "experiment=smoke", "floor=2")
+    assert cli.dispatch(["run", "experiment=smoke", "floor=2", "sparsity=0.75", f"output_root={tmp_path}"]) == 0
+    with pytest.raises(UserError, match=r"lower sparsity to at most 0.750"):
+        cli.dispatch(["run", "experiment=smoke", "floor=2", "sparsity=0.77", f"output_root={tmp_path}"])
+
+
+def test_inspect_shows_groups_and_named_layers(capsys):
+    said = inspected(capsys, "experiment=smoke", "granularity=group", "model.keep_layers=['decoder.0.*']")
+    assert "together with encoder.1.1.conv" in said
+    assert "decoder.0.conv: 8 filters stay because model.keep_layers names it" in said
+    assert "56 filters can go in 40 groups that live or die together" in said
+
+
+def test_a_misspelt_layer_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(UserError, match=r"model.keep_layers: no layer of this network matches 'decodr.0'; did you mean 'decoder"):
+        cli.dispatch(["run", "experiment=smoke", "model.keep_layers=[decodr.0]", f"output_root={tmp_path / 'out'}"])
+    assert not (tmp_path / "out").exists()
