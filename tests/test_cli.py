@@ -1,10 +1,12 @@
 """The command line as a user meets it."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+import torch
 
 from qprune_cli import cli
 from qprune_cli.compose.jobs import compose_jobs
@@ -180,3 +182,58 @@ def test_a_mistake_ends_with_exit_code_2_and_without_a_traceback(tmp_path):
     done = qprune("run", "sparsity=1.5", cwd=tmp_path)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("qprune: sparsity=1.5")
+
+
+NETS = """
+import torch
+from torch import nn
+
+def good(width=4):
+    return nn.Sequential(nn.Conv2d(3, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 3, 3, padding=1))
+
+def broken():
+    raise RuntimeError("no such luck")
+
+def words():
+    return "a network"
+
+class Branching(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = good()
+    def forward(self, x):
+        if x.mean() > 0.5:
+            return x
+        return self.net(x)
+"""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["model.factory=nets:nothing"], "'nets' has no function 'nothing'"),
+        (["model.factory=nowhere:good"], "'nowhere' cannot be imported"),
+        (["model.factory=nets:broken"], "it raised RuntimeError: no such luck"),
+        (["model.factory=nets:words"], "it returned str"),
+        (["model.factory=nets:good", "model.arguments.width=5"], r"'0.weight' has shape \(4, 3, 3, 3\), not \(5, 3, 3, 3\)"),
+        (["model.factory=nets:good", "model.checkpoint=nothing.pth"], "no such file"),
+        (["model.factory=nets:good", "sparsity=0.9"], "floor=1 in 1 layers keeps at least 1"),
+        (["model.factory=nets:Branching"], r"at nets.py:\d+ `if x.mean\(\) > 0.5:`.*model.wrap="),
+    ],
+)
+def test_a_custom_network_that_cannot_be_pruned_is_refused_before_anything_is_written(overrides, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "nets.py").write_text(NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    sys.modules.pop("nets", None)
+    import nets
+
+    torch.save((nets.Branching() if "Branching" in overrides[0] else nets.good()).state_dict(), "weights.pth")
+    job = ["qprune", "run", "data.crops=4", "model=custom", "model.checkpoint=weights.pth", *overrides, "output_root=out"]
+    monkeypatch.setattr(sys, "argv", job)
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.startswith("qprune: ") and said.count("\n") == 1
+    assert re.search(message, said), said
+    assert not (tmp_path / "out").exists()
