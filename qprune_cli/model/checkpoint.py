@@ -122,7 +122,7 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
     Raises:
         OSError: it cannot be written.
     """
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
     path.write_bytes(save(state, metadata))  # safetensors' own writer keeps the file from everyone else
 
 

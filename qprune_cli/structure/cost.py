@@ -4,7 +4,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from qprune_cli.structure.graph import precision, without_memory
+from qprune_cli.structure.execute import precision, without_memory
 from qprune_cli.structure.masks import at_gates
 from qprune_cli.structure.network import Network, Step
 from qprune_cli.structure.rules.layer import Layer
@@ -38,7 +38,7 @@ class Cost:
         self.shape = shape
         self.network = Network(model, layout.shape, layout.wrap)
         self.macs = self.network.graph.macs((1, *shape))
-        self.numbers = {name: parameter.numel() for name, parameter in model.named_parameters(remove_duplicate=False)}
+        self.parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def footprint(self, keep: Bools) -> Footprint:
         """Count parameters, multiply-accumulates and filters of an (n,) mask."""
@@ -50,7 +50,8 @@ class Cost:
             params += numbers
             macs += products * self._positions(step) if step.is_layer else self.macs[node]
             whole |= step.whole
-        return Footprint(params + sum(self.numbers[name] for name in whole), macs, int(self.layout.sizes[keep].sum()))
+        once = {id(self.parameters[name]): self.parameters[name].numel() for name in whole}  # one that is tied counts once
+        return Footprint(params + sum(once.values()), macs, int(self.layout.sizes[keep].sum()))
 
     def _positions(self, step: Step) -> int:
         """How often every weight of a layer is multiplied."""

@@ -43,7 +43,7 @@ class Channels:
 
 
 def coupled_groups(network: Network, gates: Mapping[Step, Step], fixed: Mapping[Step, str]) -> tuple[tuple[FilterGroup, ...], list[Fixed]]:
-    """Group the filters of a network so that no mask of whole groups needs a scatter.
+    """Group the filters of a network so that branches that meet always hold the same channels.
 
     Args:
         network: the network.

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatch
 
+from torch import fx
+
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.structure.graph import operation
 from qprune_cli.structure.network import Network, Step
@@ -46,38 +48,52 @@ def fixed_layers(network: Network, keep_layers: Sequence[str] = ()) -> dict[Step
     return fixed
 
 
-def layers_behind(network: Network, step: Step) -> Iterable[Step]:
+def layers_behind(network: Network, step: Step) -> list[Step]:
     """The nearest layers that feed a step; behind something that needs all channels there is none."""
-    for source in network.sources(step):
+    found, seen, waiting = [], set(), list(network.sources(step))
+    while waiting:
+        source = waiting.pop()
+        if source.node in seen:
+            continue
+        seen.add(source.node)
         if source.is_layer:
-            yield source
+            found.append(source)
         elif not isinstance(source.rule, Whole):
-            yield from layers_behind(network, source)
+            waiting += network.sources(source)
+    return found
+
+
+def whole_values(network: Network, fixed: Iterable[Step]) -> set[fx.Node]:
+    """The values that keep all of their channels under every mask."""
+    kept, whole = {step.node for step in fixed}, set()
+    for node, step in network.steps.items():
+        if step.is_layer:
+            sure = node in kept
+        else:
+            sources = [source in whole for source in step.sources]
+            sure = isinstance(step.rule, Whole) or (any(sources) if _is_sum(step) else all(sources))
+        if sure:
+            whole.add(node)
+    return whole
 
 
 def _need_whole(network: Network, step: Step, why: str, fixed: dict[Step, str]) -> None:
     """Fix layers until a value keeps all of its channels under every mask."""
-    if is_whole(network, step, fixed):
-        return
-    if step.is_layer:
-        fixed[step] = why
-        return
-    sources = network.sources(step)
-    if _is_sum(step) and len(sources) > 1:
-        order = list(network.steps.values())
-        sources = [min(sources, key=lambda source: min(order.index(layer) for layer in _begin(network, source)))]
-    for source in sources:
-        _need_whole(network, source, why, fixed)
-
-
-def is_whole(network: Network, step: Step, fixed: Iterable[Step]) -> bool:
-    """Whether a value keeps all of its channels under every mask."""
-    if step.is_layer:
-        return step in fixed
-    if isinstance(step.rule, Whole):
-        return True
-    whole = [is_whole(network, source, fixed) for source in network.sources(step)]
-    return any(whole) if _is_sum(step) else all(whole)
+    order = {node: k for k, node in enumerate(network.steps)}
+    waiting, seen = [step], set()
+    whole = whole_values(network, fixed)
+    while waiting:
+        value = waiting.pop()
+        if value.node in whole or value.node in seen:
+            continue
+        seen.add(value.node)
+        sources = network.sources(value)
+        if value.is_layer:
+            fixed[value] = why
+        elif _is_sum(value):
+            waiting.append(min(sources, key=lambda source: min(order[layer.node] for layer in _begin(network, source))))
+        else:
+            waiting += sources
 
 
 def _is_sum(step: Step) -> bool:
@@ -85,4 +101,4 @@ def _is_sum(step: Step) -> bool:
 
 
 def _begin(network: Network, step: Step) -> list[Step]:
-    return [step] if step.is_layer else list(layers_behind(network, step)) or [step]
+    return [step] if step.is_layer else layers_behind(network, step) or [step]

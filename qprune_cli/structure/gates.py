@@ -88,7 +88,7 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
     products = [torch.zeros(group.channels, group.channels, dtype=torch.float64, device=device) for group in layout.groups]
     with _recorded(model, layout) as outputs, tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar:
         for noisy, clean in images.batches(batch):
-            result = model(torch.from_numpy(noisy).to(device).requires_grad_())
+            result = model(torch.from_numpy(noisy).to(device).requires_grad_().clone())
             losses = LOSSES[loss](result, torch.from_numpy(clean).to(device))
             if not torch.isfinite(losses).all():
                 raise UserError(f"loss={loss}: not finite on the calibration images; look for damaged images or weights")

@@ -11,7 +11,7 @@ def gate(network: Network, layer: Step) -> Step:
     last = step = layer
     while len(users := network.users(step)) == 1 and len(step.node.users) == 1:
         step = users[0]
-        if not isinstance(step.rule, Same) or step.axis != 1 or step.name in network.shared:
+        if not isinstance(step.rule, Same) or step.axis != 1 or step.name in network.shared or step.node in network.graph.changes.leading:
             break
         if step.name and isinstance(network.graph.modules[step.name], GATES):
             last = step

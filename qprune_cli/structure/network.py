@@ -1,16 +1,17 @@
 """A network whose every operation has a rule; what a mask leaves of it."""
 
 import operator
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor, fx, nn
 
+from qprune_cli.structure.execute import evaluating
 from qprune_cli.structure.graph import Graph
 from qprune_cli.structure.rules.join import Join
 from qprune_cli.structure.rules.layer import Layer
+from qprune_cli.structure.rules.move import Stretch
 from qprune_cli.structure.rules.op import Op
 from qprune_cli.structure.rules.rule import Cut, Rule, Same, Whole
 from qprune_cli.structure.rules.table import rule_of
@@ -77,9 +78,9 @@ class Network:
         self.constants: dict[fx.Node, int] = {}  # nodes that measure channels -> what the dense network has
         self.measured: set[fx.Node] = set()  # values whose size is asked for
         self.shared = _shared(self.graph)
-        for node in self.graph.nodes:
-            self._add(node)
-        self.steps_by_name = {step.name: step for step in self.steps.values() if step.name}
+        with evaluating(model):
+            for node in self.graph.nodes:
+                self._add(node)
 
     @property
     def layers(self) -> list[Step]:
@@ -128,6 +129,8 @@ class Network:
         rule: Rule
         axis = 1
         if node.op == "placeholder":
+            if not isinstance(result, Tensor) or result.dim() < 2:
+                raise op.refuse("the network is to take one tensor, (N, C, H, W) or (N, F)")
             rule = Whole(int(result.shape[1]))
         elif not sources:
             return
@@ -138,6 +141,8 @@ class Network:
             return
         else:
             rule, axis = rule_of(op)
+            if isinstance(rule, Stretch):
+                self.measured.add(rule.like)
         node.meta["operands"] = set(sources)
         name = str(node.target) if node.op == "call_module" else ""
         self.steps[node] = Step(node, rule, sources, axis, name, frozenset(self._whole(node, rule)))
@@ -151,7 +156,7 @@ class Network:
         waiting = [source for source in node.all_input_nodes if source not in smaller]
         while waiting:
             source = waiting.pop()
-            if source.op == "get_attr":
+            if source.op == "get_attr" and isinstance(self.graph.attribute(str(source.target)), nn.Parameter):
                 yield str(source.target)
             elif source not in self.steps:
                 waiting += source.all_input_nodes
@@ -189,11 +194,11 @@ def _has_channels(result: object) -> bool:
 
 
 def _shared(graph: Graph) -> set[str]:
-    """Modules that are used several times, or share a parameter with another."""
-    calls = Counter(str(node.target) for node in graph.nodes if node.op == "call_module")
-    owners: dict[int, set[int]] = {}
-    for module in graph.modules.values():
+    """Modules that are called several times, share a parameter with another, or whose parameters are read by other operations."""
+    owners: dict[int, set[str]] = {}
+    for name, module in graph.modules.items():
         for parameter in module.parameters(recurse=False):
-            owners.setdefault(id(parameter), set()).add(id(module))
-    tied = {module for several in owners.values() if len(several) > 1 for module in several}
-    return {name for name in calls if calls[name] > 1 or id(graph.modules[name]) in tied}
+            owners.setdefault(id(parameter), set()).add(name)
+    tied = {name for several in owners.values() if len(several) > 1 for name in several}
+    read = {str(node.target).rpartition(".")[0] for node in graph.nodes if node.op == "get_attr"}
+    return {name for name, count in graph.calls.items() if count > 1 or name in tied or name in read}

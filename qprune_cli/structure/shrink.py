@@ -24,7 +24,8 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
         keep: (n,) mask, or one (filters,) mask per layer name; layers that are not named keep all.
 
     Returns:
-        A network with the parameter names of the old one, on the same device, in the same mode.
+        A network with the parameter names of the old one, on the same device, in the same mode. What its code asks of the mode by
+        itself, as in ``F.dropout(x, training=self.training)``, is as in evaluation; ``nn.Dropout`` follows the mode.
 
     Raises:
         ValueError: ``keep`` does not fit the layout.
@@ -44,17 +45,12 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
 
 def written(network: Network, left: Mapping[fx.Node, Left]) -> nn.Module:
     """Write what masks leave of a network as a network of its own."""
-    writer = Writer(network.model, network.constants)
+    writer = Writer(network.graph, network.constants)
     for node in left:
         step = network.steps[node]
         operands = [_operand(network, writer, left, step, place) for place in range(len(step.sources))]
         writer.written[node] = step.rule.emit(writer, node, operands, left[node].cut)
-    small = fx.GraphModule(writer.parts, writer.graph, type(network.model).__name__)
-    small.train(network.model.training)
-    for name, module in small.named_modules():
-        if name in network.graph.modules:
-            module.training = network.graph.modules[name].training
-    return small
+    return writer.finish()
 
 
 def _operand(network: Network, writer: Writer, left: Mapping[fx.Node, Left], step: Step, place: int) -> fx.Node | None:

@@ -46,7 +46,8 @@ def trace(
         example: an input that the network takes, such as (N, C, H, W); only its shape is looked at. None takes an image of
             64 x 64 with the channels of the first convolution, or the features of the first linear layer.
         granularity: "filter" makes every filter a variable of its own; "group" lets those live or die together that meet in a
-            sum, a product or a depthwise convolution, so that the smaller network needs no scatter.
+            sum, a product or a depthwise convolution, so that the smaller network needs no scatter (but where a norm follows a
+            sum, as in pre-activation blocks: it shifts channels that are 0).
         keep_layers: qualified names of layers whose filters stay, or patterns such as ``encoder.*``.
         wrap: black boxes that are kept whole: qualified names or class names of modules, or functions as ``module:function``.
 

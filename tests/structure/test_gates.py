@@ -99,3 +99,44 @@ def test_pairs_at_beta_1_add_the_mean_worth_to_a_marginal_when_half_the_layer_is
     for name, own in layout.split(worth).items():
         assert np.isclose(expected[name].mean(), own.mean())
     assert len(redundancy_pairs(layout, products, worth, beta=0.0).i) == 0
+
+
+class InPlace(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)
+        self.skip = torch.nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        x -= 0.1
+        y = self.act(self.conv(x))
+        y += self.skip(x)
+        return self.head(y)
+
+
+@pytest.mark.parametrize("granularity", ["filter", "group"])
+def test_gate_gradients_of_a_network_that_works_in_place_equal_finite_differences(granularity, small_splits):
+    torch.manual_seed(0)
+    model = InPlace().double().eval()
+    layout = trace(model, granularity=granularity)
+    pairs = tuple(Pair(p.name, p.noisy.astype(np.float64), p.clean.astype(np.float64)) for p in small_splits.calibration.pairs[:2])
+    images = ImageSet(pairs)
+    found = gate_statistics(model, layout, images, "mse", 8)
+    noisy, clean = next(images.batches(8))
+
+    def loss(scale):
+        hooks = []
+        for group, part in zip(layout.groups, layout.split(scale).values(), strict=True):
+            for member in group.members:
+                factor = torch.from_numpy(part)[:, None, None]
+                hooks.append(model.get_submodule(member.gate).register_forward_hook(lambda m, i, o, f=factor: o * f))
+        with torch.no_grad():
+            value = LOSSES["mse"](model(torch.from_numpy(noisy.copy())), torch.from_numpy(clean)).numpy()
+        for hook in hooks:
+            hook.remove()
+        return value
+
+    for k in range(layout.n):
+        step = np.zeros(layout.n)
+        step[k] = 1e-5
+        assert np.allclose((loss(1 + step) - loss(1 - step)) / 2e-5, found.gradients[:, k], rtol=1e-5, atol=1e-9)

@@ -42,6 +42,40 @@ def first_times_second(halves):
     return halves[0] * halves[1]
 
 
+def spread(x, height):
+    return F.adaptive_avg_pool2d(x, 1).expand(-1, -1, height, 12)
+
+
+def changed_by(function):
+    def changed(net, a, b):
+        again = a
+        function(a)
+        return again * 2 + b
+
+    return changed
+
+
+def piece_in_place(net, a, b):
+    first, second = torch.cat([a, b], 1).chunk(2, dim=1)
+    first = F.relu(first, inplace=True)
+    return torch.cat([first, second], 1)[:, 3:9]
+
+
+def bias_elsewhere(net, a, b):
+    return net.free(a.relu() * net.conv.bias.view(1, -1, 1, 1))
+
+
+def shared_norm(net, a, b):
+    return net.free(torch.cat([net.part(a)[:, :4], net.part(b)[:, 4:]], 1))
+
+
+def tied():
+    parts = {name: nn.Conv2d(6, 6, 1) for name in ("part", "twin", "free")}
+    model = Middle(lambda net, a, b: net.free(net.part(a) + net.twin(b)), **parts)
+    model.twin.weight = model.part.weight
+    return model
+
+
 SIZES = (1, 2, 0, 1)
 OPERATIONS = {
     "strided": Middle(lambda net, a, b: net.part(a), part=nn.Conv2d(6, 6, 3, stride=2)),
@@ -69,6 +103,26 @@ OPERATIONS = {
     "add": Middle(lambda net, a, b: a + b),
     "add in place": Middle(lambda net, a, b: torch.relu(operator.iadd(a, b)) + a),
     "sub": Middle(lambda net, a, b: a - b),
+    "sub by keyword": Middle(lambda net, a, b: torch.sub(other=a, input=b)),
+    "clamp in place": Middle(changed_by(lambda x: torch.clamp_(x, 0, 1))),
+    "sigmoid in place": Middle(changed_by(torch.sigmoid_)),
+    "ELU in place": Middle(changed_by(F.elu_)),
+    "power in place": Middle(changed_by(lambda x: operator.ipow(x, 2))),
+    "ReLU in place, its input read again": Middle(lambda net, a, b: net.part(a) * b + a, part=nn.ReLU(True)),
+    "pre-activation in place": Middle(lambda net, a, b: a + net.part(a), part=nn.Sequential(nn.ReLU(True), nn.Conv2d(6, 6, 1))),
+    "piece in place": Middle(piece_in_place),
+    "shared PReLU": Middle(lambda net, a, b: net.free(net.part(a) + net.part(b) * 2), part=nn.PReLU(6), free=nn.Conv2d(6, 6, 1)),
+    "shared BatchNorm": Middle(shared_norm, part=nn.BatchNorm2d(6), free=nn.Conv2d(6, 6, 1)),
+    "shared ReLU and pooling": Middle(lambda net, a, b: net.part(a) + net.part(b), part=nn.Sequential(nn.ReLU(), nn.MaxPool2d(2))),
+    "bias of a layer read elsewhere": Middle(bias_elsewhere, free=nn.Conv2d(6, 6, 1)),
+    "tied weights": tied(),
+    "buffer": Middle(lambda net, a, b: a * net.mean + net.other_mean, mean=weights(1, 6, 1, 1).detach(), other_mean=torch.rand(1)),
+    "constant": Middle(lambda net, a, b: a * torch.tensor(2.0) + b),
+    "expand": Middle(lambda net, a, b: a * b.mean((2, 3), keepdim=True).expand_as(a) + spread(b, a.size(2))),
+    "unsqueeze and squeeze": Middle(lambda net, a, b: a * b.mean((2, 3)).unsqueeze(-1).unsqueeze(-1) + b.amax((2, 3))[..., None, None]),
+    "spatial attention": Middle(lambda net, a, b: a * torch.sigmoid(net.part(b.mean(1, keepdim=True))), part=nn.Conv2d(1, 1, 3, padding=1)),
+    "one position": Middle(lambda net, a, b: F.adaptive_avg_pool2d(a, 1) + b),
+    "narrow": Middle(lambda net, a, b: a.narrow(1, 1, 4) + torch.narrow(b, 1, 2, 4), 4),
     "mul": Middle(lambda net, a, b: a * b),
     "number": Middle(lambda net, a, b: 1 - (a * 2 + 0.5) / 3),
     "power": Middle(lambda net, a, b: a**2 + torch.clamp(b, 0.1, 0.5)),
@@ -103,6 +157,7 @@ def test_every_operation_follows_any_mask(name, granularity):
     except StructureError as error:
         assert granularity == "group" and "no layer whose filters could go" in str(error)
         return
+    before = {key: value.clone() for key, value in model.state_dict().items()}, set(vars(model))
     cost = Cost(model, layout, (3, 10, 12))
     rng = np.random.default_rng(0)
     keeps = [rng.uniform(size=layout.n) < share for share in (0.1, 0.3, 0.5, 0.7, 0.9) for _ in range(4)]
@@ -111,6 +166,26 @@ def test_every_operation_follows_any_mask(name, granularity):
         assert difference(model, small, layout, keep, image) < 1e-10
         said, found = cost.footprint(keep), counted(small, (3, 10, 12))
         assert (said.params, said.macs) == (found.params, found.macs)
+        assert small.state_dict().keys() <= model.state_dict().keys()
+    assert before[1] == set(vars(model)) and all(torch.equal(value, before[0][key]) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_smaller_network_can_be_made_smaller_again(name):
+    torch.manual_seed(0)
+    model = shaken(OPERATIONS[name]).double()
+    image = torch.rand(2, 3, 10, 12, dtype=torch.float64)
+    layout = trace(model, image)
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        small = shrink(model, layout, rng.uniform(size=layout.n) < 0.7)
+        try:
+            again = trace(small, image)
+        except StructureError as error:
+            assert "no layer whose filters could go" in str(error)
+            continue
+        keep = rng.uniform(size=again.n) < 0.6
+        assert difference(small, shrink(small, again, keep), again, keep, image) < 1e-10
 
 
 def test_what_only_served_a_dropped_branch_goes_as_well():
@@ -170,8 +245,15 @@ class Refused(nn.Module):
         (lambda x: F.max_pool2d(x, 2, return_indices=True)[0], "max_pool2d"),
         (lambda x: x.chunk(2, dim=2)[0], "cuts along another dimension"),
         (lambda x: x[:, [0, 1, 2, 3]], "only slices have a rule"),
-        (lambda x: operator.setitem(x, (slice(None), slice(0, 2)), 0) or x, "changes part of a value in place"),
-        (changed_view, "changes part of 'conv' in place, which is used again"),
+        (lambda x: operator.setitem(x, (slice(None), slice(0, 2)), 0) or x, r"cannot follow .*a part of a tensor is assigned to"),
+        (changed_view, "it changes 'conv' or a part of it in place, which is used again"),
+        (lambda x: torch.add(x, 1, out=x), "add.*it changes its input in place"),
+        (lambda x: torch.cat(x.chunk(2, 1), 1), "its pieces go on together"),
+        (lambda x: torch.cat(x.chunk(2, 1)[::-1], 1), "its pieces go on together"),
+        (lambda x: torch.cat([x, x.transpose(1, 2)], 1)[:, :4], "does not take"),
+        (lambda x: x.permute(0, 2, 3, 1)[:, :, None].squeeze(2).permute(0, 3, 1, 2), "takes single entries out"),
+        (lambda x: x * torch.max(x, 1, keepdim=True)[0], "operation 'max'"),
+        (lambda x: x * x.zero_(), "it changes its input in place"),
     ],
 )  # fmt: skip
 def test_what_has_no_rule_is_refused_by_name(function, message):
@@ -217,3 +299,56 @@ class TwoInputs(Optional):
 def test_a_network_of_two_inputs_is_refused():
     with pytest.raises(StructureError, match=r"takes more than one input \(y\)"):
         trace(TwoInputs())
+
+
+class Box(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.relu = nn.ReLU(True)
+        self.conv = nn.Conv2d(6, 6, 1)
+
+    def forward(self, x):
+        return self.conv(self.relu(x))
+
+
+def test_a_black_box_that_works_in_place_is_fed_a_copy_or_refused():
+    fine = shaken(Middle(lambda net, a, b: net.part(a) + b, part=Box())).double()
+    layout = trace(fine, wrap=["Box"])
+    keep = np.arange(layout.n) % 2 == 0
+    image = torch.rand(1, 3, 8, 8, dtype=torch.float64)
+    assert difference(fine, shrink(fine, layout, keep), layout, keep, image) < 1e-10
+    with pytest.raises(StructureError, match=r"Box.*it changes 'conv' or a part of it in place, which is used again"):
+        trace(Middle(lambda net, a, b: net.part(a) + a, part=Box()), wrap=["Box"])
+
+
+def test_the_gate_lies_before_what_changes_a_value_that_is_read_again():
+    layout = trace(OPERATIONS["ReLU in place, its input read again"])
+    assert {group.layer: group.gate for group in layout.groups}["conv"] == "conv"
+
+
+def test_an_example_without_a_batch_is_refused():
+    with pytest.raises(StructureError, match=r"it reads \[3, 16, 16\]; give images as \(N, C, H, W\)"):
+        trace(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 3, 3)), torch.zeros(3, 16, 16))
+
+
+def test_a_hook_on_the_network_itself_is_refused():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1))
+    model.register_forward_hook(lambda module, inputs, output: output * 2)
+    with pytest.raises(StructureError, match="a hook changes what it does"):
+        trace(model)
+
+
+def test_deep_networks_of_gates_are_traced_in_no_time():
+    class Swish(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.convs = nn.ModuleList(nn.Conv2d(3, 3, 1) for _ in range(40))
+            self.norm, self.head = nn.GroupNorm(1, 3), nn.Conv2d(3, 3, 1)
+
+        def forward(self, x):
+            for conv in self.convs:
+                x = x + conv(x)
+                x = x * torch.sigmoid(x)
+            return self.head(self.norm(x))
+
+    assert trace(Swish()).n > 0  # exponential in the number of blocks, this would never end

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import fx
 
-from qprune_cli.structure.rules.rule import Cut, Operands, Silent, some
+from qprune_cli.structure.rules.rule import Cut, Operands, Silent
 from qprune_cli.structure.rules.writer import Writer
 from qprune_cli.types import Bools
 
@@ -65,10 +65,6 @@ class Join(Silent):
         moving = iter(inputs)
         sides = [next(moving) if side.moving else np.array([side.number == 0]) for side in self.sides]
         return np.broadcast_to(ARITHMETIC[self.function](*sides), (self.channels,))
-
-    def holds(self, target: Bools) -> Bools:
-        """Nothing more than it must."""
-        return some(target)
 
     def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """What it holds; a summand that is 0 there is left out where the other one has the shape of the result."""

@@ -30,10 +30,6 @@ class Cat(Silent):
         """One behind the other."""
         return np.concatenate(inputs)
 
-    def holds(self, target: Bools) -> Bools:
-        """Nothing more than it must."""
-        return some(target)
-
     def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """From each operand its part; an operand whose part is empty is left out."""
         parts = np.split(held, np.cumsum(self.widths)[:-1])
@@ -62,10 +58,6 @@ class Pick(Silent):
         """Those picked."""
         return np.asarray(inputs[0][self.index])
 
-    def holds(self, target: Bools) -> Bools:
-        """Nothing more than it must."""
-        return some(target)
-
     def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """The channels picked."""
         mask = np.zeros(self.width, bool)
@@ -76,7 +68,7 @@ class Pick(Silent):
         """Nothing: the operand holds just these channels."""
         (operand,) = operands
         assert operand is not None
-        return writer.call(operator.getitem, (operand, (slice(None), slice(None), *self.rest))) if self.rest else operand
+        return writer.index(operand, slice(None), slice(None), *self.rest) if self.rest else operand
 
 
 @dataclass(frozen=True)
@@ -89,10 +81,6 @@ class Gather(Silent):
     def zero(self, inputs: list[Bools]) -> Bools:
         """Zero where all of them are."""
         return np.asarray(inputs[0].reshape(-1, self.factor).all(axis=1))
-
-    def holds(self, target: Bools) -> Bools:
-        """Nothing more than it must."""
-        return some(target)
 
     def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """Whole blocks: a filter that has gone is filled with zeros."""
@@ -131,3 +119,54 @@ class Spread(Silent):
         (operand,) = operands
         assert operand is not None
         return self.build(writer, node, operand) if self.build else writer.copy(node, operands, None)
+
+
+@dataclass(frozen=True)
+class Place(Silent):
+    """A scatter of a network that was made smaller before: each channel goes to its place, the others are 0."""
+
+    index: Ints
+    channels: int
+    inputs: int
+    axis: int
+
+    def zero(self, inputs: list[Bools]) -> Bools:
+        """Where nothing was put, or zero."""
+        mask = np.ones(self.channels, bool)
+        mask[self.index] = inputs[0][: len(self.index)]
+        return mask
+
+    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+        """What goes to places that are held."""
+        return [some(held[self.index] if len(self.index) else np.zeros(self.inputs, bool))]
+
+    def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
+        """A scatter into fewer places."""
+        (operand,), (taken,) = operands, cut.taken
+        assert operand is not None and taken is not None
+        mask = np.zeros(self.channels, bool)
+        mask[self.index[taken[: len(self.index)]]] = True
+        if not (mask & cut.held).any():
+            return writer.align(operand, taken, np.ones_like(taken), np.ones(int(cut.held.sum()), bool), self.axis)
+        return writer.align(operand, mask, ~mask, cut.held, self.axis)
+
+
+@dataclass(frozen=True)
+class Stretch(Silent):
+    """``expand_as``: a map of one position, spread over the image of another value, of which only the size counts."""
+
+    channels: int
+    like: fx.Node
+
+    def zero(self, inputs: list[Bools]) -> Bools:
+        """Where its input is."""
+        return inputs[0]
+
+    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+        """What it holds; of the other value nothing but its size."""
+        return [held, None]
+
+    def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
+        """Spread over the size of the other value."""
+        operand, size = operands[0], writer.call(getattr, (writer.written[self.like], "shape"))
+        return writer.method("expand", operand, -1, -1, *(writer.call(operator.getitem, (size, dim)) for dim in (2, 3)))

@@ -37,12 +37,6 @@ class Op:
         return self.graph.modules[str(self.node.target)] if self.node.op == "call_module" else None
 
     @property
-    def wrapped(self) -> bool:
-        """Whether the user asked to keep it whole."""
-        name = str(self.node.target) if self.node.op == "call_module" else getattr(self.node.target, "__name__", "")
-        return name in self.graph.wrapped
-
-    @property
     def results(self) -> Mapping[fx.Node, Any]:
         """What every node gives on the example."""
         return self.graph.results
@@ -55,7 +49,7 @@ class Op:
 
     @property
     def axis(self) -> int:
-        """Of the channels in the result where the operation moves none: counted from the end as in its first wide source."""
+        """Of the channels in the result where the operation moves none: as in the source with the most dimensions."""
         first = max(self.sources, key=lambda source: len(self.shape_of(source)))
         return self.axes[first]
 
@@ -90,13 +84,9 @@ class Op:
 
     def argument(self, place: int, name: str, default: Any) -> Any:
         """An argument by place or name; sizes as the numbers that they are on the example."""
-        value = self.node.args[place] if len(self.node.args) > place else self.node.kwargs.get(name, default)
+        given = self.node.kwargs.get(name, self.node.kwargs.get("axis", default) if name == "dim" else default)
+        value = self.node.args[place] if len(self.node.args) > place else given
         return fx.node.map_arg(value, lambda node: self.results[node] if node not in self.axes else node)
-
-    def attribute(self, node: fx.Node) -> Any:
-        """The parameter or buffer behind a node."""
-        owner, _, name = str(node.target).rpartition(".")
-        return getattr(self.graph.modules[owner], name)
 
     def need_axis(self, axis: int) -> None:
         """Refuse channels along another dimension."""

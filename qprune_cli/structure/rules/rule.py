@@ -66,7 +66,11 @@ def some(mask: Bools) -> Bools:
 
 
 class Silent:
-    """Defaults of a rule without parameters."""
+    """What most rules do alike: they hold no more than they must, and have no parameters."""
+
+    def holds(self, target: Bools) -> Bools:
+        """What it must, and never nothing."""
+        return some(target)
 
     def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
         """Nothing."""
@@ -81,21 +85,19 @@ class Same(Silent):
         channels: in and out.
         keeps_zero: whether 0 becomes 0.
         params: parameters of each channel.
+        own: whether its module holds something for each channel, which goes with it.
         build: writes the operation; None copies it as it is.
     """
 
     channels: int
     keeps_zero: bool = True
     params: int = 0
+    own: bool = False
     build: Callable[[Writer, fx.Node, fx.Node], fx.Node] | None = None
 
     def zero(self, inputs: list[Bools]) -> Bools:
         """Zero where its input is, unless it shifts."""
         return inputs[0] & self.keeps_zero
-
-    def holds(self, target: Bools) -> Bools:
-        """Nothing more than it must."""
-        return some(target)
 
     def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """What it holds."""
@@ -109,7 +111,7 @@ class Same(Silent):
         """The same operation on fewer channels."""
         (operand,) = operands
         assert operand is not None
-        return self.build(writer, node, operand) if self.build else writer.copy(node, operands, cut.held)
+        return self.build(writer, node, operand) if self.build else writer.copy(node, operands, cut.held if self.own else None)
 
 
 @dataclass(frozen=True)

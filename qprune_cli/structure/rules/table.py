@@ -12,13 +12,28 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from qprune_cli.errors import UserError
 from qprune_cli.structure.rules.join import Join, Operand
 from qprune_cli.structure.rules.layer import LAYERS, Layer
 from qprune_cli.structure.rules.move import Cat
 from qprune_cli.structure.rules.op import Found, Op
 from qprune_cli.structure.rules.rule import Whole, check_plain
 from qprune_cli.structure.rules.same import BATCH_NORMS, ELEMENTWISE, ELEMENTWISE_MODULES, POOLS, elementwise, norm, padding, pool, prelu
-from qprune_cli.structure.rules.shape import chunk, flatten, getitem, permute, reduce, reshape, shuffle, unshuffle
+from qprune_cli.structure.rules.shape import (
+    chunk,
+    expand,
+    flatten,
+    getitem,
+    narrow,
+    permute,
+    reduce,
+    reshape,
+    scatter,
+    select,
+    shuffle,
+    unshuffle,
+)
+from qprune_cli.structure.rules.writer import Scatter, Select
 
 
 def rule_of(op: Op) -> Found:
@@ -27,7 +42,7 @@ def rule_of(op: Op) -> Found:
     Raises:
         StructureError: it has none, or is used in a way that no rule covers.
     """
-    if op.wrapped:
+    if op.graph.is_box(op.node):
         return Whole(op.channels_at(1)), 1
     if op.module is not None and (why := check_plain(op.module)):
         raise op.refuse(why)
@@ -35,7 +50,12 @@ def rule_of(op: Op) -> Found:
     found = (MODULES if op.module is not None else FUNCTIONS).get(key)
     if found is None:
         raise op.refuse("no rule says how its channels follow its input; add one in structure/rules/table.py")
-    return found(op)
+    try:
+        return found(op)
+    except UserError:
+        raise
+    except Exception as error:  # a form of the operation that its rule does not expect
+        raise op.refuse(f"its rule does not know this form of it ({type(error).__name__}: {error})") from error
 
 
 def layer(op: Op) -> Found:
@@ -45,7 +65,10 @@ def layer(op: Op) -> Found:
     if last or op.shared:
         return Whole(op.channels_at(-1 if last else 1)), len(op.result.shape) - 1 if last else 1
     op.need_axis(1)
-    return Layer.of(op.module), 1
+    rule = Layer.of(op.module)
+    if not isinstance(op.module, nn.Linear) and (len(op.shape) != 4 or op.result.shape[1] != rule.channels):
+        raise op.refuse(f"it reads {list(op.shape)}; give images as (N, C, H, W)")
+    return rule, 1
 
 
 def whole(op: Op) -> Found:
@@ -58,8 +81,11 @@ def cat(op: Op) -> Found:
     dim = op.argument(1, "dim", 0) % len(op.result.shape)
     if dim != op.axis:
         raise op.refuse("it joins along another dimension than the channels")
-    if len(op.sources) != len(op.argument(0, "tensors", ())):
-        raise op.refuse("it joins a tensor that does not depend on the image")
+    if any(op.axis_of(source) != op.axis for source in op.sources):
+        raise op.refuse("the channels of its parts lie along different dimensions")
+    parts = op.argument(0, "tensors", ())
+    if not isinstance(parts, tuple | list) or len(op.sources) != len(parts):
+        raise op.refuse("it joins something that is no list of values that depend on the image")
     return Cat(tuple(op.channels_of(source) for source in op.sources), op.axis), op.axis
 
 
@@ -67,9 +93,9 @@ def arithmetic(function: Callable[..., Any]) -> Callable[[Op], Found]:
     """Two values, or one and a number, a parameter or a buffer."""
 
     def found(op: Op) -> Found:
-        if set(op.node.kwargs) - {"input", "other"} or len(op.node.args) + len(op.node.kwargs) != 2:
+        if op.node.kwargs or len(op.node.args) != 2:
             raise op.refuse("only its plain form with two operands has a rule")
-        sides = tuple(_operand(op, side) for side in (*op.node.args, *op.node.kwargs.values()))
+        sides = tuple(_operand(op, side) for side in op.node.args)
         if function in (operator.truediv,) and sides[1].moving:
             raise op.refuse("a value that depends on the image is divided by; no rule says what a missing channel means there")
         wide = [op.axis_of(side.node) - len(op.shape_of(side.node)) for side in sides if side.moving and side.wide]
@@ -89,12 +115,14 @@ def _operand(op: Op, side: Any) -> Operand:
         width = op.channels_of(side)
         if width not in (1, op.channels):
             raise op.refuse("the channels of its operands differ in number")
-        return Operand(side, wide=width == op.channels, full=tuple(result.shape) == shape)
+        # A single position may be one that is spread over an image of another size.
+        full = tuple(result.shape) == shape and (ndim == 2 or min(shape[2:]) > 1)
+        return Operand(side, wide=width == op.channels, full=full)
     if not isinstance(result, torch.Tensor):
         return Operand(side, moving=False)
     axis = op.axis - ndim + result.dim()
     along = axis >= 0 and result.shape[axis] == op.channels > 1
-    own = along and side.op == "get_attr" and len(side.users) == 1 and isinstance(op.attribute(side), nn.Parameter)
+    own = along and side.op == "get_attr" and len(side.users) == 1 and isinstance(op.graph.attribute(str(side.target)), nn.Parameter)
     return Operand(side, axis=axis if along else None, moving=False, params=result.numel() // op.channels if own else 0)
 
 
@@ -109,6 +137,8 @@ MODULES: dict[Any, Callable[[Op], Found]] = {
     nn.PixelShuffle: shuffle,
     nn.PixelUnshuffle: unshuffle,
     nn.Flatten: flatten,
+    Select: select,
+    Scatter: scatter,
 }
 
 FUNCTIONS: dict[Any, Callable[[Op], Found]] = {
@@ -123,6 +153,8 @@ FUNCTIONS: dict[Any, Callable[[Op], Found]] = {
     **dict.fromkeys((torch.cat, torch.concat, torch.concatenate), cat),
     **dict.fromkeys((torch.chunk, torch.split, "chunk", "split"), chunk),
     operator.getitem: getitem,
+    **dict.fromkeys((torch.narrow, "narrow"), narrow),
+    **dict.fromkeys(("expand_as", "expand"), expand),
     **dict.fromkeys((torch.flatten, "flatten"), flatten),
     **dict.fromkeys(("view", "reshape", torch.reshape, "squeeze", "unsqueeze", torch.squeeze, torch.unsqueeze), reshape),
     **dict.fromkeys(("permute", "transpose", torch.permute, torch.transpose), permute),

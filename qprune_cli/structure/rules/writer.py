@@ -1,14 +1,19 @@
 """Writing the graph of a smaller network: copies of operations, and the selections and scatters between them."""
 
 import copy
+import operator
 from collections.abc import Callable, Sequence
-from typing import Any
+from itertools import count
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
 from qprune_cli.types import Bools
+
+if TYPE_CHECKING:
+    from qprune_cli.structure.graph import Graph
 
 
 class Select(nn.Module):
@@ -49,25 +54,29 @@ class Writer:
     """Builds a graph node by node, and collects the modules and parameters that it needs, by name.
 
     Args:
-        model: the network that is made smaller.
-        constants: what a node that measures channels gives: the number that the dense network has.
+        graph: of the network that is made smaller.
+        numbers: what a node that measures channels gives: the number that the dense network has.
     """
 
-    def __init__(self, model: nn.Module, constants: dict[fx.Node, int]) -> None:
-        self.model = model
-        self.constants = constants
+    def __init__(self, graph: "Graph", numbers: dict[fx.Node, int]) -> None:
+        self.source = graph
+        self.numbers = numbers
+        self.copies: dict[int, Any] = {}  # what was copied already: tied parameters stay tied
         self.graph = fx.Graph()
         self.parts: dict[str, Any] = {}
         self.written: dict[fx.Node, Any] = {}  # old node -> new node, for values that are no operands of a rule
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self.device = next((p.device for p in graph.model.parameters()), torch.device("cpu"))
 
     def copy(self, node: fx.Node, operands: Sequence[fx.Node | None], held: Bools | None) -> fx.Node:
         """Copy an operation; a module gets the channels ``held`` of its own parameters, None keeps all."""
-        new = self._copied(node, operands)
-        if node.op == "call_module":
-            module = self.model.get_submodule(str(node.target))
-            self.parts[str(node.target)] = _pure(module) if held is None or held.all() else _sliced(module, held)
-        return new
+        if node in self.source.changes.boxes:
+            operands = [operand and self.method("clone", operand) for operand in operands]
+        if node.op == "call_module" and (held is None or held.all()):
+            self.parts[str(node.target)] = self._whole(node)
+        elif node.op == "call_module" and held is not None:
+            assert str(node.target) not in self.parts, f"{node.target} is used twice and cut"
+            self.parts[str(node.target)] = _sliced(self.source.modules[str(node.target)], held)
+        return self._copied(node, operands)
 
     def module(self, node: fx.Node, module: nn.Module, operands: Sequence[fx.Node | None]) -> fx.Node:
         """Call another module in place of the one that a node calls, under its name."""
@@ -77,6 +86,18 @@ class Writer:
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.Node:
         """Call a function."""
         return self.graph.call_function(function, arguments)
+
+    def method(self, name: str, *arguments: Any) -> fx.Node:
+        """Call a method of the first argument."""
+        return self.graph.call_method(name, arguments)
+
+    def index(self, value: fx.Node, *index: Any) -> fx.Node:
+        """``value[index]``."""
+        return self.graph.call_function(operator.getitem, (value, index))
+
+    def number(self, value: Any) -> Any:
+        """A number, or the size that it stands for."""
+        return self.plain(value) if isinstance(value, fx.Node) else value
 
     def align(self, value: fx.Node, held: Bools, zero: Bools, wanted: Bools, axis: int) -> fx.Node:
         """Give a value the channels that are wanted of it: those that it holds, and zeros.
@@ -109,7 +130,7 @@ class Writer:
         if axis is None or held.all():
             return self.plain(value)
         if params:
-            parameter = _attribute(self.model, str(value.target))
+            parameter = self.source.attribute(str(value.target))
             kept = parameter.detach().index_select(axis, torch.from_numpy(np.flatnonzero(held)).to(parameter.device))
             self.parts[str(value.target)] = nn.Parameter(kept, parameter.requires_grad)
             return self.graph.get_attr(str(value.target))
@@ -117,16 +138,34 @@ class Writer:
 
     def plain(self, node: fx.Node) -> Any:
         """Write a size, a number or a parameter as it is, with all that it depends on."""
-        if node in self.constants:
-            return self.constants[node]
+        if node in self.numbers:
+            return self.numbers[node]
         if node not in self.written:
             if node.op == "get_attr":
-                self.parts[str(node.target)] = copy.deepcopy(_attribute(self.model, str(node.target)))
+                self.parts[str(node.target)] = copy.deepcopy(self.source.attribute(str(node.target)), self.copies)
             elif node.op == "call_module":
-                self.parts[str(node.target)] = _pure(self.model.get_submodule(str(node.target)))
+                self.parts[str(node.target)] = self._whole(node)
             arguments, keywords = fx.map_arg((node.args, node.kwargs), self.plain)
             self.written[node] = self.graph.create_node(node.op, node.target, arguments, dict(keywords))
         return self.written[node]
+
+    def finish(self) -> nn.Module:
+        """The smaller network; what is no part of the saved state of the old one is none of its either."""
+        small = fx.GraphModule(self.parts, self.graph, type(self.source.model).__name__)
+        saved = self.source.model.state_dict().keys()
+        for name in [name for name, part in self.parts.items() if isinstance(part, Tensor) and not isinstance(part, nn.Parameter)]:
+            owner, _, own = name.rpartition(".")
+            small.get_submodule(owner).register_buffer(own, self.parts[name], persistent=name in saved)
+        modules = self.source.modules
+        for name, module in small.named_modules():
+            module.training = modules[name].training if name in modules else self.source.model.training
+        return small
+
+    def _whole(self, node: fx.Node) -> nn.Module:
+        """A copy of the module that a node calls; torch's own never work in place, black boxes as they were written."""
+        module = self.source.modules[str(node.target)]
+        copied: nn.Module = copy.deepcopy(module, self.copies)
+        return copied if self.source.is_box(node) else _out_of_place(copied)
 
     def _copied(self, node: fx.Node, operands: Sequence[fx.Node | None]) -> fx.Node:
         remaining = iter(operands)
@@ -139,29 +178,22 @@ class Writer:
         return self.graph.create_node(node.op, node.target, arguments, dict(keywords), node.name)
 
     def _call_new(self, module: nn.Module, value: fx.Node) -> fx.Node:
-        name = f"_{type(module).__name__.lower()}_{len(self.parts)}"
+        names = (f"_{type(module).__name__.lower()}_{k}" for k in count(len(self.parts)))
+        name = next(name for name in names if name not in self.parts and name not in self.source.modules)
         self.parts[name] = module.to(self.device)
         return self.graph.call_module(name, (value,))
 
 
-def _attribute(model: nn.Module, name: str) -> Any:
-    """A parameter or buffer by its qualified name."""
-    owner, _, own = name.rpartition(".")
-    return getattr(model.get_submodule(owner), own)
-
-
-def _pure(module: nn.Module) -> nn.Module:
-    """A copy that does not work in place."""
-    copied = copy.deepcopy(module)
-    for part in copied.modules():
-        if getattr(part, "inplace", False) is True:
-            setattr(part, "inplace", False)  # noqa: B010  (mypy: any module)
-    return copied
+def _out_of_place(module: nn.Module) -> nn.Module:
+    """Take the setting ``inplace`` away from a module."""
+    if hasattr(module, "inplace"):
+        module.inplace = False  # type: ignore[assignment]
+    return module
 
 
 def _sliced(module: nn.Module, held: Bools) -> nn.Module:
     """A copy of a per-channel module with the channels ``held`` of its parameters and statistics."""
-    small, kept = _pure(module), torch.from_numpy(np.flatnonzero(held))
+    small, kept = _out_of_place(copy.deepcopy(module)), torch.from_numpy(np.flatnonzero(held))
     for name, tensor in [*small.named_parameters(recurse=False), *small.named_buffers(recurse=False)]:
         if tensor.dim() == 1 and len(tensor) == len(held):
             part = tensor.detach()[kept.to(tensor.device)].clone()
