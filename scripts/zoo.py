@@ -201,13 +201,13 @@ def measured(name: str, granularity: str, masks: int) -> dict[str, object]:
     model, image = model.double(), image.double()
     double = max(difference(model, shrink(model, layout, keep), layout, keep, image) for keep in keeps)
     network = Network(model, layout.shape)
-    met = sorted({operation(step.node, network.graph.modules) for step in network.steps.values()} - {"output", "x", "image", "input_1"})
+    met = {operation(step.node, network.graph.modules) for step in network.steps.values() if step.node.op.startswith("call")}
     return {
         "network": name,
         "granularity": granularity,
         "filters": int(layout.sizes.sum()),
         "variables": layout.n,
-        "operations": met,
+        "operations": sorted(met),
         "float32": single,
         "float64": double,
         "params_said": said.params,

@@ -93,6 +93,7 @@ def arithmetic(function: Callable[..., Any]) -> Callable[[Op], Found]:
     """Two values, or one and a number, a parameter or a buffer."""
 
     def found(op: Op) -> Found:
+        """The rule of this arithmetic."""
         if op.node.kwargs or len(op.node.args) != 2:
             raise op.refuse("only its plain form with two operands has a rule")
         sides = tuple(_operand(op, side) for side in op.node.args)
