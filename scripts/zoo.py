@@ -2,7 +2,8 @@
 
 Prints one row per network and granularity: filters, the operations met, the largest difference between silenced and shrunk
 network over random masks (relative to the largest output; float32 and float64), the parameters and MACs that the cost model
-says at half of the filters against those that torch counts on the smaller network, and the seconds of trace and shrink.
+says at half of the filters against those that torch counts on the smaller network, and the seconds of trace and shrink, but for what the first
+use in a process loads of torch (about one second).
 
     python scripts/zoo.py                       # 100 masks each
     python scripts/zoo.py --scale tiny --json zoo.json
@@ -227,6 +228,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     rows = []
+    trace(mlp(), torch.zeros(1, 1, 28, 28))  # the first use in a process loads parts of torch, for about a second
+    trace(nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1)))
     print(
         f"{'network':<20}{'granularity':<12}{'filters':>8}{'float32':>10}{'float64':>10}{'params':>12}{'MACs':>14}{'trace':>8}{'shrink':>8}"
     )

@@ -1,12 +1,15 @@
 """Following a network's forward pass with torch.fx, or saying at which line of the user's code that ends."""
 
 import inspect
+import linecache
+import sys
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import torch
@@ -95,8 +98,6 @@ for _operator in OPERATORS:
 class _Tracer(fx.Tracer):
     """Follows a network into its own modules, but not into torch's or into black boxes."""
 
-    record_stack_traces = True
-
     def __init__(self, wrap: list[str], functions: list[Callable[..., Any]]) -> None:
         super().__init__(autowrap_functions=tuple(functions))
         self.names, self.functions = set(wrap), functions
@@ -106,6 +107,16 @@ class _Tracer(fx.Tracer):
     def proxy(self, node: fx.Node) -> fx.Proxy:
         """What stands for the result of an operation meanwhile."""
         return _Proxy(node, self)
+
+    def create_node(self, *arguments: Any, **keywords: Any) -> fx.Node:
+        """Note an operation, and the line of the user's code that it comes from."""
+        node = super().create_node(*arguments, **keywords)
+        frame: FrameType | None = sys._getframe(1)
+        while frame and frame.f_code.co_filename.startswith((TORCH, HERE, "<")):
+            frame = frame.f_back
+        if frame:
+            node.meta["place"] = frame.f_code.co_filename, frame.f_lineno
+        return node
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """Whether a module is one operation."""
@@ -118,13 +129,11 @@ class _Tracer(fx.Tracer):
 
 def place(node: fx.Node) -> str:
     """Where in the user's code a node comes from, as ``, net.py:12 `x = f(x)` ``; empty where nobody knows."""
-    frames = [line for line in (node.stack_trace or "").split("  File ") if line and TORCH not in line and HERE not in line]
-    if not frames:
+    if "place" not in node.meta:
         return ""
-    head, _, code = frames[-1].strip().partition("\n")
-    path, line = head.split(", ")[:2]
-    where = f", {Path(path.strip(chr(34))).name}:{line.removeprefix('line ')}"
-    return f"{where} `{code.strip().splitlines()[0].strip()}`" if code.strip() else where
+    path, line = node.meta["place"]
+    code = linecache.getline(path, line).strip()
+    return f", {Path(path).name}:{line} `{code}`" if code else f", {Path(path).name}:{line}"
 
 
 def _line_of(error: Exception) -> str:
