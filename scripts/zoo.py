@@ -2,8 +2,8 @@
 
 Prints one row per network and granularity: filters, the operations met, the largest difference between silenced and shrunk
 network over random masks (relative to the largest output; float32 and float64), the parameters and MACs that the cost model
-says at half of the filters against those that torch counts on the smaller network, and the seconds of trace and shrink, but for what the first
-use in a process loads of torch (about one second).
+says at half of the filters against those that torch counts on the smaller network, and the seconds of trace and shrink (without
+what the first use in a process loads of torch, about one second).
 
     python scripts/zoo.py                       # 100 masks each
     python scripts/zoo.py --scale tiny --json zoo.json
