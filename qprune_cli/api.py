@@ -102,6 +102,8 @@ def prune(
         >>> int(result.keep.sum()), len(result.keep)
         (32, 64)
     """
+    if not isinstance(model, nn.Module):
+        raise UserError(f"model: {type(model).__name__} is no network; give a torch.nn.Module and the images behind it")
     alias = solver.startswith(("greedy_", "hybrid_", "l1_")) or solver == "random"
     asked = {"sparsity": sparsity, "budget": budget, "solver": solver, "loss": loss, "granularity": granularity} | settings
     asked |= {} if alias else {"scorer": scorer}
@@ -116,7 +118,7 @@ def prune(
     finally:
         for module, mode in modes.items():
             module.training = mode
-    return Result(pruned.model.eval(), pruned.keep, job.layout, pruned.metrics)
+    return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
 
 
 def load_run(folder: str | Path) -> Run:

@@ -16,7 +16,7 @@ from torch import nn
 
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
-from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unjudgeable
+from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count
@@ -27,7 +27,7 @@ from qprune_cli.record.provenance import mask_digest
 from qprune_cli.record.run import write_manifest, write_mask, write_metrics, write_plan, write_problem, write_scores, write_solution
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
-from qprune_cli.record.warning import run_warnings
+from qprune_cli.record.warning import quality_warnings, run_warnings
 from qprune_cli.structure.cost import Cost, counted
 from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.structure.shrink import idle_filters
@@ -110,6 +110,7 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     """
     example = splits.calibration.pairs[0].noisy
     refuse_unjudgeable(splits.test, len(example))
+    refuse_unfit(dense, example)
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
     return Job(dense, layout, splits, kept_count(layout, asked.sparsity, asked.floor))
 
@@ -151,7 +152,10 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
             shown = {"dense": dense, "pruned": networks["refined"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, idle_filters(networks["refined"], layout, refined.keep))
+    warnings += quality_warnings(identity, stages["dense"].quality)
     sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
+    if layout.n < layout.sizes.sum():  # a variable is a group of filters
+        sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
     metrics = write_metrics(folder, identity, stages, job.shape, sparsity=sparsity, warnings=warnings)
     for warning in warnings:
         LOG.warning(warning)
@@ -197,12 +201,14 @@ def inspect(plan: RunPlan) -> str:
         UserError: bad data or weights, or the network cannot be followed.
     """
     asked = plan.settings
-    dense = plan.model.load().to(pick_device(asked.device))
+    trained = plan.model.trained
+    dense = (plan.model.load() if trained else plan.model.build().eval()).to(pick_device(asked.device))
     job = prepare(asked, dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
-    dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead
+    dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead if trained else None
     least, floor = Cost(dense, job.layout, job.shape), asked.floor
     fewest = np.concatenate([np.arange(group.channels) < floor for group in job.layout.groups])
-    return inspect_table(job.layout, dead, floor, least.footprint(fewest), least.footprint(np.ones(job.layout.n, bool)), job.shape)
+    smallest, largest = (least.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
+    return inspect_table(job.layout, dead, floor, smallest, largest, job.shape) + f"\nsparsity={asked.sparsity:g} keeps {job.budget:,}"
 
 
 def train(plan: TrainPlan) -> Path:

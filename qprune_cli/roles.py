@@ -30,6 +30,10 @@ class Model(Protocol):
     keep_layers: tuple[str, ...]  # names or patterns of layers whose filters all stay
     wrap: tuple[str, ...]  # black boxes that are kept whole
 
+    @property
+    def trained(self) -> bool:
+        """Whether weights are named."""
+
     def build(self) -> nn.Module:
         """The network with fresh weights."""
 

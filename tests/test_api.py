@@ -8,7 +8,7 @@ import torch
 
 import qprune_cli as qp
 from qprune_cli import cli
-from qprune_cli.errors import StructureError, UserError
+from qprune_cli.errors import UserError
 from qprune_cli.model.nafnet import NAFNet
 from tests.conftest import write_pairs
 
@@ -97,6 +97,15 @@ def test_prune_makes_any_network_smaller(granularity):
     result = qp.prune(model, noisy_pairs(), sparsity=0.5, granularity=granularity, scorer="taylor", solver="greedy")
     assert result.keep.sum() == round(result.layout.n * 0.5)
     stages = result.metrics["stages"]
+    if granularity == "group":
+        gone = 1 - stages["refined"]["filters"] / stages["dense"]["filters"]
+        assert result.metrics["sparsity"] == {
+            "asked": 0.5,
+            "got": 0.5,
+            "budget": "filters",
+            "counts": "groups",
+            "filters": pytest.approx(gone),
+        }
     assert stages["refined"]["params"] == sum(p.numel() for p in result.model.parameters()) < stages["dense"]["params"]
     assert model.training and all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model.eval()
@@ -119,6 +128,7 @@ def test_prune_takes_stacks_and_arrays_and_other_settings(small_model):
         ([np.zeros((3, 8, 8))] * 8, {}, "give pairs of a noisy and a clean image"),
         ([(np.zeros((3, 8, 8)), np.zeros((3, 8, 9)))] * 8, {}, r"shapes \(3, 8, 8\) and \(3, 8, 9\)"),
         ([(np.full((3, 8, 8), 255), np.zeros((3, 8, 8)))] * 8, {}, r"values from 255 to 255; give images in \[0, 1\]"),
+        ([(np.zeros((20, 24, 3)), np.zeros((20, 24, 3)))] * 8, {}, r"looks like \(H, W, C\); give \(C, H, W\)"),
         (noisy_pairs(), {"sparsity": 1.0}, "sparsity=1.0"),
         (noisy_pairs(), {"sparsity": 0.99}, "sparsity: .* keeps at least"),
         (noisy_pairs(), {"scorer": "tailor"}, "did you mean 'taylor'"),
@@ -131,9 +141,41 @@ def test_mistakes_get_one_sentence(small_model, data, settings, message):
         qp.prune(small_model, data, **settings)
 
 
+class Other(torch.nn.Module):
+    def __init__(self, change):
+        super().__init__()
+        self.net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 3, padding=1))
+        self.change = change
+
+    def forward(self, x):
+        return self.change(self.net(x))
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (Other(lambda y: (y, y)), r"gives a tuple for an image of shape \[1, 3, 24, 24\]; return one image"),
+        (Other(lambda y: y[:, :, ::2, ::2]), r"gives \[1, 3, 12, 12\] for an image of shape"),
+        (Other(lambda y: y).double(), r"computes in torch.float64; convert it with model.float\(\)"),
+        ({}, "model: dict is no network"),
+        (torch.nn.Conv2d(4, 4, 1), r"does not take an image of shape \[1, 3, 24, 24\] .*set model.channels"),
+    ],
+)
+def test_networks_that_make_no_image_of_an_image_are_refused(model, message):
+    with pytest.raises(UserError, match=message):
+        qp.prune(model, noisy_pairs())
+
+
+def test_prune_needs_no_gradients_to_be_on_and_warns_of_a_useless_network(small_model):
+    with torch.no_grad():
+        result = qp.prune(Other(lambda y: y), noisy_pairs(), sparsity=0.5, scorer="taylor", solver="greedy")
+    assert any("is worse than the noisy images" in warning for warning in result.metrics["warnings"])
+    assert result.keep.flags.writeable
+
+
 def test_images_that_the_network_does_not_take_are_refused(small_model):
     grey = [(noisy[:1], clean[:1]) for noisy, clean in noisy_pairs()]
-    with pytest.raises(StructureError, match="does not take an input of shape"):
+    with pytest.raises(UserError, match="does not take an image of shape"):
         qp.prune(small_model, grey)
 
 

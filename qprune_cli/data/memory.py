@@ -62,6 +62,8 @@ def _pairs(pairs: Iterable[tuple[Any, Any]]) -> Iterator[Pair]:
         noisy, clean = (np.asarray(image.detach().cpu() if hasattr(image, "detach") else image, np.float32) for image in entry)
         if noisy.shape != clean.shape or noisy.ndim not in (3, 4):
             raise UserError(f"data: a pair has shapes {noisy.shape} and {clean.shape}; give (C, H, W) or (N, C, H, W), the same twice")
+        if noisy.shape[-1] in (1, 3) and noisy.shape[-3] not in (1, 3):
+            raise UserError(f"data: a pair has shape {noisy.shape}, which looks like (H, W, C); give (C, H, W)")
         for one, other in zip(*(image.reshape(-1, *image.shape[-3:]) for image in (noisy, clean)), strict=True):
             yield Pair(f"{count}", *(_checked(count, image) for image in (one, other)))
             count += 1

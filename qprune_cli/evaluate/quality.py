@@ -76,6 +76,33 @@ def refuse_unjudgeable(images: ImageSet, channels: int) -> None:
             raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
 
 
+@torch.no_grad()
+def refuse_unfit(model: nn.Module, image: Floats) -> None:
+    """Refuse a network that does not turn an image into an image of the same shape.
+
+    Args:
+        model: the network.
+        image: (C, H, W) float32.
+
+    Raises:
+        UserError: it computes in another precision, cannot take the image, or gives something else.
+    """
+    name, parameter = type(model).__name__, next(model.parameters(), torch.zeros(0))
+    if parameter.dtype != torch.float32:
+        raise UserError(f"{name}: computes in {parameter.dtype}; convert it with model.float()")
+    try:
+        result = model(torch.from_numpy(image[None]).to(parameter.device))
+    except Exception as error:  # the user's own code may raise anything
+        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(
+            f"{name}: does not take an image of shape {[1, *image.shape]} ({said}); set model.channels to the channels that it takes, or "
+            "give images of a size that it takes"
+        ) from error
+    shape = list(result.shape) if isinstance(result, torch.Tensor) else f"a {type(result).__name__}"
+    if shape != [1, *image.shape]:
+        raise UserError(f"{name}: gives {shape} for an image of shape {[1, *image.shape]}; return one image of the shape of the input")
+
+
 def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> Quality:
     """Compare results with the clean images, image by image.
 

@@ -71,8 +71,16 @@ class Custom:
             raise UserError(f"model.factory={self.factory}: write package.module:function or file.py:function")
         if place.endswith(".py"):
             object.__setattr__(self, "factory", f"{Path(place).expanduser().absolute()}:{name}")
+        if self.predicts == "noise":  # the network lies one level deeper then
+            deeper = tuple(name if name.startswith("network.") else f"network.{name}" for name in self.keep_layers)
+            object.__setattr__(self, "keep_layers", deeper)
         if self.checkpoint is not None:
             object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).expanduser().absolute()))
+
+    @property
+    def trained(self) -> bool:
+        """Whether weights are named."""
+        return self.checkpoint is not None
 
     def build(self) -> nn.Module:
         """Make the network with the weights that the factory gives it.
@@ -84,7 +92,8 @@ class Custom:
         try:
             network = factory(**self.arguments)
         except Exception as error:  # the user's own code may raise anything
-            raise UserError(f"model.factory={self.factory}: it raised {type(error).__name__}: {_first_line(error)}") from error
+            given = f" with {self.arguments}" if self.arguments else ""
+            raise UserError(f"model.factory={self.factory}: it raised {type(error).__name__}: {_first_line(error)}{given}") from error
         if not isinstance(network, nn.Module):
             raise UserError(f"model.factory={self.factory}: it returned {type(network).__name__}; return a torch.nn.Module")
         return NoiseSubtracted(network) if self.predicts == "noise" else network
@@ -108,7 +117,10 @@ class Custom:
             module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
         except Exception as error:  # importing runs the user's code, which may raise anything
             said = f"{type(error).__name__}: {_first_line(error)}"
-            raise UserError(f"model.factory={self.factory}: '{place}' cannot be imported ({said})") from error
+            raise UserError(
+                f"model.factory={self.factory}: '{place}' cannot be imported ({said}); the code of a network of your own must be where it "
+                "was (the model.pt2 of a run works without)"
+            ) from error
         factory = getattr(module, name, None)
         if not callable(factory):
             names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]

@@ -67,6 +67,11 @@ class DnCNN:
             raise UserError(f"model.depth={self.depth}: give a number of convolutions, at least 2")
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
+    @property
+    def trained(self) -> bool:
+        """Whether weights are named."""
+        return self.weights is not None
+
     def build(self) -> nn.Module:
         """Make the network with fresh weights (He initialisation, as published)."""
         network = DnCNNNetwork(self.channels, self.width, self.depth, self.batchnorm)

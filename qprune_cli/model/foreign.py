@@ -1,7 +1,9 @@
 """Checkpoints that other programs wrote: find the weights of a network in them, or say what does not fit."""
 
+import re
+import warnings
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -13,7 +15,6 @@ from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
 
-PREFIXES = ("", "module.", "model.", "net.", "network.", "_orig_mod.", "module._orig_mod.")  # of wrappers that a network was saved in
 SHOWN = 10  # names at most in one message
 
 
@@ -35,7 +36,8 @@ def read_state(checkpoint: str, model: nn.Module) -> dict[str, Tensor]:
     """
     path = Path(checkpoint)
     if not path.is_file():
-        raise UserError(f"model.checkpoint={checkpoint}: no such file; give a .pth or .safetensors file")
+        what = "a folder" if path.is_dir() else "no such file"
+        raise UserError(f"model.checkpoint={checkpoint}: {what}; give a .pth or .safetensors file")
     wanted = model.state_dict()
     best = max(_variants(_read(path)), key=lambda state: _fit(state, wanted), default=None)
     if best is None:
@@ -55,25 +57,30 @@ def _read(path: Path) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        raise UserError(
-            f"model.checkpoint={path}: holds more than weights, which could run code when read, or is damaged; "
-            "save model.state_dict() where you trust it"
-        ) from error
+        found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        what = f"holds {found[1]} beside weights, which could run code when read" if found else "holds more than weights, or is damaged"
+        raise UserError(f"model.checkpoint={path}: {what}; save model.state_dict() where you trust it") from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"model.checkpoint={path}: not a readable checkpoint ({said})") from error
+        if "TorchScript" in str(error):
+            raise UserError(f"model.checkpoint={path}: a TorchScript program; save torch.jit.load(path).state_dict()") from error
+        said = next(iter(str(error).splitlines()), "")
+        raise UserError(f"model.checkpoint={path}: not a readable checkpoint ({type(error).__name__}: {said})") from error
 
 
 def _variants(value: Any, depth: int = 2) -> Iterator[dict[str, Tensor]]:
-    """All that could be a state dict in what a file holds, with and without the prefixes of wrappers."""
+    """All that could be a state dict in what a file holds, with and without what all names begin with, such as ``module.``."""
     if not isinstance(value, Mapping):
         return
     tensors = {str(name): tensor for name, tensor in value.items() if isinstance(tensor, Tensor)}
-    for prefix in PREFIXES:
-        if tensors and all(name.startswith(prefix) for name in tensors):
-            yield {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    while tensors:
+        yield tensors
+        first = {name.split(".")[0] for name in tensors}
+        if len(first) > 1 or any("." not in name for name in tensors):
+            break
+        tensors = {name.split(".", 1)[1]: tensor for name, tensor in tensors.items()}
     if depth:
         for name in sorted(map(str, value), key=lambda name: "ema" not in name.lower()):
             yield from _variants(value.get(name), depth - 1)
@@ -84,10 +91,12 @@ def _fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> int:
 
 
 def _problems(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
-    for name, tensor in wanted.items():
-        if name not in state and not name.endswith("num_batches_tracked"):
-            yield f"'{name}' is missing"
-        elif name in state and state[name].shape != tensor.shape:
-            yield f"'{name}' has shape {tuple(state[name].shape)}, not {tuple(tensor.shape)}"
-    for name in state.keys() - wanted.keys():
-        yield f"'{name}' is not expected"
+    """Names that do not fit, of every kind in turn."""
+    shapes = [name for name in wanted if name in state and state[name].shape != wanted[name].shape]
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    kinds = (
+        [f"'{name}' has shape {tuple(state[name].shape)}, not {tuple(wanted[name].shape)}" for name in shapes],
+        [f"'{name}' is missing" for name in missing],
+        [f"'{name}' is not expected" for name in state if name not in wanted],
+    )
+    return (problem for several in zip_longest(*kinds) for problem in several if problem)

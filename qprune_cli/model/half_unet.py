@@ -103,6 +103,11 @@ class HalfUNet:
             raise UserError(f"model.depth={self.depth}: give 1 to 8 stages")
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
+    @property
+    def trained(self) -> bool:
+        """Whether weights are named."""
+        return self.weights is not None
+
     def build(self) -> nn.Module:
         """Make the network with fresh weights (PyTorch's default initialisation)."""
         return HalfUNetNetwork(self.channels, self.width, self.depth, self.ghost, self.residual)

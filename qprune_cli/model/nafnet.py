@@ -135,6 +135,11 @@ class NAFNet:
             raise UserError("model.encoder, model.middle, model.decoder: give numbers of blocks, at least 0")
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
+    @property
+    def trained(self) -> bool:
+        """Whether weights are named."""
+        return self.weights is not None
+
     def build(self) -> nn.Module:
         """Make the network with fresh weights (PyTorch's default initialisation)."""
         return NAFNetNetwork(self.channels, self.width, tuple(self.encoder), self.middle, tuple(self.decoder))

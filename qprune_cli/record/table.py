@@ -3,7 +3,7 @@
 import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
-from qprune_cli.types import Bools, Footprint, Layout, Quality, Stage
+from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage
 
 
 def run_table(identity: Quality, dense: Stage, pruned: Stage) -> str:
@@ -22,29 +22,30 @@ def train_table(identity: Quality, dense: Stage) -> str:
     return "\n".join([head, _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
 
 
-def inspect_table(layout: Layout, dead: Bools, floor: int, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
+def inspect_table(layout: Layout, dead: Bools | None, floor: int, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
     """What of a network can go.
 
     Args:
         layout: its filters.
-        dead: (n,) True where they are 0 on all calibration images.
+        dead: (n,) True where they are 0 on all calibration images; None where nobody looked.
         floor: filters that stay in each layer.
         smallest: what is left when no more than that stays.
         largest: what is left when nothing goes.
         shape: (C, H, W) that multiply-accumulates are counted for.
     """
-    names = [group.layer for group in layout.groups]
-    wide = max(len("layer"), *map(len, names))
+    wide = max(len("layer"), *(len(_filters(member)) for group in layout.groups for member in group.members))
     lines = [f"{'layer':<{wide}}{'filters':>9}{'dead':>6}  read by (through)"]
-    for group, gone in zip(layout.groups, layout.split(dead).values(), strict=True):
+    gone = layout.split(np.zeros(layout.n, bool) if dead is None else dead)
+    for group in layout.groups:
         through = f" ({', '.join(group.through)})" if group.through else ""
-        members = f" x {len(group.members)}" if len(group.members) > 1 else ""
-        lines.append(f"{group.layer:<{wide}}{f'{group.channels}{members}':>9}{gone.sum():>6}  {', '.join(group.consumers)}{through}")
-        lines += [f"{'':<{wide}}{'':>15}  together with {member.layer}" for member in group.members[1:]]
-    lines += ["", *(f"{fixed.layer}: {fixed.filters} filters stay because {fixed.why}" for fixed in layout.fixed), ""]
+        none = "?" if dead is None else f"{gone[group.layer].sum()}"
+        lines.append(f"{_filters(group.members[0]):<{wide}}{group.channels:>9}{none:>6}  {', '.join(group.consumers)}{through}")
+        lines += [f"{_filters(member):<{wide}}{'':>15}  together with these" for member in group.members[1:]]
+    lines += ["", *(f"{_count(fixed.filters)} of {fixed.layer} stay because {fixed.why}" for fixed in layout.fixed), ""]
     filters, free = int(layout.sizes.sum()), layout.n
+    known = "without weights nobody knows which are dead" if dead is None else f"{dead.sum()} of {free} are dead"
     coupled = f" in {free} groups that live or die together" if filters != free else ""
-    lines.append(f"{filters} filters can go{coupled}, {dead.sum()} of {free} are dead; {sum(f.filters for f in layout.fixed)} filters stay")
+    lines.append(f"{_count(filters)} can go{coupled}, {known}; {_count(sum(f.filters for f in layout.fixed))} stay")
     least = 1 - floor * len(layout.groups) / free
     lines.append(f"reachable with floor={floor}: sparsity 0 to {np.floor(1000 * least) / 1000:.3f}")
     for name, low, high in (
@@ -55,6 +56,16 @@ def inspect_table(layout: Layout, dead: Bools, floor: int, smallest: Footprint, 
         lines.append(f"  {name:<8}{low:>12} to {high:>12}")
     lines.append(f"MACs are multiply-accumulates for one input of shape {list(shape)}")
     return "\n".join(lines)
+
+
+def _filters(member: Member) -> str:
+    """Name of a layer, with the range of its filters where it is not all of them."""
+    first, last = member.filters[0], member.filters[-1] + 1
+    return member.layer if last - first == member.width else f"{member.layer}[{first}:{last}]"
+
+
+def _count(filters: int) -> str:
+    return f"{filters} filter{'s' if filters != 1 else ''}"
 
 
 def _row(name: str, quality: Quality) -> str:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Scores, Solution
+from qprune_cli.types import Quality, Scores, Solution
 
 
 def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, idle: int = 0) -> list[str]:
@@ -31,6 +31,17 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, id
     if not len(problem.pairs.i) and not keep.all() and _tie(problem, solution):
         found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
     return found
+
+
+def quality_warnings(identity: Quality, dense: Quality) -> list[str]:
+    """Look at a dense network that is no use before anything is pruned."""
+    noisy, denoised = identity.psnr.mean(), dense.psnr.mean()
+    if denoised >= noisy:
+        return []
+    return [
+        f"the dense network ({denoised:.2f} dB) is worse than the noisy images ({noisy:.2f} dB): it may predict the noise "
+        "(model.predicts=noise), be made for other images, or have other weights"
+    ]
 
 
 def _tie(problem: PruningProblem, solution: Solution) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from qprune_cli.errors import StructureError, UserError
+from qprune_cli.errors import StructureError, UserError, nearest
 from qprune_cli.structure.inplace import OPERATORS
 from qprune_cli.structure.rules.writer import Scatter, Select
 
@@ -54,6 +54,10 @@ def follow(model: nn.Module, wrap: Sequence[str]) -> Followed:
     name = type(model).__name__
     if model._forward_hooks or model._forward_pre_hooks:
         raise StructureError(f"{name}: a hook changes what it does; remove it first")
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        raise StructureError(f"{name}: wraps a network; give that one, model.module")
+    if "_orig_mod" in dict(model.named_children()):
+        raise StructureError(f"{name}: a compiled network; give the one before torch.compile, model._orig_mod")
     tracer = _Tracer([entry for entry in wrap if ":" not in entry], [_function(entry) for entry in wrap if ":" in entry])
     before = set(vars(model))
     try:
@@ -61,14 +65,15 @@ def follow(model: nn.Module, wrap: Sequence[str]) -> Followed:
     except Exception as error:  # fx raises many kinds; all mean that the forward pass cannot be followed
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise StructureError(
-            f"{name}: torch.fx cannot follow its forward pass{_line_of(error)} ({said}); name the module or "
-            "module:function around that line in model.wrap=[...] to keep it whole"
+            f"{name}: torch.fx cannot follow its forward pass{_line_of(error)} ({said}); {_way_out(_module_of(error, model))}"
         ) from error
     finally:
         constants = {key: vars(model).pop(key) for key in set(vars(model)) - before}
-    unknown = [entry for entry in wrap if ":" not in entry and entry not in tracer.found]
-    if unknown:
-        raise UserError(f"model.wrap: no module or class of this network is called {', '.join(unknown)}; see print(model) for names")
+    for entry in [entry for entry in wrap if ":" not in entry and entry not in tracer.found]:
+        names = {part for qualified, module in model.named_modules() if qualified for part in (qualified, type(module).__name__)}
+        if entry in names:
+            raise UserError(f"model.wrap: '{entry}' is never called as a whole; name its parts")
+        raise UserError(f"model.wrap: no module or class of this network is called '{entry}'; {nearest(entry, names)}")
     _drop_defaults(graph)
     more = [str(node.target) for node in graph.nodes if node.op == "placeholder"][1:]
     if more:
@@ -134,6 +139,30 @@ def place(node: fx.Node) -> str:
     path, line = node.meta["place"]
     code = linecache.getline(path, line).strip()
     return f", {Path(path).name}:{line} `{code}`" if code else f", {Path(path).name}:{line}"
+
+
+def way_out(node: fx.Node) -> str:
+    """What to do about an operation that cannot be followed."""
+    stack = list((node.meta.get("nn_module_stack") or {}).values())
+    inside = [name for name, _ in stack if name] if node.op != "call_module" else [name for name, _ in stack[:-1] if name]
+    return _way_out(inside[-1] if inside else "")
+
+
+def _way_out(module: str) -> str:
+    if module:
+        return f"keep the module around it whole with model.wrap=[{module}], or write it otherwise"
+    return "move it into a module or function of its own and name that in model.wrap=[...], which keeps it whole, or write it otherwise"
+
+
+def _module_of(error: Exception, model: nn.Module) -> str:
+    """Qualified name of the innermost module of the user's in which an error arose."""
+    names = {id(module): name for name, module in model.named_modules()}
+    found, step = "", error.__traceback__
+    while step:
+        if step.tb_frame.f_code.co_name == "forward":
+            found = names.get(id(step.tb_frame.f_locals.get("self")), found)
+        step = step.tb_next
+    return found
 
 
 def _line_of(error: Exception) -> str:

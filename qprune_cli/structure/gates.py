@@ -70,6 +70,7 @@ class GateStatistics:
     dead: Bools
 
 
+@torch.enable_grad()
 def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: str, batch: int) -> GateStatistics:
     """Run all images forward and backward once; activations are never stored beyond their batch.
 

@@ -7,7 +7,7 @@ from torch import fx, nn
 
 from qprune_cli.errors import StructureError
 from qprune_cli.structure.execute import Counter, Recorder, evaluating, executed
-from qprune_cli.structure.follow import follow, place
+from qprune_cli.structure.follow import follow, place, way_out
 from qprune_cli.structure.inplace import pure_
 
 
@@ -66,10 +66,7 @@ class Graph:
 
     def refusal(self, node: fx.Node, why: str) -> StructureError:
         """Make the error that names an operation and its place in the user's code."""
-        return StructureError(
-            f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}; or name the module around it in "
-            "model.wrap=[...] to keep that one whole"
-        )
+        return StructureError(f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}; {way_out(node)}")
 
 
 def operation(node: fx.Node, modules: dict[str, nn.Module]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import fx, nn
 
-from qprune_cli.structure.masks import at_gates
+from qprune_cli.structure.masks import at_gates, check_layout
 from qprune_cli.structure.network import Left, Network, Step
 from qprune_cli.structure.rules.layer import Layer
 from qprune_cli.structure.rules.writer import Writer
@@ -28,8 +28,8 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
         itself, as in ``F.dropout(x, training=self.training)``, is as in evaluation; ``nn.Dropout`` follows the mode.
 
     Raises:
-        ValueError: ``keep`` does not fit the layout.
-        StructureError: the network cannot be followed.
+        UserError: ``keep`` does not fit the layout.
+        StructureError: the network cannot be followed, or the layout is of another one.
 
     Example:
         >>> import numpy as np
@@ -39,6 +39,7 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
         >>> {name: tuple(tensor.shape) for name, tensor in small.state_dict().items()}
         {'0.weight': (2, 1, 1, 1), '0.bias': (2,), '2.weight': (1, 2, 1, 1), '2.bias': (1,)}
     """
+    check_layout(model, layout)
     network = Network(model, layout.shape, layout.wrap)
     return written(network, network.left(at_gates(layout, keep)))
 

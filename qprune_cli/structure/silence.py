@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.structure.masks import at_gates
+from qprune_cli.structure.masks import at_gates, check_layout
 from qprune_cli.types import Bools, Layout
 
 
@@ -26,7 +26,8 @@ def silence(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools])
         The same network, silenced.
 
     Raises:
-        ValueError: ``keep`` does not fit the layout.
+        UserError: ``keep`` does not fit the layout.
+        StructureError: the layout is of another network.
 
     Example:
         >>> from qprune_cli.structure.trace import trace
@@ -35,6 +36,7 @@ def silence(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools])
         ...     float(model(torch.ones(1, 1, 1, 1)).detach())
         0.0
     """
+    check_layout(model, layout)
     masks = at_gates(layout, keep)
     handles = [model.get_submodule(gate).register_forward_hook(_zero(mask)) for gate, mask in masks.items()]
     try:

@@ -60,6 +60,7 @@ def test_a_factory_is_found_by_module_and_by_file(place, factory):
         lambda state: state,
         lambda state: {f"module.{key}": value for key, value in state.items()},
         lambda state: {f"module._orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {f"anything.at.all.{key}": value for key, value in state.items()},
         lambda state: {"state_dict": state, "epoch": 3},
         lambda state: {"params": {key: value * 0 for key, value in state.items()}, "params_ema": state},
         lambda state: {"model": {f"module.{key}": value for key, value in state.items()}, "optimizer": {"lr": 1.0}},
@@ -132,7 +133,7 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (Evil(), "holds more than weights"),
+        (Evil(), "holds .*print beside weights, which could run code"),
         ({"epoch": 3}, "holds no weights"),
         (b"nonsense", "damaged|not a readable checkpoint"),
         (None, "no such file"),
@@ -146,6 +147,20 @@ def test_files_that_hold_no_weights_are_refused(place, content, message, capsys)
     with pytest.raises(UserError, match=message):
         custom(place, checkpoint="net.pth").load()
     assert capsys.readouterr().out == ""
+
+
+def test_a_torchscript_program_and_a_folder_are_told_apart(place):
+    torch.jit.trace(custom(place).build().eval(), torch.zeros(1, 1, 8, 8)).save(str(place / "net.pt"))
+    with pytest.raises(UserError, match=r"a TorchScript program; save torch\.jit\.load\(path\)\.state_dict\(\)"):
+        custom(place, checkpoint="net.pt").load()
+    with pytest.raises(UserError, match="a folder; give"):
+        custom(place, checkpoint=str(place)).load()
+
+
+def test_layers_keep_the_names_that_the_user_knows_when_noise_is_predicted(place):
+    model = custom(place, predicts="noise", keep_layers=("body.0",))
+    assert model.keep_layers == ("network.body.0",)
+    assert custom(place, predicts="noise", keep_layers=model.keep_layers).keep_layers == model.keep_layers
 
 
 def test_weights_that_are_not_finite_are_refused(place):

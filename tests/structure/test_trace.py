@@ -157,11 +157,41 @@ class Calling(nn.Module):
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("Sortin", "no module or class of this network is called Sortin"), ("nowhere:f", "'nowhere:f' cannot be imported")],
+    [
+        ("Sortin", "no module or class of this network is called 'Sortin'; did you mean 'Sorting'"),
+        ("nowhere:f", "'nowhere:f' cannot be imported"),
+    ],
 )
 def test_a_black_box_that_is_not_there_is_refused(name, message):
     with pytest.raises(UserError, match=message):
         trace(sorting_network(), wrap=[name])
+
+
+def test_a_container_that_is_never_called_is_no_black_box():
+    with pytest.raises(UserError, match=r"'encoder' is never called as a whole; name its parts"):
+        trace(HalfUNet(width=4, depth=2).build(), wrap=["encoder"])
+
+
+class ByHand(nn.Module):
+    def forward(self, x):
+        return (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True)
+
+
+def test_a_refusal_names_the_module_to_keep_whole():
+    inner = nn.Sequential(nn.Conv2d(3, 4, 1), ByHand(), nn.Conv2d(4, 4, 1), nn.Conv2d(4, 3, 1))
+    with pytest.raises(StructureError, match=r"operation 'std'.*test_trace.py:\d+.*keep the module around it whole with model.wrap=\[1\]"):
+        trace(inner)
+    assert trace(inner, wrap=["1"]).n == 4
+    with pytest.raises(StructureError, match=r"cannot follow .*keep the module around it whole with model.wrap=\[0\]"):
+        trace(nn.Sequential(Branching(), nn.ReLU()))
+    with pytest.raises(StructureError, match="move it into a module or function of its own"):
+        trace(Branching())
+
+
+@pytest.mark.parametrize(("wrapper", "message"), [(nn.DataParallel, r"give that one, model\.module"), (torch.compile, r"model\._orig_mod")])
+def test_wrapped_networks_are_refused_with_the_way_out(wrapper, message):
+    with pytest.raises(StructureError, match=message):
+        trace(wrapper(HalfUNet(width=4, depth=2).build()))
 
 
 def test_groups_join_what_meets_in_a_sum():

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from qprune_cli.errors import StructureError
 from qprune_cli.structure.cost import Cost, counted
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.silence import silence
@@ -121,6 +122,17 @@ def test_masks_can_be_given_by_layer():
         shrink(model, layout, {"nowhere": np.ones(3, bool)})
     with pytest.raises(ValueError, match="give a bool mask"):
         shrink(model, layout, np.ones(layout.n))
+
+
+def test_the_layout_of_another_network_is_refused():
+    model, layout, _, _ = subject("DnCNN", "filter", torch.float64)
+    other, _, image, _ = subject("U-Net", "filter", torch.float64)
+    keep = random_mask(layout, 0, 0.5)
+    with pytest.raises(StructureError, match=r"layer 'body.0': no such layer in this network, 6 in the layout"):
+        shrink(other, layout, keep)
+    with pytest.raises(StructureError, match="no such layer"), silence(other, layout, keep):
+        other(image)
+    assert model is not other
 
 
 def test_shrinking_leaves_the_network_as_it_is():
