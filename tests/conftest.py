@@ -17,6 +17,7 @@ from qprune_cli.structure.trace import trace
 from qprune_cli.types import FilterGroup, Layout, Pairs, Splits
 
 torch.set_num_threads(2)
+os.environ["OMP_NUM_THREADS"] = "2"  # the same in processes that tests start: the last bits depend on it
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
