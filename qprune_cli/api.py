@@ -104,10 +104,8 @@ def prune(
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"model: {type(model).__name__} is no network; give a torch.nn.Module and the images behind it")
-    alias = solver.startswith(("greedy_", "hybrid_", "l1_")) or solver == "random"
-    asked = {"sparsity": sparsity, "budget": budget, "solver": solver, "loss": loss, "granularity": granularity} | settings
-    asked |= {} if alias else {"scorer": scorer}
-    plan = RunPlan.of(compose_jobs("run", [f"{name}={value}" for name, value in asked.items()])[0])
+    asked = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
+    plan = RunPlan.of(compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in asked.items()])[0])
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -119,6 +117,12 @@ def prune(
         for module, mode in modes.items():
             module.training = mode
     return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
+
+
+def _chosen(solver: str, scorer: str) -> list[str]:
+    """Overrides for solver and scorer; an alias brings its own scorer."""
+    alias = solver.startswith(("greedy_", "hybrid_", "l1_")) or solver == "random"
+    return [f"solver={solver}"] + ([] if alias else [f"scorer={scorer}"])
 
 
 def load_run(folder: str | Path) -> Run:
