@@ -17,7 +17,6 @@ from PIL import Image
 from qprune_cli.catalog import checkpoint_dir
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
-from qprune_cli.errors import StructureError
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import examples, judge, outputs
 from qprune_cli.pipeline import REFERENCE_SIDE
@@ -41,14 +40,11 @@ def test_sets() -> dict[str, ImageSet]:
     return sets
 
 
-def dead_share(plan: RunPlan, model: Any, seed: int) -> float | None:
-    """Share of dead filters; None for a network whose filters cannot be traced."""
-    try:
-        layout = trace(model)
-    except StructureError:
-        return None
-    scores = plan.scorer.score(model, layout, plan.data.load(seed), seed)
-    return None if scores.dead is None else float(scores.dead.mean())
+def dead_share(plan: RunPlan, model: Any, seed: int) -> float:
+    """Share of filters that are dead on the calibration images."""
+    dead = plan.scorer.score(model, trace(model), plan.data.load(seed), seed).dead
+    assert dead is not None, "this scorer looks at activations"
+    return float(dead.mean())
 
 
 def main() -> None:
@@ -68,8 +64,7 @@ def main() -> None:
         plan = RunPlan.of(compose_jobs("run", [f"model={name}", "scorer=taylor"])[0])
         model = plan.model.load().to(pick_device(plan.settings.device))
         size = counted(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
-        dead = [dead_share(plan, model, seed) for seed in arguments.seeds]
-        shares = [share for share in dead if share is not None]
+        shares = [dead_share(plan, model, seed) for seed in arguments.seeds]
         cells, results[name] = [], {"params": size.params, "macs": size.macs, "dead": shares}
         for where, images in sets.items():
             quality = judge(outputs(model, images), images)
@@ -84,7 +79,7 @@ def main() -> None:
                 Image.fromarray(strip([pair.noisy, restored, pair.clean])).save(
                     arguments.crops / f"{name}_{where.replace('/', '_')}_{which}.png"
                 )
-        share = f"{sum(shares) / len(shares):.1%}" if shares else "cannot be traced"
+        share = f"{sum(shares) / len(shares):.1%}"
         print(f"| `{name}` | {size.params:,} | {size.macs / 1e9:.2f} | {share} | " + " | ".join(cells) + " |", flush=True)
         if arguments.json:
             arguments.json.parent.mkdir(parents=True, exist_ok=True)
