@@ -17,6 +17,7 @@ PRUNERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("name", ["Half-UNet", "Half-UNet Ghost", "DnCNN", "U-Net", "REDNet", "VGG-16-BN", "MLP"])
 def test_coupled_filters_leave_what_torch_pruning_leaves(name, seed):

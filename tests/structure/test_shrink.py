@@ -170,6 +170,7 @@ def test_every_operation_follows_any_mask(name, granularity):
     assert before[1] == set(vars(model)) and all(torch.equal(value, before[0][key]) for key, value in model.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_a_smaller_network_can_be_made_smaller_again(name):
     torch.manual_seed(0)

@@ -35,6 +35,7 @@ def random_mask(layout, seed, share):
     return np.random.default_rng(seed).uniform(size=layout.n) < share
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("name", ZOO)
