@@ -12,6 +12,7 @@ import torch
 import yaml
 from torch import nn
 
+from qprune_cli.catalog import components
 from qprune_cli.compose.build import build
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.data.memory import split_pairs
@@ -22,6 +23,7 @@ from qprune_cli.pipeline import prepare as prepare_job
 from qprune_cli.pipeline import prune as prune_job
 from qprune_cli.plan import RunPlan
 from qprune_cli.record.folder import Folder
+from qprune_cli.structure.execute import evaluating
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import Bools, Layout, Splits
@@ -107,21 +109,15 @@ def prune(
     asked = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
     plan = RunPlan.of(compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in asked.items()])[0])
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
+    with evaluating(model), TemporaryDirectory() as place:
         job = prepare_job(plan.settings, model, splits, keep_layers, wrap)
-        with TemporaryDirectory() as place:
-            pruned = prune_job(plan, job, Folder(Path(place)), Clock())
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+        pruned = prune_job(plan, job, Folder(Path(place)), Clock())
     return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
 
 
 def _chosen(solver: str, scorer: str) -> list[str]:
     """Overrides for solver and scorer; an alias brings its own scorer."""
-    alias = solver.startswith(("greedy_", "hybrid_", "l1_")) or solver == "random"
+    alias = components("solver").get(solver, "").startswith("alias")
     return [f"solver={solver}"] + ([] if alias else [f"scorer={scorer}"])
 
 

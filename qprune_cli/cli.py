@@ -68,14 +68,16 @@ def dispatch(argv: list[str]) -> int:
     return COMMANDS[argv[0]](argv[1:])
 
 
+def run_plan(job: Any) -> Any:
+    """What a composed ``qprune run`` is about to do; loads torch."""
+    from qprune_cli.plan import RunPlan
+
+    return RunPlan.of(job)
+
+
 def run(argv: list[str]) -> int:
     """Prune: compose jobs, or take one from a finished run."""
     from qprune_cli.compose.launch import launch
-
-    def prepare(job: Any) -> Any:
-        from qprune_cli.plan import RunPlan
-
-        return RunPlan.of(job)
 
     def start(plan: Any) -> None:
         from qprune_cli import pipeline
@@ -83,24 +85,19 @@ def run(argv: list[str]) -> int:
         pipeline.run(plan)
 
     argv, source = folder_option(argv, "--from")
-    return launch("run", argv, prepare, start, source)
+    return launch("run", argv, run_plan, start, source)
 
 
 def inspect(argv: list[str]) -> int:
     """Say what of a network could go; nothing is solved or written."""
     from qprune_cli.compose.launch import launch
 
-    def prepare(job: Any) -> Any:
-        from qprune_cli.plan import RunPlan
-
-        return RunPlan.of(job)
-
     def start(plan: Any) -> None:
         from qprune_cli import pipeline
 
         print(pipeline.inspect(plan))
 
-    return launch("run", argv, prepare, start)
+    return launch("run", argv, run_plan, start)
 
 
 def train(argv: list[str]) -> int:

@@ -28,7 +28,7 @@ ALLOWED = {
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "plan": LEAVES | {"compose", "device", "record", "roles", "structure", "train"},
-    "api": LEAVES | {"compose", "data", "model", "pipeline", "plan", "record", "structure"},
+    "api": LEAVES | {"catalog", "compose", "data", "model", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES | {"device", "evaluate", "model", "plan", "problem", "record", "structure"},
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan"},
     "__main__": {"cli"},

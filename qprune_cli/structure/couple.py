@@ -8,7 +8,7 @@ from qprune_cli.structure.neighbours import consumers
 from qprune_cli.structure.network import Network, Step
 from qprune_cli.structure.rules.join import Join
 from qprune_cli.structure.rules.layer import Layer
-from qprune_cli.structure.rules.move import Cat, Gather, Pick, Spread
+from qprune_cli.structure.rules.move import Cat, Gather, Pick, Place, Spread
 from qprune_cli.structure.rules.rule import Whole
 from qprune_cli.types import FilterGroup, Fixed, Ints, Member
 
@@ -85,6 +85,8 @@ def _pairs(network: Network, step: Step, channels: Channels) -> Iterator[tuple[I
         yield np.repeat(own, rule.factor), inputs[0]
     elif isinstance(rule, Spread):
         yield own, np.repeat(inputs[0], rule.factor)
+    elif isinstance(rule, Place):
+        yield own[rule.index], inputs[0][: len(rule.index)]
     elif isinstance(rule, Join):
         yield from ((own, one) for one, side in zip(inputs, rule.values, strict=True) if side.wide)
     else:

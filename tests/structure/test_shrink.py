@@ -171,8 +171,9 @@ def test_every_operation_follows_any_mask(name, granularity):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("granularity", ["filter", "group"])
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_smaller_network_can_be_made_smaller_again(name):
+def test_a_smaller_network_can_be_made_smaller_again(name, granularity):
     torch.manual_seed(0)
     model = shaken(OPERATIONS[name]).double()
     image = torch.rand(2, 3, 10, 12, dtype=torch.float64)
@@ -181,7 +182,7 @@ def test_a_smaller_network_can_be_made_smaller_again(name):
         rng = np.random.default_rng(seed)
         small = shrink(model, layout, rng.uniform(size=layout.n) < 0.7)
         try:
-            again = trace(small, image)
+            again = trace(small, image, granularity)
         except StructureError as error:
             assert "no layer whose filters could go" in str(error)
             continue

@@ -75,7 +75,7 @@ def narrow(op: Op) -> Found:
 def select(op: Op) -> Found:
     """Some channels, as a smaller network takes them."""
     assert isinstance(op.module, Select)
-    if op.module.axis != op.axis != 1:
+    if op.module.axis != op.axis:
         raise op.refuse("only along the channels has it a rule")
     return Pick(op.module.index.cpu().numpy(), op.shape[op.axis]), op.axis
 
