@@ -1,31 +1,23 @@
-"""The Python API: prune a network in memory, and load what a run has saved."""
+"""The Python API: prune a network in memory."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import torch
-import yaml
 from torch import nn
 
 from qprune_cli.catalog import components
-from qprune_cli.compose.build import build
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.data.memory import split_pairs
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import read_weights
 from qprune_cli.pipeline import Clock
 from qprune_cli.pipeline import prepare as prepare_job
 from qprune_cli.pipeline import prune as prune_job
 from qprune_cli.plan import RunPlan
 from qprune_cli.record.folder import Folder
 from qprune_cli.structure.execute import evaluating
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
 from qprune_cli.types import Bools, Layout, Splits
 
 PairLike = tuple[Any, Any]  # noisy and clean: (C, H, W), or (N, C, H, W) stacks, of tensors or arrays
@@ -46,17 +38,6 @@ class Result:
     keep: Bools
     layout: Layout
     metrics: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Run(Result):
-    """What a run has saved.
-
-    Attributes:
-        config: its settings.
-    """
-
-    config: dict[str, Any]
 
 
 def prune(
@@ -119,45 +100,3 @@ def _chosen(solver: str, scorer: str) -> list[str]:
     """Overrides for solver and scorer; an alias brings its own scorer."""
     alias = components("solver").get(solver, "").startswith("alias")
     return [f"solver={solver}"] + ([] if alias else [f"scorer={scorer}"])
-
-
-def load_run(folder: str | Path) -> Run:
-    """Load the smaller network of a finished run, with all that belongs to it.
-
-    The network is rebuilt from ``plan.json`` and filled from ``model.safetensors``; the dense weights are not needed, and nothing
-    is a pickle. For a network of your own its factory must be importable; ``model.pt2`` in the same folder runs without it.
-
-    Args:
-        folder: of a ``qprune run``.
-
-    Returns:
-        The run; ``model`` is in evaluation mode, on the CPU.
-
-    Raises:
-        UserError: the folder is not that of a finished run, or a file in it is damaged.
-    """
-    place = Path(folder)
-    if not (place / "manifest.json").is_file() or not (place / "plan.json").is_file():
-        raise UserError(f"{place}: holds no manifest.json and plan.json; give the folder of a finished `qprune run`")
-    plan, metrics = (_json(place / name) for name in ("plan.json", "metrics.json"))
-    component = build(plan["model"], "model")
-    dense = component.build().eval()
-    layout = trace(dense, torch.empty(*plan["shape"]), plan["granularity"], component.keep_layers, component.wrap)
-    with np.load(place / "mask.npz") as masks:
-        keep = masks["keep"]
-    small = shrink(dense, layout, _kept(layout, plan["kept"]))
-    read_weights(small, place / "model.safetensors")
-    return Run(small.eval(), keep, layout, metrics, yaml.safe_load((place / "config.yaml").read_text()))
-
-
-def _kept(layout: Layout, kept: Mapping[str, list[int]]) -> dict[str, Bools]:
-    masks = layout.masks(np.zeros(layout.n, bool))
-    return {name: np.isin(np.arange(len(mask)), kept[name]) for name, mask in masks.items()}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable ({error}); repeat the run with `qprune run --from`") from error
-    return found

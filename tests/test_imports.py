@@ -28,11 +28,12 @@ ALLOWED = {
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "plan": LEAVES | {"compose", "device", "record", "roles", "structure", "train"},
-    "api": LEAVES | {"catalog", "compose", "data", "model", "pipeline", "plan", "record", "structure"},
+    "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "record", "structure"},
+    "api": LEAVES | {"catalog", "compose", "data", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES | {"device", "evaluate", "model", "plan", "problem", "record", "structure"},
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan"},
     "__main__": {"cli"},
-    "__init__": {"api", "structure"},
+    "__init__": {"api", "structure", "use"},
 }
 MACHINERY = {
     "data": {"cache", "camera", "check", "crops", "download", "fetch", "files", "image", "mat", "memory"},

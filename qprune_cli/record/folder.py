@@ -1,6 +1,7 @@
 """The only writer of result folders. A file appears only when it is complete; the manifest comes last."""
 
 import csv
+import hashlib
 import json
 import logging
 import os
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from qprune_cli.errors import UserError
 
 LOG = logging.getLogger("qprune_cli")
+LOG_FILE = "run.log"
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -106,6 +108,11 @@ class Folder:
             writer.writeheader()
             writer.writerows(rows)
 
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every file so far, by its name below the folder; the log and what is hidden left out."""
+        paths = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return {path.relative_to(self.path).as_posix(): file_digest(path) for path in paths if path.name != LOG_FILE}
+
     @contextmanager
     def log(self) -> Iterator[None]:
         """Write what the program logs meanwhile to run.log, an unexpected error with its traceback included.
@@ -118,7 +125,7 @@ class Folder:
             lock.acquire()
         except Timeout as error:
             raise UserError(f"{self.path}: another process is at work in this folder; wait until it ends") from error
-        handler = logging.FileHandler(self.path / "run.log")
+        handler = logging.FileHandler(self.path / LOG_FILE)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         LOG.addHandler(handler)
         try:
@@ -132,6 +139,12 @@ class Folder:
             handler.close()
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of the content of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _fresh(parent: Path, stem: str) -> Path:

@@ -125,6 +125,7 @@ def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[s
             "device": str(device),
             "seconds": dict(seconds),
             "sha256": dict(digests),
+            "files": folder.digests(),
         },
     )
 
