@@ -19,7 +19,7 @@ from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
-from qprune_cli.problem.problem import PruningProblem, kept_count
+from qprune_cli.problem.problem import PruningProblem, kept_count, layer_counts
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.program import write_program
@@ -112,7 +112,7 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     refuse_unjudgeable(splits.test, len(example))
     refuse_unfit(dense, example)
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
-    return Job(dense, layout, splits, kept_count(layout, asked.sparsity, asked.floor))
+    return Job(dense, layout, splits, kept_count(layout, asked.sparsity, asked.floor, asked.round_to))
 
 
 def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
@@ -131,7 +131,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("score"):
         scores = plan.scorer.score(dense, layout, splits, asked.seed)
         write_scores(folder, scores)
-    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget, asked.floor)
+    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget, asked.floor, asked.round_to)
     write_problem(folder, problem)
     with clock("solve"):
         solved = plan.solver.solve(problem, asked.seed)
@@ -151,7 +151,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         for name, k in examples(measured["refined"]).items():
             shown = {"dense": dense, "pruned": networks["refined"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
-    warnings = run_warnings(problem, scores, refined, idle_filters(networks["refined"], layout, refined.keep))
+    warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["refined"], layout, refined.keep))
     warnings += quality_warnings(identity, stages["dense"].quality)
     sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
@@ -205,10 +205,11 @@ def inspect(plan: RunPlan) -> str:
     dense = (plan.model.load() if trained else plan.model.build().eval()).to(pick_device(asked.device))
     job = prepare(asked, dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
     dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead if trained else None
-    least, floor = Cost(dense, job.layout, job.shape), asked.floor
-    fewest = np.concatenate([np.arange(group.channels) < floor for group in job.layout.groups])
-    smallest, largest = (least.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
-    return inspect_table(job.layout, dead, floor, smallest, largest, job.shape) + f"\nsparsity={asked.sparsity:g} keeps {job.budget:,}"
+    cost, counts = Cost(dense, job.layout, job.shape), layer_counts(job.layout, asked.floor, asked.round_to)
+    fewest = np.concatenate([np.arange(options[-1]) < options[0] for options in counts])
+    smallest, largest = (cost.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
+    least = f"floor={asked.floor}" + (f", round_to={asked.round_to}" if asked.round_to > 1 else "")
+    return inspect_table(job.layout, dead, least, smallest, largest, job.shape) + f"\nsparsity={asked.sparsity:g} keeps {job.budget:,}"
 
 
 def train(plan: TrainPlan) -> Path:

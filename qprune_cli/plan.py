@@ -33,6 +33,7 @@ class RunSettings:
     sparsity: float
     budget: str
     floor: int
+    round_to: int
     granularity: str
     loss: str
     seed: int
@@ -48,6 +49,8 @@ class RunSettings:
         for name in ("floor", "seed"):
             if getattr(self, name) < 0:
                 raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least 0")
+        if self.round_to < 1:
+            raise UserError(f"round_to={self.round_to}: give a whole number, at least 1; 8 or 16 make widths that CPUs compute fast")
         check_loss(self.loss)
         check_granularity(self.granularity)
         check_place(self.device, self.output_root)

@@ -4,10 +4,13 @@ The marginal of a filter is what dropping it adds to the damage, or what bringin
 ``m_i = linear_i + sum_j Q_ij d_j``.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Bools, Floats
+from qprune_cli.problem.rounding import best_counts
+from qprune_cli.types import Bools, Floats, Ints
 
 TOLERANCE = 1e-12
 
@@ -51,16 +54,59 @@ class Walk:
             return None
         change = self.marginal[inside, None] - self.marginal[None, outside] - self.problem.coupling[np.ix_(inside, outside)]
         layer = self.problem.layer_of
-        tight = (self.kept <= self.problem.floor)[layer[inside]]
+        tight = (self.kept <= self.problem.floor)[layer[inside]] | (self.problem.round_to > 1)
         change[tight[:, None] & (layer[inside, None] != layer[None, outside])] = np.inf
         place = int(change.argmin())
         i, j = divmod(place, len(outside))
         scale = max(1.0, float(np.abs(self.problem.linear).max()))
         return (int(inside[i]), int(outside[j])) if change[i, j] < -TOLERANCE * scale else None
 
+    def walked(self, layer: int, count: int) -> float:
+        """Drop or bring back filters of one layer until so many stay, by marginal damage; returns the rise of the damage."""
+        own, rise = np.flatnonzero(self.problem.layer_of == layer), 0.0
+        while (kept := self.kept[layer]) != count:
+            candidates = own[self.keep[own] == (kept > count)]
+            place = candidates[self.marginal[candidates].argmin() if kept > count else self.marginal[candidates].argmax()]
+            rise += float(self.marginal[place]) * (1 if kept > count else -1)
+            self.flip(int(place))
+        return rise
+
+
+def rounded(problem: PruningProblem, keep: Bools) -> Bools:
+    """Reach allowed numbers of filters in every layer from any mask: the cheapest ones that add up to the budget.
+
+    What a number costs is found by dropping or bringing back filters by marginal damage; the numbers are chosen by dynamic
+    programming, which is optimal where nothing couples filters.
+
+    Args:
+        problem: the problem.
+        keep: (n,) any mask.
+
+    Returns:
+        (n,) a feasible mask.
+    """
+    walk = Walk(problem, keep)
+    costs = []
+    for layer, options in enumerate(problem.counts):
+        up, down = Walk(problem, keep), Walk(problem, keep)
+        more, fewer = options[options > walk.kept[layer]], options[options <= walk.kept[layer]][::-1]
+        rises = dict(_rises(up, layer, more)) | dict(_rises(down, layer, fewer))
+        costs.append(np.array([rises[int(k)] for k in options]))
+    for layer, count in enumerate(best_counts(problem.counts, costs, problem.budget)):
+        walk.walked(layer, count)
+    return walk.keep
+
+
+def _rises(walk: Walk, layer: int, counts: Ints) -> Iterator[tuple[int, float]]:
+    """Rise of the damage at each count, walking from one to the next."""
+    rise = 0.0
+    for count in counts:
+        rise += walk.walked(layer, int(count))
+        yield int(count), rise
+
 
 def repaired(problem: PruningProblem, keep: Bools) -> Bools:
-    """Reach the exact budget and the floors from any mask, one filter at a time by marginal damage.
+    """Reach the exact budget and the allowed numbers in every layer from any mask, one filter at a time by marginal damage.
 
     Args:
         problem: the problem.
@@ -74,7 +120,7 @@ def repaired(problem: PruningProblem, keep: Bools) -> Bools:
         walk.flip(walk.best_return())
     while walk.keep.sum() > problem.budget:
         walk.flip(walk.cheapest_drop())
-    return walk.keep
+    return walk.keep if problem.round_to == 1 else rounded(problem, walk.keep)
 
 
 def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:

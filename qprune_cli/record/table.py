@@ -22,13 +22,13 @@ def train_table(identity: Quality, dense: Stage) -> str:
     return "\n".join([head, _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
 
 
-def inspect_table(layout: Layout, dead: Bools | None, floor: int, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
+def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
     """What of a network can go.
 
     Args:
         layout: its filters.
         dead: (n,) True where they are 0 on all calibration images; None where nobody looked.
-        floor: filters that stay in each layer.
+        rule: what says how many filters stay in each layer, such as ``floor=1``.
         smallest: what is left when no more than that stays.
         largest: what is left when nothing goes.
         shape: (C, H, W) that multiply-accumulates are counted for.
@@ -46,8 +46,9 @@ def inspect_table(layout: Layout, dead: Bools | None, floor: int, smallest: Foot
     known = "without weights nobody knows which are dead" if dead is None else f"{dead.sum()} of {free} are dead"
     coupled = f" in {free} groups that live or die together" if filters != free else ""
     lines.append(f"{_count(filters)} can go{coupled}, {known}; {_count(sum(f.filters for f in layout.fixed))} stay")
-    least = 1 - floor * len(layout.groups) / free
-    lines.append(f"reachable with floor={floor}: sparsity 0 to {np.floor(1000 * least) / 1000:.3f}")
+    assert smallest.filters is not None
+    least = 1 - smallest.filters / filters
+    lines.append(f"reachable with {rule}: sparsity 0 to {np.floor(1000 * least) / 1000:.3f}")
     for name, low, high in (
         ("filters", f"{smallest.filters:,}", f"{largest.filters:,}"),
         ("params", f"{smallest.params:,}", f"{largest.params:,}"),

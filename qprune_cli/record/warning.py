@@ -6,22 +6,26 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Quality, Scores, Solution
 
 
-def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, idle: int = 0) -> list[str]:
+def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sparsity: float, idle: int = 0) -> list[str]:
     """Look for results that mean less than they seem to; one sentence each.
 
     Args:
         problem: what was solved.
         scores: what the filters are worth.
         solution: the mask.
+        sparsity: what was asked.
         idle: kept filters that nothing reads any more.
     """
     keep = solution.keep
+    asked = round(len(keep) * (1 - sparsity))
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
     found = []
     if keep.all():
         found.append("no filter was removed: sparsity rounds to 0 filters")
     if not solution.feasible:
         found.append("the mask does not meet the budget or the floors")
+    if problem.budget != asked:
+        found.append(f"round_to={problem.round_to}: {problem.budget} filters stay where {asked} were asked, as widths add up to no nearer")
     if idle > 0:
         found.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
     if dead.sum() >= (~keep).sum() > 0:

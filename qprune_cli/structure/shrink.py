@@ -6,6 +6,7 @@ from torch import fx, nn
 
 from qprune_cli.structure.masks import at_gates, check_layout
 from qprune_cli.structure.network import Left, Network, Step
+from qprune_cli.structure.reuse import reuse_
 from qprune_cli.structure.rules.layer import Layer
 from qprune_cli.structure.rules.writer import Writer
 from qprune_cli.types import Bools, Layout
@@ -51,7 +52,9 @@ def written(network: Network, left: Mapping[fx.Node, Left]) -> nn.Module:
         step = network.steps[node]
         operands = [_operand(network, writer, left, step, place) for place in range(len(step.sources))]
         writer.written[node] = step.rule.emit(writer, node, operands, left[node].cut)
-    return writer.finish()
+    small = writer.finish()
+    reuse_(small)
+    return small
 
 
 def _operand(network: Network, writer: Writer, left: Mapping[fx.Node, Left], step: Step, place: int) -> fx.Node | None:

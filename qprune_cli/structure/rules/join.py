@@ -94,4 +94,8 @@ class Join(Silent):
         moving = iter(operands)
         sides = [next(moving) if side.moving else writer.still(side.node, side.axis, cut.held, bool(side.params)) for side in self.sides]
         present = [side for side in sides if side is not None]
-        return present[0] if len(present) == 1 else writer.call(self.function, tuple(sides))
+        if len(present) == 1:
+            return present[0]
+        joined = writer.call(self.function, tuple(sides))
+        joined.meta["full"] = [side.moving and side.full for side in self.sides]
+        return joined

@@ -2,7 +2,7 @@
 
 import copy
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +16,27 @@ if TYPE_CHECKING:
     from qprune_cli.structure.graph import Graph
 
 
+MOST_RUNS = 8  # of neighbouring channels; more are faster by index, and would make long programs
+
+
 class Select(nn.Module):
-    """Some channels of a value."""
+    """Some channels of a value.
+
+    Runs of neighbouring channels are copied as slices, which keep the order of the memory: an index would give up channels_last.
+    """
 
     def __init__(self, index: Sequence[int], axis: int) -> None:
         super().__init__()
         self.axis = axis
+        self.runs = runs(index)
         self.index: Tensor
         self.register_buffer("index", torch.tensor(index), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, ...) -> (N, len(index), ...)."""
-        return x.index_select(self.axis, self.index)
+        if len(self.runs) > MOST_RUNS:
+            return x.index_select(self.axis, self.index)
+        return torch.cat([x.narrow(self.axis, start, length) for start, length in self.runs], self.axis)
 
 
 class Scatter(nn.Module):
@@ -36,18 +45,51 @@ class Scatter(nn.Module):
     def __init__(self, index: Sequence[int], channels: int, axis: int) -> None:
         super().__init__()
         self.channels, self.axis = channels, axis
+        self.runs = runs(index)
         self.index: Tensor
         self.register_buffer("index", torch.tensor(index, dtype=torch.int64), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, len(index), ...) -> (N, channels, ...); without any index, zeros."""
-        shape = [self.channels if k == self.axis else size for k, size in enumerate(x.shape)]
-        empty = x.new_zeros(shape)
-        return empty.index_copy(self.axis, self.index, x) if len(self.index) else empty
+        if len(self.runs) > MOST_RUNS or not self.runs:
+            shape = [self.channels if k == self.axis else size for k, size in enumerate(x.shape)]
+            last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
+            order = torch.channels_last if last else torch.contiguous_format
+            empty = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=order).zero_()
+            return empty.index_copy_(self.axis, self.index, x) if self.runs else empty
+        return torch.cat(list(self._pieces(x)), self.axis)
+
+    def _pieces(self, x: Tensor) -> Iterator[Tensor]:
+        """Runs of channels, and the zeros before, between and behind them."""
+        taken = filled = 0
+        for start, length in [*self.runs, (self.channels, 0)]:
+            while filled < start:  # zeros in the memory order of the value
+                zeros = x.narrow(self.axis, 0, min(start - filled, len(self.index)))
+                filled += zeros.shape[self.axis]
+                yield torch.zeros_like(zeros)
+            if length:
+                yield x.narrow(self.axis, taken, length)
+            taken, filled = taken + length, filled + length
 
     def extra_repr(self) -> str:
         """Shown by print(model)."""
         return f"{len(self.index)} -> {self.channels}"
+
+
+def runs(index: Sequence[int]) -> list[tuple[int, int]]:
+    """Cut a rising list into runs of neighbours: first number and length of each.
+
+    Example:
+        >>> runs([0, 1, 5, 6, 7])
+        [(0, 2), (5, 3)]
+    """
+    found: list[tuple[int, int]] = []
+    for number in index:
+        if found and number == sum(found[-1]):
+            found[-1] = (found[-1][0], found[-1][1] + 1)
+        else:
+            found.append((number, 1))
+    return found
 
 
 class Writer:
@@ -149,7 +191,7 @@ class Writer:
             self.written[node] = self.graph.create_node(node.op, node.target, arguments, dict(keywords))
         return self.written[node]
 
-    def finish(self) -> nn.Module:
+    def finish(self) -> fx.GraphModule:
         """The smaller network; what is no part of the saved state of the old one is none of its either."""
         small = fx.GraphModule(self.parts, self.graph, type(self.source.model).__name__)
         saved = self.source.model.state_dict().keys()

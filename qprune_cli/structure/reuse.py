@@ -1,0 +1,60 @@
+"""Fewer copies: a network computes in place where nobody sees the difference.
+
+Fresh memory is what an element-wise operation on a CPU costs most. An operation may write over its operand if that was made for it
+alone, and if no gradient needs the old values: then outputs and gradients stay the same, bit for bit.
+"""
+
+import operator
+from collections.abc import Mapping
+
+import torch
+from torch import fx, nn
+from torch.nn import functional as F
+
+from qprune_cli.structure.rules.layer import LAYERS
+from qprune_cli.structure.rules.writer import Scatter, Select
+
+# What makes a result of its own and does not look at it again for its gradient.
+MAKERS = (*LAYERS, nn.BatchNorm2d, nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d, Scatter, Select)
+MAKER_FUNCTIONS = (F.interpolate, F.upsample, operator.add, operator.sub, operator.iadd, torch.cat)
+ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh)
+FUNCTIONS = {F.relu: torch.relu_, torch.relu: torch.relu_}
+FULL = "full"  # entry of a node's meta: which operands of an addition have the shape of the result
+
+
+def reuse_(network: fx.GraphModule) -> None:
+    """Let activations and additions write over operands that nothing else reads.
+
+    Args:
+        network: a graph in which nothing works in place; additions say in their meta which operands have the shape of the result.
+    """
+    modules = dict(network.named_modules())
+    calls = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
+    for node in network.graph.nodes:
+        module = modules.get(str(node.target)) if node.op == "call_module" else None
+        if type(module) in ACTIVATIONS and calls.count(str(node.target)) == 1 and getattr(module, "negative_slope", 0) >= 0:
+            module.inplace = _free(node.args[0], modules)  # type: ignore[union-attr]
+        elif node.target in FUNCTIONS and node.args == (*node.all_input_nodes,) and _free(node.args[0], modules):
+            node.target, node.kwargs = FUNCTIONS[node.target], {}
+        elif node.op == "call_method" and node.target == "relu" and _free(node.args[0], modules):
+            node.target = "relu_"
+        elif node.target is operator.add:
+            _add_in_place_(node, modules)
+    network.recompile()
+
+
+def _add_in_place_(node: fx.Node, modules: Mapping[str, nn.Module]) -> None:
+    """Add the one operand onto the other one, where that is free."""
+    for place, full in enumerate(node.meta.get(FULL, ())):
+        if full and _free(node.args[place], modules) and node.args[0] is not node.args[1]:
+            node.target, node.args = operator.iadd, (node.args[place], node.args[1 - place])
+            return
+
+
+def _free(value: object, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a value was made for its only reader."""
+    if not isinstance(value, fx.Node) or len(value.users) != 1:
+        return False
+    if value.op == "call_module":
+        return isinstance(modules[str(value.target)], MAKERS)
+    return value.op == "call_function" and value.target in MAKER_FUNCTIONS
