@@ -17,22 +17,33 @@ from torch import nn
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
-from qprune_cli.model.checkpoint import save_weights, weights_digest
+from qprune_cli.model.checkpoint import file_size, save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count, layer_counts
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.program import write_program
 from qprune_cli.record.provenance import mask_digest
-from qprune_cli.record.run import write_manifest, write_mask, write_metrics, write_plan, write_problem, write_scores, write_solution
+from qprune_cli.record.run import (
+    write_compensation,
+    write_manifest,
+    write_mask,
+    write_metrics,
+    write_plan,
+    write_problem,
+    write_scores,
+    write_solution,
+)
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import quality_warnings, run_warnings
 from qprune_cli.structure.cost import Cost, counted
 from qprune_cli.structure.gates import gate_statistics
+from qprune_cli.structure.latency import latencies
+from qprune_cli.structure.memory import peak_activations
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import Bools, ImageSet, Layout, Splits, Stage
+from qprune_cli.types import Bools, ImageSet, Latency, Layout, Memory, Quality, Splits, Stage
 
 LOG = logging.getLogger("qprune_cli")
 # Multiply-accumulates are counted for one image of this side, that of SIDD's validation blocks.
@@ -139,27 +150,38 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("refine"):
         refined = plan.refine.refine(problem, solved, metric(dense, layout, splits.refinement), asked.seed)
         write_mask(folder, layout, refined)
+    with clock("compensate"):
+        fitted, compensation = plan.compensate.fit(dense, layout, refined.keep, splits, asked.seed)
+        write_compensation(folder, compensation)
     with clock("shrink"):
-        masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep}
-        networks = shrunk(dense, layout, masks)
+        masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
+        networks = shrunk(dense, layout, masks, {"compensated": fitted})
     with clock("measure"):
         measured = qualities(networks, splits.test, asked.ssim3d)
+        times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if asked.latency else {}
         stages = {
-            name: Stage(measured[name], counted(networks[name], job.shape, int(layout.sizes[keep].sum()))) for name, keep in masks.items()
+            name: _stage(networks[name], measured[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
+            for name, keep in masks.items()
         }
         identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
-        for name, k in examples(measured["refined"]).items():
-            shown = {"dense": dense, "pruned": networks["refined"]}
+        for name, k in examples(measured["compensated"]).items():
+            shown = {"dense": dense, "pruned": networks["compensated"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
-    warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["refined"], layout, refined.keep))
+    warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
     warnings += quality_warnings(identity, stages["dense"].quality)
     sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
         sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
-    metrics = write_metrics(folder, identity, stages, job.shape, sparsity=sparsity, warnings=warnings)
+    summary = {name: value for name, value in compensation.items() if name != "layers"}
+    metrics = write_metrics(folder, identity, stages, job.shape, sparsity=sparsity, compensation=summary, warnings=warnings)
     for warning in warnings:
         LOG.warning(warning)
-    return Pruned(refined.keep, networks["refined"], metrics, run_table(identity, stages["dense"], stages["refined"]))
+    return Pruned(refined.keep, networks["compensated"], metrics, run_table(identity, stages))
+
+
+def _stage(model: nn.Module, quality: Quality, shape: tuple[int, ...], filters: int | None = None, latency: Latency | None = None) -> Stage:
+    """All that is measured of a network."""
+    return Stage(quality, counted(model, shape, filters), Memory(peak_activations(model, shape), file_size(model)), latency)
 
 
 def run(plan: RunPlan) -> Path:
@@ -244,7 +266,7 @@ def train(plan: TrainPlan) -> Path:
                 track(row.step, {"lr": row.lr, "loss": row.loss, "psnr": row.psnr})
         with clock("measure"):
             quality = judge(outputs(model, splits.test, label="measure"), splits.test, asked.ssim3d)
-            stage = Stage(quality, counted(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE)))
+            stage = _stage(model, quality, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
             identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
             for name, k in examples(quality).items():
                 pair = splits.test.pairs[k]

@@ -12,12 +12,13 @@ from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
-from qprune_cli.roles import Data, Model, Refiner, Scorer, Solver
+from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver
 from qprune_cli.structure.gates import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
 
-RUN_ROLES = ("data", "model", "scorer", "solver", "refine")
+RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
+NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
 
@@ -37,6 +38,7 @@ class RunSettings:
     granularity: str
     loss: str
     seed: int
+    latency: bool
     ssim3d: bool
     device: str
     output_root: str
@@ -111,6 +113,7 @@ class RunPlan:
     scorer: Scorer
     solver: Solver
     refine: Refiner
+    compensate: Compensator
     settings: RunSettings
     components: dict[str, str]
     sweep: Path | None = None
@@ -133,7 +136,7 @@ class RunPlan:
 
     def folder(self) -> Folder:
         """Make the run folder."""
-        roles = "_".join(self.components[role] for role in RUN_ROLES)
+        roles = "_".join(self.components[role] for role in NAMED_ROLES)
         name = f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
         return Folder.fresh(self.sweep or Path(self.settings.output_root) / "runs", name)
 

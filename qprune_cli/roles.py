@@ -4,12 +4,13 @@ Promises beyond the signatures, which every component owes: it is pure, the same
 refiner is never worse than its start on the refinement split.
 """
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Layout, Metric, Scores, Solution, Splits
+from qprune_cli.types import Bools, Layout, Metric, Scores, Solution, Splits
 
 
 class Data(Protocol):
@@ -53,6 +54,13 @@ class Solver(Protocol):
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Propose a feasible mask of small damage."""
+
+
+class Compensator(Protocol):
+    """Re-fits the weights that a mask leaves."""
+
+    def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
+        """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON."""
 
 
 class Refiner(Protocol):

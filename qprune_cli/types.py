@@ -303,6 +303,25 @@ class Footprint:
 
 
 @dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes: of all values that exist at once for one image of the stated size, and of the weights as a .safetensors file."""
+
+    activations: int
+    file: int
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Time of one image in ms: median and quartiles over so many runs, with so many threads."""
+
+    median: float
+    low: float
+    high: float
+    runs: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quality:
     """Image quality per image, over the images ``names``.
 
@@ -325,10 +344,12 @@ class Quality:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A network at one point of the run: its quality on the test images and its size."""
+    """A network at one point of the run: its quality on the test images, its size, and its latency where that was measured."""
 
     quality: Quality
     footprint: Footprint
+    memory: Memory
+    latency: Latency | None = None
 
 
 @dataclass(frozen=True, slots=True)

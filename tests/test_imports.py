@@ -23,6 +23,7 @@ ALLOWED = {
     "scorer": LEAVES | {"structure"},
     "solver": LEAVES | {"problem"},
     "refine": LEAVES | {"problem"},
+    "compensate": LEAVES | {"evaluate", "structure"},
     "roles": LEAVES | {"problem"},
     "record": LEAVES | {"problem", "evaluate"},
     "train": LEAVES | {"evaluate"},
@@ -41,6 +42,7 @@ MACHINERY = {
     "scorer": set(),
     "solver": set(),
     "refine": set(),
+    "compensate": set(),
 }
 NUMPY_ONLY = ("problem", "solver", "refine")
 

@@ -11,13 +11,26 @@ from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Pair, Quality
 
 
-def shrunk(model: nn.Module, layout: Layout, masks: Mapping[str, Bools]) -> dict[str, nn.Module]:
-    """The smaller networks that (n,) masks leave, by name; equal masks share one, and nothing dropped leaves the network as it is."""
-    known: dict[bytes, nn.Module] = {np.ones(layout.n, bool).tobytes(): model}
-    for keep in masks.values():
-        if keep.tobytes() not in known:
-            known[keep.tobytes()] = shrink(model, layout, keep)
-    return {name: known[keep.tobytes()] for name, keep in masks.items()}
+def shrunk(
+    model: nn.Module, layout: Layout, masks: Mapping[str, Bools], fitted: Mapping[str, nn.Module] | None = None
+) -> dict[str, nn.Module]:
+    """The smaller networks that (n,) masks leave, by name; equal ones are one, and nothing dropped leaves the network as it is.
+
+    Args:
+        model: the network.
+        layout: its filters.
+        masks: by name.
+        fitted: networks of the same shape with other weights, for the names that have their own.
+    """
+    found: dict[tuple[int, bytes], nn.Module] = {}
+    networks: dict[str, nn.Module] = {}
+    for name, keep in masks.items():
+        whole = (fitted or {}).get(name, model)
+        key = id(whole), keep.tobytes()
+        if key not in found:
+            found[key] = whole if keep.all() else shrink(whole, layout, keep)
+        networks[name] = found[key]
+    return networks
 
 
 def qualities(networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False) -> dict[str, Quality]:

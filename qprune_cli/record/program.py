@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 from qprune_cli.record.folder import Folder
 
@@ -15,13 +15,15 @@ LOG = logging.getLogger("qprune_cli")
 BATCH, HEIGHT, WIDTH = 2, 61, 83  # of an example that is special in no way: no power of 2, no square
 
 
-def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> None:
-    """model.pt2: for any number and size of images, where the network allows; load it with ``torch.export.load(path).module()``.
+def exported(model: nn.Module, shape: Sequence[int]) -> tuple[ExportedProgram, bool] | None:
+    """Follow a network with torch.export, for any number and size of images where it allows.
 
     Args:
-        folder: where to.
-        model: the smaller network, in evaluation mode.
+        model: in evaluation mode.
         shape: (C, H, W) of an image that it surely takes; tried where an odd size does not work.
+
+    Returns:
+        The program and whether number and size of the images are free; None where it cannot be followed.
     """
     plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as the format wants weights
     device = next(model.parameters()).device
@@ -30,14 +32,27 @@ def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> Non
     attempts: list[tuple[tuple[int, ...], dict[int, Any]]] = [(odd, freedom), (given, freedom), ((1, *shape), {})]
     for size, free in attempts:
         try:
-            program = torch.export.export(plain, (torch.zeros(*size, device=device),), dynamic_shapes=(free,))
+            return torch.export.export(plain, (torch.zeros(*size, device=device),), dynamic_shapes=(free,)), bool(free)
         except Exception as error:  # torch.export raises many kinds; all mean that this way of it does not work
             LOG.debug("torch.export with %s: %s", list(size), error)
-            continue
-        if not free:
-            LOG.warning("model.pt2 takes images of shape %s only: torch.export cannot follow the network for others", list(size))
-        program._example_inputs = None  # they would be saved as a pickle
-        with folder.complete("model.pt2") as path:
-            torch.export.save(program, path)
+    return None
+
+
+def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> None:
+    """model.pt2: load it with ``torch.export.load(path).module()``.
+
+    Args:
+        folder: where to.
+        model: the smaller network, in evaluation mode.
+        shape: (C, H, W) of an image that it takes.
+    """
+    found = exported(model, shape)
+    if found is None:
+        LOG.warning("model.pt2 is left out: torch.export cannot follow the network")
         return
-    LOG.warning("model.pt2 is left out: torch.export cannot follow the network")
+    program, free = found
+    if not free:
+        LOG.warning("model.pt2 takes images of shape %s only: torch.export cannot follow the network for others", [1, *shape])
+    program._example_inputs = None  # they would be saved as a pickle
+    with folder.complete("model.pt2") as path:
+        torch.export.save(program, path)

@@ -52,6 +52,12 @@ def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
     folder.arrays("mask.npz", layout.masks(solution.keep) | {"keep": solution.keep})
 
 
+def write_compensation(folder: Folder, notes: Mapping[str, Any]) -> None:
+    """compensation.csv: what was chosen for each layer, and what it was worth, where weights were re-fitted."""
+    if notes.get("layers"):
+        folder.table("compensation.csv", notes["layers"])
+
+
 def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layout: Layout, keep: Bools, weights: str) -> None:
     """plan.json: what rebuilds the smaller network before its weights are read.
 
@@ -85,7 +91,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
         folder: where to.
         identity: quality of the noisy images as they are.
         stages: the network at each stage of the run.
-        shape: (C, H, W) that multiply-accumulates are counted for.
+        shape: (C, H, W) that multiply-accumulates, activations and latency are for.
         more: further entries of metrics.json.
 
     Returns:
@@ -94,13 +100,13 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     metrics = {
         "schema": 1,
         "identity": _summary(identity),
-        "stages": {name: _summary(stage.quality) | _size(stage) for name, stage in stages.items()},
+        "stages": {name: _summary(stage.quality) | _size(stage) | _time(stage) for name, stage in stages.items()},
         "macs_definition": f"multiply-accumulates of convolutions for one image of shape {list(shape)}",
-    } | more
+    }
+    metrics |= _conditions(stages, shape) | more
     folder.json("metrics.json", metrics)
-    rows: list[dict[str, Any]] = [{"stage": "identity"} | _flat(identity) | dict.fromkeys(("params", "macs", "filters"), "")]
-    rows += [{"stage": name} | _flat(stage.quality) | _size(stage) for name, stage in stages.items()]
-    folder.table("metrics.csv", rows)
+    rows = [{"stage": name} | _flat(stage.quality) | _size(stage) | _milliseconds(stage) for name, stage in stages.items()]
+    folder.table("metrics.csv", [dict.fromkeys(rows[0]) | {"stage": "identity"} | _flat(identity), *rows])
     qualities = {"identity": identity} | {name: stage.quality for name, stage in stages.items()}
     folder.table(
         "images.csv",
@@ -142,5 +148,21 @@ def _flat(quality: Quality) -> dict[str, float]:
     return {name: float(values.mean()) for name, values in quality.items().items()} | {"images": len(quality.names)}
 
 
-def _size(stage: Stage) -> dict[str, int | None]:
-    return {name: getattr(stage.footprint, name) for name in ("params", "macs", "filters")}
+def _size(stage: Stage) -> dict[str, Any]:
+    size = {name: getattr(stage.footprint, name) for name in ("params", "macs", "filters")}
+    return size | {"activation_bytes": stage.memory.activations, "file_bytes": stage.memory.file}
+
+
+def _time(stage: Stage) -> dict[str, Any]:
+    time = stage.latency
+    return {} if time is None else {"latency_ms": time.median, "latency_ms_quartiles": [time.low, time.high]}
+
+
+def _milliseconds(stage: Stage) -> dict[str, float | None]:
+    return {"latency_ms": None if stage.latency is None else stage.latency.median}
+
+
+def _conditions(stages: Mapping[str, Stage], shape: tuple[int, ...]) -> dict[str, Any]:
+    """Under which latency was measured, where it was."""
+    times = [stage.latency for stage in stages.values() if stage.latency is not None]
+    return {"latency": {"shape": [1, *shape], "threads": times[0].threads, "runs": times[0].runs}} if times else {}

@@ -1,24 +1,33 @@
 """The short tables at the end of a command."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage
 
 
-def run_table(identity: Quality, dense: Stage, pruned: Stage) -> str:
-    """Noisy images, dense and pruned network, and the paired difference of the last two."""
-    change = pruned.quality.psnr - dense.quality.psnr
+def run_table(identity: Quality, stages: Mapping[str, Stage]) -> str:
+    """Noisy images, dense and pruned network, the same re-fitted, and the paired difference of the last and the dense one."""
+    dense, raw, last = (stages[name] for name in ("dense", "refined", "compensated"))
+    shown = {"pruned": raw} if last.quality is raw.quality else {"pruned": raw, "re-fitted": last}
+    rows = [train_table(identity, dense)] + [_row(name, stage.quality) + _size(stage) for name, stage in shown.items()]
+    return "\n".join([*rows, paired_line(list(shown)[-1], last.quality, dense.quality)])
+
+
+def paired_line(name: str, quality: Quality, dense: Quality) -> str:
+    """How far a network is from the dense one, image by image."""
+    change = quality.psnr - dense.psnr
     low, high = ci95(change)
-    rows = [train_table(identity, dense), _row("pruned", pruned.quality) + _size(pruned)]
-    rows.append(f"pruned - dense: {change.mean():+.2f} dB, 95 % interval [{low:+.2f}, {high:+.2f}] over {len(change)} images")
-    return "\n".join(rows)
+    return f"{name} - dense: {change.mean():+.2f} dB, 95 % interval [{low:+.2f}, {high:+.2f}] over {len(change)} images"
 
 
 def train_table(identity: Quality, dense: Stage) -> str:
     """Noisy images and dense network."""
     volume = "" if identity.ssim3d is None else f"{'SSIM 3-D':>9}"
-    head = f"{'':<8}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}"
+    time = "" if dense.latency is None else f"{'latency':>11}"
+    head = f"{'':<10}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
     return "\n".join([head, _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
 
 
@@ -71,10 +80,11 @@ def _count(filters: int) -> str:
 
 def _row(name: str, quality: Quality) -> str:
     volume = "" if quality.ssim3d is None else f"{quality.ssim3d.mean():>9.4f}"
-    return f"{name:<8}{quality.psnr.mean():>7.2f} dB{quality.ssim.mean():>9.4f}{volume}"
+    return f"{name:<10}{quality.psnr.mean():>7.2f} dB{quality.ssim.mean():>9.4f}{volume}"
 
 
 def _size(stage: Stage) -> str:
     size = stage.footprint
     filters = "" if size.filters is None else f"{size.filters:,}"
-    return f"{filters:>9}{size.params:>12,}{size.macs / 1e9:>8.3f} G"
+    time = "" if stage.latency is None else f"{stage.latency.median:>8.1f} ms"
+    return f"{filters:>9}{size.params:>12,}{size.macs / 1e9:>8.3f} G{time}"

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from qprune_cli.structure.execute import evaluating
 from qprune_cli.structure.graph import Graph
-from qprune_cli.structure.rules.join import Join
+from qprune_cli.structure.rules.join import Join, is_sum
 from qprune_cli.structure.rules.layer import Layer
 from qprune_cli.structure.rules.move import Stretch
 from qprune_cli.structure.rules.op import Op
@@ -112,7 +112,8 @@ class Network:
             if node not in used:
                 continue
             target = needed[node] & ~zero[node]
-            held, inputs = step.rule.holds(target), [zero[source] for source in step.sources]
+            inputs = [zero[source] for source in step.sources]
+            held = step.rule.holds(needed[node] if self._feeds_sums(step) else target)
             taken = step.rule.takes(held, inputs)
             found[node] = Left(zero[node], Cut(held, taken, inputs), bool(target.any()) or node.op == "output")
             for source, mask in zip(step.sources, taken, strict=True):
@@ -120,6 +121,11 @@ class Network:
                     used.add(source)
                     needed[source] |= mask
         return {node: found[node] for node in self.steps if node in found}
+
+    def _feeds_sums(self, step: Step) -> bool:
+        """Whether it is a sum that only further sums read: it holds their channels, so that its operands are scattered once."""
+        readers = self.users(step)
+        return is_sum(step.rule) and bool(readers) and all(is_sum(reader.rule) for reader in readers)
 
     def _add(self, node: fx.Node) -> None:
         """Find the rule of a node, where it depends on the image."""

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 from torch import fx, nn
 
+from qprune_cli.structure.arrange import arranged
 from qprune_cli.structure.masks import at_gates, check_layout
 from qprune_cli.structure.network import Left, Network, Step
 from qprune_cli.structure.reuse import reuse_
+from qprune_cli.structure.rules.join import is_sum
 from qprune_cli.structure.rules.layer import Layer
 from qprune_cli.structure.rules.writer import Writer
 from qprune_cli.types import Bools, Layout
@@ -41,8 +44,10 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
         {'0.weight': (2, 1, 1, 1), '0.bias': (2,), '2.weight': (1, 2, 1, 1), '2.bias': (1,)}
     """
     check_layout(model, layout)
-    network = Network(model, layout.shape, layout.wrap)
-    return written(network, network.left(at_gates(layout, keep)))
+    network, kept = Network(model, layout.shape, layout.wrap), at_gates(layout, keep)
+    if found := arranged(network, kept):
+        network, kept = Network(found[0], layout.shape, layout.wrap), found[1]
+    return written(network, network.left(kept))
 
 
 def written(network: Network, left: Mapping[fx.Node, Left]) -> nn.Module:
@@ -63,8 +68,9 @@ def _operand(network: Network, writer: Writer, left: Mapping[fx.Node, Left], ste
     if wanted is None:
         return None
     own = left[source]
-    # A layer multiplies channels that are 0 by 0, and nobody reads a step that is not exact: both take what is there.
-    zero = own.zero & (left[step.node].exact and not isinstance(step.rule, Layer))
+    # A layer multiplies channels that are 0 by 0, nobody reads a step that is not exact, and a sum that is read holds zeros.
+    as_is = isinstance(step.rule, Layer) or not left[step.node].exact or (is_sum(network.steps[source].rule) and own.exact)
+    zero = np.zeros_like(own.zero) if as_is else own.zero
     value: fx.Node = writer.written[source]
     return writer.align(value, own.cut.held, zero, wanted, network.steps[source].axis)
 

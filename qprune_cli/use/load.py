@@ -86,7 +86,8 @@ def load_run(folder: str | Path) -> Run:
         keep = masks["keep"]
     small = shrink(dense, layout, _kept(layout, plan["kept"]))
     read_weights(small, place / "model.safetensors")
-    return Run(place, small.eval(), keep, layout, metrics, yaml.safe_load((place / "config.yaml").read_text()), plan)
+    small = small.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # faster on CPUs
+    return Run(place, small, keep, layout, metrics, yaml.safe_load((place / "config.yaml").read_text()), plan)
 
 
 def check_whole(folder: Path, names: Sequence[str] = NEEDED) -> None:

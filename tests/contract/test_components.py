@@ -16,7 +16,7 @@ from qprune_cli.structure.trace import trace
 from tests.conftest import random_problem, write_pairs
 from tests.data.test_sidd import write_scenes
 
-ROLES = ("data", "model", "scorer", "solver", "refine")
+ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 NEEDS = {"pairs": ["data.root=."], "sidd": ["data.root=."], "custom": FACTORY}
 
@@ -94,6 +94,19 @@ def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_
     refined = built("refine", name).refine(problem, start, measured, seed=0)
     psnr = measured.measure(np.stack([start.keep, refined.keep]))
     assert psnr[1] >= psnr[0] and refined.keep.sum() == problem.budget
+
+
+@pytest.mark.parametrize("name", components("compensate"))
+def test_compensation_never_hurts_on_the_refinement_images_and_leaves_the_network_alone(name, small_model, small_layout, small_splits):
+    before = {key: value.clone() for key, value in small_model.state_dict().items()}
+    for seed in range(3):
+        keep = np.random.default_rng(seed).uniform(size=small_layout.n) < 0.7
+        (fitted, _), (again, _) = (built("compensate", name).fit(small_model, small_layout, keep, small_splits, seed) for _ in range(2))
+        psnr = [metric(model, small_layout, small_splits.refinement).measure(keep[None])[0] for model in (small_model, fitted)]
+        assert psnr[1] >= psnr[0]
+        assert {key: value.shape for key, value in fitted.state_dict().items()} == {key: value.shape for key, value in before.items()}
+        assert all(torch.equal(value, again.state_dict()[key]) for key, value in fitted.state_dict().items())
+    assert all(torch.equal(value, before[key]) for key, value in small_model.state_dict().items()) and not small_model.training
 
 
 @pytest.mark.parametrize("name", components("model"))

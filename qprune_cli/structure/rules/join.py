@@ -48,6 +48,11 @@ ARITHMETIC: dict[Callable[..., Any], Callable[[Bools, Bools], Bools]] = {
 }
 
 
+def is_sum(rule: object) -> bool:
+    """Whether a rule is that of a sum, whose channels that are 0 hold zeros indeed, as its operands were scattered."""
+    return isinstance(rule, Join) and rule.function is operator.add
+
+
 @dataclass(frozen=True)
 class Join(Silent):
     """Arithmetic of two values, channel by channel; a branch that holds fewer channels is scattered into those of the result."""

@@ -1,0 +1,18 @@
+"""No compensation."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from qprune_cli.types import Bools, Layout, Splits
+
+
+@dataclass(frozen=True)
+class NoCompensation:
+    """Weights stay as they were trained: the protocol of the papers."""
+
+    def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
+        """The dense network itself."""
+        return dense, {}

@@ -1,0 +1,42 @@
+"""Looking at what goes into a module of a network, or comes out of it; what lies behind it is not computed."""
+
+import torch
+from torch import Tensor, nn
+
+
+class _ReachedError(Exception):
+    """Carries the value that was looked for out of the forward pass."""
+
+    def __init__(self, value: Tensor) -> None:
+        super().__init__()
+        self.value = value
+
+
+@torch.no_grad()
+def input_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    """What a module reads when the network gets ``x``; the module is called once in every pass."""
+
+    def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        raise _ReachedError(inputs[0])
+
+    return _reached(model, model.get_submodule(name).register_forward_pre_hook(stop), x)
+
+
+@torch.no_grad()
+def output_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
+    """What a module gives when the network gets ``x``."""
+
+    def stop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        raise _ReachedError(output)
+
+    return _reached(model, model.get_submodule(name).register_forward_hook(stop), x)
+
+
+def _reached(model: nn.Module, handle: torch.utils.hooks.RemovableHandle, x: Tensor) -> Tensor:
+    try:
+        model(x)
+    except _ReachedError as reached:
+        return reached.value
+    finally:
+        handle.remove()
+    raise AssertionError("the module takes part in the forward pass")
