@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,6 +20,9 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune train [overrides]           train a dense network       qprune train experiment=train_half_unet
   qprune train --resume FOLDER       go on with a training that was stopped, exactly where it was
   qprune inspect [overrides]         what of a network can go, what stays and why, reachable targets; takes what run takes
+  qprune evaluate RUN [overrides]    measure a finished run on other images    qprune evaluate RUN data=pairs data.root=PHOTOS
+  qprune apply RUN --input DIR --output DIR    denoise a folder of photographs with the network of a finished run
+  qprune export RUN --format onnx    the small network as one file, checked against PyTorch
   qprune data check ROOT             what a folder of images holds, what is missing or damaged
   qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
   qprune list [role]                 components and what they are for
@@ -119,6 +123,63 @@ def train(argv: list[str]) -> int:
     return launch("train", argv, prepare, start, stopped)
 
 
+def evaluate(argv: list[str]) -> int:
+    """Measure a finished run on other images."""
+    from qprune_cli.compose.launch import launch
+
+    if {"-h", "--help", "--hydra-help", "--cfg", "-c", "--info", "-i"} & set(argv):
+        return launch("evaluate", argv, lambda job: job, lambda plan: None)
+    if not argv or argv[0].startswith("-") or "=" in argv[0]:
+        raise UserError("qprune evaluate: give the folder of a finished run first, as in qprune evaluate RUN data=pairs data.root=PHOTOS")
+    from qprune_cli.plan import EvaluatePlan
+    from qprune_cli.use import evaluate as use
+    from qprune_cli.use.load import load_run
+
+    run = load_run(argv[0])
+    prepare = partial(EvaluatePlan.of, run=run.folder)
+    return launch("evaluate", [f"model.channels={run.channels}", *argv[1:]], prepare, lambda plan: use.evaluate(plan, run))
+
+
+def apply(argv: list[str]) -> int:
+    """Denoise a folder of photographs with the network of a finished run."""
+    from argparse import SUPPRESS, ArgumentParser
+
+    parser = ArgumentParser("qprune apply", description="Denoise a folder of photographs.", argument_default=SUPPRESS)
+    parser.error = _refusal("apply")  # type: ignore[method-assign, assignment]
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished `qprune run`")
+    parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="photographs: PNG, JPEG, TIFF; sub-folders are searched")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="where the results go, under the same names")
+    parser.add_argument("--network", metavar="small|dense", help="what the run has made (small, the default), or what it began with")
+    parser.add_argument("--tile", type=int, metavar="PIXELS", help="side of the tiles, a multiple of 32 (512)")
+    parser.add_argument("--overlap", type=int, metavar="PIXELS", help="what neighbouring tiles share (as much as the network needs)")
+    parser.add_argument("--jobs", type=int, metavar="N", help="photographs in memory at once (2)")
+    parser.add_argument("--device", metavar="auto|cpu|cuda", help="where to compute (auto)")
+    parser.add_argument("--overwrite", action="store_true", help="make results anew that are there already")
+    settings = vars(parser.parse_args(argv))
+    from qprune_cli.use import apply as use
+
+    applied = use.apply(settings.pop("run"), settings.pop("input"), settings.pop("output"), use.Settings(**settings))
+    print(applied)
+    return 2 if applied.refused else 0
+
+
+def export(argv: list[str]) -> int:
+    """Write the small network of a finished run as one file, and check it."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser("qprune export", description="Write the small network of a run as one file, checked against PyTorch.")
+    parser.error = _refusal("export")  # type: ignore[method-assign, assignment]
+    parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished `qprune run`")
+    parser.add_argument("--format", default="onnx", metavar="onnx|pt2", help="ONNX, or torch.export's program (%(default)s)")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to (export.onnx or export.pt2 in the folder of the run)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
+    arguments = parser.parse_args(argv)
+    from qprune_cli.use.export import export as write
+
+    print(write(arguments.run, arguments.format, arguments.output, arguments.overwrite))
+    return 0
+
+
 def folder_option(argv: list[str], flag: str) -> tuple[list[str], Path | None]:
     """Take ``flag FOLDER`` or ``flag=FOLDER`` out of the arguments."""
     argv = [part for word in argv for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
@@ -135,7 +196,7 @@ def data(argv: list[str]) -> int:
     from argparse import ArgumentParser
 
     parser = ArgumentParser("qprune data", description="Fetch and check data sets.")
-    parser.error = _refuse  # type: ignore[method-assign]
+    parser.error = _refusal("data")  # type: ignore[method-assign, assignment]
     commands = parser.add_subparsers(dest="command", required=True, metavar="check | fetch")
     checking = commands.add_parser("check", help="say what a folder holds, what is missing or damaged")
     checking.add_argument("root", type=Path, help="SIDD_Small, SIDD_Medium, the validation files, or pairs of images")
@@ -146,7 +207,7 @@ def data(argv: list[str]) -> int:
     fetching.add_argument("--to", type=Path, default=Path("data"), help="folder to put it in (%(default)s)")
     fetching.add_argument("--server", help="another address to download from")
     for each in (checking, fetching):
-        each.error = _refuse  # type: ignore[method-assign]
+        each.error = _refusal("data")  # type: ignore[method-assign, assignment]
     arguments = parser.parse_args(argv)
     if arguments.command == "check":
         from qprune_cli.data.check import check
@@ -162,8 +223,13 @@ def data(argv: list[str]) -> int:
     return 0
 
 
-def _refuse(message: str) -> NoReturn:
-    raise UserError(f"{message}; `qprune data --help` shows how")
+def _refusal(command: str) -> Callable[[str], NoReturn]:
+    """What argparse calls where it does not understand."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(f"{message}; `qprune {command} --help` shows how")
+
+    return refuse
 
 
 def list_components(argv: list[str]) -> int:
@@ -193,8 +259,8 @@ def complete(argv: list[str]) -> int:
     if command is None:
         print(" ".join(COMMANDS))
         return 0
-    if command == "data":
-        print("check fetch sidd_small sidd_medium sidd_validation")
+    if command in WORDS:
+        print(WORDS[command])
         return 0
     if command == "list":
         from qprune_cli.catalog import roles
@@ -205,4 +271,18 @@ def complete(argv: list[str]) -> int:
     return ask_hydra("run" if command == "inspect" else command, argv)
 
 
-COMMANDS: dict[str, Callable[[list[str]], int]] = {"run": run, "inspect": inspect, "train": train, "data": data, "list": list_components}
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": run,
+    "inspect": inspect,
+    "train": train,
+    "evaluate": evaluate,
+    "apply": apply,
+    "export": export,
+    "data": data,
+    "list": list_components,
+}
+WORDS = {  # what may follow a command that is not Hydra's
+    "data": "check fetch sidd_small sidd_medium sidd_validation",
+    "apply": "--input --output --network --tile --overlap --jobs --device --overwrite",
+    "export": "--format --output --overwrite onnx pt2",
+}

@@ -17,7 +17,7 @@ from torch import nn
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
-from qprune_cli.model.checkpoint import file_size, save_weights, weights_digest
+from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count, layer_counts
 from qprune_cli.record.crops import write_crop
@@ -37,17 +37,16 @@ from qprune_cli.record.run import (
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import quality_warnings, run_warnings
-from qprune_cli.structure.cost import Cost, counted
+from qprune_cli.structure.answer import answer
+from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.structure.latency import latencies
-from qprune_cli.structure.memory import peak_activations
+from qprune_cli.structure.measure import measured
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import Bools, ImageSet, Latency, Layout, Memory, Quality, Splits, Stage
+from qprune_cli.types import REFERENCE_SIDE, Bools, ImageSet, Layout, Splits
 
 LOG = logging.getLogger("qprune_cli")
-# Multiply-accumulates are counted for one image of this side, that of SIDD's validation blocks.
-REFERENCE_SIDE = 256
 INSPECTED_AT_ONCE = 8  # calibration images
 STATE = "training.safetensors"  # of a training that is not finished
 
@@ -157,14 +156,14 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
         networks = shrunk(dense, layout, masks, {"compensated": fitted})
     with clock("measure"):
-        measured = qualities(networks, splits.test, asked.ssim3d)
+        found = qualities(networks, splits.test, asked.ssim3d)
         times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if asked.latency else {}
         stages = {
-            name: _stage(networks[name], measured[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
+            name: measured(networks[name], found[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
             for name, keep in masks.items()
         }
         identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
-        for name, k in examples(measured["compensated"]).items():
+        for name, k in examples(found["compensated"]).items():
             shown = {"dense": dense, "pruned": networks["compensated"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
@@ -177,11 +176,6 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     for warning in warnings:
         LOG.warning(warning)
     return Pruned(refined.keep, networks["compensated"], metrics, run_table(identity, stages))
-
-
-def _stage(model: nn.Module, quality: Quality, shape: tuple[int, ...], filters: int | None = None, latency: Latency | None = None) -> Stage:
-    """All that is measured of a network."""
-    return Stage(quality, counted(model, shape, filters), Memory(peak_activations(model, shape), file_size(model)), latency)
 
 
 def run(plan: RunPlan) -> Path:
@@ -207,7 +201,15 @@ def run(plan: RunPlan) -> Path:
         pruned = prune(plan, job, folder, clock)
         with clock("save"):
             digest = weights_digest(dense)
-            write_plan(folder, plan.config["model"], plan.settings.granularity, job.layout, pruned.keep, digest)
+            write_plan(
+                folder,
+                plan.config["model"],
+                plan.settings.granularity,
+                job.layout,
+                pruned.keep,
+                digest,
+                answer(pruned.model, job.layout.shape),
+            )
             with folder.complete("model.safetensors") as path:
                 save_weights(pruned.model, path, {})
             write_program(folder, pruned.model, job.shape)
@@ -266,7 +268,7 @@ def train(plan: TrainPlan) -> Path:
                 track(row.step, {"lr": row.lr, "loss": row.loss, "psnr": row.psnr})
         with clock("measure"):
             quality = judge(outputs(model, splits.test, label="measure"), splits.test, asked.ssim3d)
-            stage = _stage(model, quality, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
+            stage = measured(model, quality, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
             identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
             for name, k in examples(quality).items():
                 pair = splits.test.pairs[k]

@@ -1,7 +1,7 @@
 """What a command is about to do: its components and settings, checked before anything is written."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from qprune_cli.train.adamw import AdamW
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
+EVALUATE_ROLES = ("data",)
 PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
 
 
@@ -80,7 +81,7 @@ class TrainSettings:
 def check_place(device: str, output_root: str) -> None:
     """Refuse a device that is not there and a folder that cannot be written."""
     pick_device(device)
-    for kind in ("runs", "sweeps", "train"):
+    for kind in ("runs", "sweeps", "train", "evaluations"):
         refuse_unwritable(Path(output_root) / kind)
 
 
@@ -96,6 +97,22 @@ def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
     sections = {role: {"_target_": f"{type(c).__module__}.{type(c).__qualname__}", **asdict(c)} for role, c in components.items()}
     plain: dict[str, Any] = json.loads(json.dumps(sections | asdict(plan.settings) | {"components": plan.components}))
     return plain
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """The settings at the top level of ``qprune evaluate``.
+
+    Raises:
+        UserError: a value is out of range.
+    """
+
+    ssim3d: bool
+    device: str
+    output_root: str
+
+    def __post_init__(self) -> None:
+        check_place(self.device, self.output_root)
 
 
 @dataclass(frozen=True)
@@ -144,6 +161,37 @@ class RunPlan:
 def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
     """A configuration without the places of its images."""
     return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
+
+
+@dataclass(frozen=True)
+class EvaluatePlan:
+    """One measurement of a finished run.
+
+    Attributes:
+        settings: the top level.
+        components: chosen yaml by role.
+        run: folder of the run.
+    """
+
+    data: Data
+    settings: EvaluateSettings
+    components: dict[str, str]
+    run: Path
+
+    @staticmethod
+    def of(composed: Composed, run: Path) -> "EvaluatePlan":
+        """Build and check everything that a measurement needs.
+
+        Raises:
+            UserError: a setting is unknown, missing, of the wrong type or out of range.
+        """
+        own = replace(composed, settings={name: value for name, value in composed.settings.items() if name != "model"})
+        return EvaluatePlan(**own.parts(EvaluateSettings, EVALUATE_ROLES), components=composed.components, run=run)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The complete settings, as config.yaml records them."""
+        return recorded(self, EVALUATE_ROLES) | {"run": str(self.run.resolve())}
 
 
 @dataclass(frozen=True)

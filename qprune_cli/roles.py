@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Bools, Layout, Metric, Scores, Solution, Splits
+from qprune_cli.types import Bools, ImageSet, Layout, Metric, Scores, Solution, Splits
 
 
 class Data(Protocol):
@@ -22,6 +22,9 @@ class Data(Protocol):
 
     def load(self, seed: int) -> Splits:
         """Read the images and split them; ``seed`` draws the calibration crops."""
+
+    def test(self) -> ImageSet:
+        """Read the test images alone."""
 
 
 class Model(Protocol):

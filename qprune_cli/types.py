@@ -14,6 +14,7 @@ Floats = NDArray[np.floating[Any]]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
 
+REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
 SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
 
 

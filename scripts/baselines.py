@@ -29,11 +29,11 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.quality import judge
-from qprune_cli.pipeline import REFERENCE_SIDE
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count
 from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.trace import trace
+from qprune_cli.types import REFERENCE_SIDE
 
 SPARSITIES = (0.36, 0.5, 0.65, 0.75)
 OURS, TAYLOR = "hybrid_qubo", "greedy_taylor"

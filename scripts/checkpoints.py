@@ -19,12 +19,11 @@ from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import examples, judge, outputs
-from qprune_cli.pipeline import REFERENCE_SIDE
 from qprune_cli.plan import RunPlan
 from qprune_cli.record.crops import strip
 from qprune_cli.structure.cost import counted
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import ImageSet
+from qprune_cli.types import REFERENCE_SIDE, ImageSet
 
 SCALES = {"tiny": ["half_unet_small"], "cpu": [], "gpu": []}
 

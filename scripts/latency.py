@@ -1,4 +1,4 @@
-"""Latency against multiply-accumulates: is a smaller network faster by as much as it is smaller?
+"""Latency against multiply-accumulates.
 
 For each network, share of filters removed and ``round_to``: MACs and latency of the smaller network as shares of the dense one's,
 their quotient (1: exactly as much faster as smaller), what else than convolutions takes time, and PSNR on the sample's test images. All
@@ -23,7 +23,6 @@ from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_psnr
-from qprune_cli.pipeline import REFERENCE_SIDE
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.problem import PruningProblem, kept_count
 from qprune_cli.structure.cost import counted
@@ -31,6 +30,7 @@ from qprune_cli.structure.latency import latencies
 from qprune_cli.structure.memory import peak_activations
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.trace import trace
+from qprune_cli.types import REFERENCE_SIDE
 
 SPARSITIES = (0.3, 0.5, 0.7)
 ROUND_TO = (1, 8, 16)

@@ -29,10 +29,10 @@ ALLOWED = {
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "plan": LEAVES | {"compose", "device", "record", "roles", "structure", "train"},
-    "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "record", "structure"},
+    "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "compose", "data", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES | {"device", "evaluate", "model", "plan", "problem", "record", "structure"},
-    "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan"},
+    "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
 }

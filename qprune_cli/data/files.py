@@ -91,13 +91,14 @@ class Cutting:
         if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
 
-    def shared(self, things: Sequence[T], tested: bool, what: str) -> list[list[T]]:
+    def shared(self, things: Sequence[T], tested: bool, what: str, needed: Sequence[str] = PARTS[1:]) -> list[list[T]]:
         """Split things into the four parts, shuffled by the seed.
 
         Args:
             things: images or scenes.
             tested: whether test images come from elsewhere: then the last part stays empty, the first three share everything.
             what: the things, for messages.
+            needed: parts that must not be empty.
 
         Raises:
             UserError: a part that is needed would be empty.
@@ -110,7 +111,7 @@ class Cutting:
         stops = np.round(np.cumsum(weights) * len(things)).astype(int)
         order = np.random.default_rng([0, self.seed]).permutation(len(things))
         parts = [[things[k] for k in sorted(part)] for part in np.split(order, stops[:3])]
-        for name in PARTS[1:3] if tested else PARTS[1:]:
+        for name in (part for part in needed if not (tested and part == "test")):
             if not parts[PARTS.index(name)]:
                 raise UserError(f"data.root: {len(things)} {what} leave none for {name}; give more or other data.shares")
         return parts
@@ -130,10 +131,17 @@ class Cutting:
         train, calibration, refinement = (Patches(cache.entries(part, self.channels)) for part in parts[:3])
         for patches in (calibration, refinement):
             patches.check(self.crop_size)
-        pairs = [block for files in parts[3] for block in files.blocks(self.channels, self.block_size, self.blocks_per_image)]
         return Splits(
             train=train,
             calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
             refinement=refinement.draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
-            test=test or ImageSet(tuple(pairs)),
+            test=test or self.tested(parts[3]),
         )
+
+    def tested(self, files: Sequence[PairFiles]) -> ImageSet:
+        """Cut files into test blocks.
+
+        Raises:
+            UserError: a damaged image.
+        """
+        return ImageSet(tuple(block for pair in files for block in pair.blocks(self.channels, self.block_size, self.blocks_per_image)))

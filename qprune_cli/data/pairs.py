@@ -1,13 +1,14 @@
 """Any noisy and clean images: two folders, or one folder with a naming pattern."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.data.files import Cutting, PairFiles
+from qprune_cli.data.files import PARTS, Cutting, PairFiles
 from qprune_cli.data.image import READERS
 from qprune_cli.errors import UserError
-from qprune_cli.types import Splits
+from qprune_cli.types import ImageSet, Splits
 
 LOG = logging.getLogger("qprune_cli")
 
@@ -67,6 +68,18 @@ class PairedFolders:
         Raises:
             UserError: no pairs, a pair without its clean image, damaged files, too few pairs.
         """
+        return Cutting.of(self).cut(self._parts(PARTS[1:]), None, seed)
+
+    def test(self) -> ImageSet:
+        """Read the test images alone; ``shares=[0, 0, 0, 1]`` makes all images test images.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        return Cutting.of(self).tested(self._parts(("test",))[3])
+
+    def _parts(self, needed: Sequence[str]) -> list[list[PairFiles]]:
+        """The pairs of each part."""
         root = Path(self.root)
         found = find_pairs(root, self.noisy, Path(self.clean_root or root), self.clean)
         tested = find_pairs(Path(self.test_root), self.noisy, Path(self.test_root), self.clean) if self.test_root else None
@@ -74,9 +87,8 @@ class PairedFolders:
         for pair in tested or ():
             if not seen.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
                 raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
-        cutting = Cutting.of(self)
-        parts = cutting.shared(found, tested is not None, "pairs")
-        return cutting.cut([*parts[:3], tested or parts[3]], None, seed)
+        parts = Cutting.of(self).shared(found, tested is not None, "pairs", needed)
+        return [*parts[:3], tested or parts[3]]
 
 
 def check_patterns(noisy: str, clean: str) -> None:

@@ -123,7 +123,7 @@ class Sample:
         Args:
             seed: draws the calibration crops and their noise.
         """
-        scenes = {name: to_linear(self._read(name)).astype(np.float32) for name in SEEN + TEST}
+        scenes = {name: self._scene(name) for name in SEEN}
         bands = {part: [self._band(scenes[name], *share) for name in SEEN] for part, share in BANDS.items()}
         train = tuple((band, *(self._scaled(band, scale) for scale in self.scales)) for band in bands["train"])
         seen = {part: SimulatedCrops(tuple((band,) for band in bands[part]), self.camera, self.channels) for part in BANDS}
@@ -131,8 +131,15 @@ class Sample:
             train=SimulatedCrops(train, self.camera, self.channels, self.recolour),
             calibration=seen["calibration"].draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
             refinement=seen["refinement"].draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
-            test=self._test({name: scenes[name] for name in TEST}),
+            test=self.test(),
         )
+
+    def test(self) -> ImageSet:
+        """Take the noisy pictures of the test photographs alone."""
+        return self._test({name: self._scene(name) for name in TEST})
+
+    def _scene(self, name: str) -> Floats:
+        return to_linear(self._read(name)).astype(np.float32)
 
     def _test(self, scenes: dict[str, Floats]) -> ImageSet:
         rng = np.random.default_rng([3, self.seed])

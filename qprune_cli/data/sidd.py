@@ -5,14 +5,15 @@ References:
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from qprune_cli.data.files import Cutting, PairFiles
+from qprune_cli.data.files import PARTS, Cutting, PairFiles
 from qprune_cli.data.mat import read_validation
 from qprune_cli.errors import UserError
-from qprune_cli.types import Splits
+from qprune_cli.types import ImageSet, Splits
 
 INSTANCE = re.compile(r"(\d{4})_(\d{3})_(\w\w)_(\d{5})_(\d{5})_(\d{4})_([LNH])")
 FRAME = re.compile(r"(?:\d{4}_)?(NOISY|GT)_SRGB_(\d{3})\.PNG", re.IGNORECASE)
@@ -140,17 +141,29 @@ class SIDD:
         Raises:
             UserError: another layout, a frame without its clean one, damaged files, too few scenes.
         """
+        test = read_validation(Path(self.validation)) if self.validation else None
+        return Cutting.of(self).cut(self._parts(PARTS[1:]), test, seed)
+
+    def test(self) -> ImageSet:
+        """Read the test images alone: the validation blocks, or the frames of the test scenes.
+
+        Raises:
+            UserError: as ``load``.
+        """
+        if self.validation:
+            return read_validation(Path(self.validation))
+        return Cutting.of(self).tested(self._parts(("test",))[3])
+
+    def _parts(self, needed: Sequence[str]) -> list[list[PairFiles]]:
+        """The frames of each part."""
         frames = find_frames(Path(self.root))
         for frame in frames:
             if frame.clean is None:
                 raise UserError(
                     f"{frame.noisy}: no clean frame GT_SRGB belongs to it; add it or take the folder out (`qprune data check {self.root}`)"
                 )
-        test = read_validation(Path(self.validation)) if self.validation else None
         scenes = sorted({frame.instance.scene for frame in frames})
-        cutting = Cutting.of(self)
-        parts = [
+        return [
             [PairFiles(f.name, f.noisy, f.clean) for f in frames if f.clean and f.instance.scene in part]
-            for part in cutting.shared(scenes, test is not None, "scenes")
+            for part in Cutting.of(self).shared(scenes, self.validation is not None, "scenes", needed)
         ]
-        return cutting.cut(parts, test, seed)

@@ -125,11 +125,6 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
     path.write_bytes(save(_plain(model), metadata))  # safetensors' own writer keeps the file from everyone else
 
 
-def file_size(model: nn.Module) -> int:
-    """Bytes of a checkpoint of a network, without metadata."""
-    return len(save(_plain(model)))
-
-
 def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
 

@@ -1,6 +1,6 @@
 """What a run folder holds: one function per group of files."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,9 @@ def write_compensation(folder: Folder, notes: Mapping[str, Any]) -> None:
         folder.table("compensation.csv", notes["layers"])
 
 
-def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layout: Layout, keep: Bools, weights: str) -> None:
+def write_plan(
+    folder: Folder, model: Mapping[str, Any], granularity: str, layout: Layout, keep: Bools, weights: str, answer: Sequence[float]
+) -> None:
     """plan.json: what rebuilds the smaller network before its weights are read.
 
     Args:
@@ -68,6 +70,7 @@ def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layou
         layout: its filters.
         keep: (n,) the mask.
         weights: digest of the dense weights.
+        answer: of the smaller network, which tells whether it was rebuilt as it was.
     """
     kept = {name: np.flatnonzero(mask) for name, mask in layout.masks(keep).items()}
     folder.json(
@@ -78,6 +81,7 @@ def write_plan(folder: Folder, model: Mapping[str, Any], granularity: str, layou
             "granularity": granularity,
             "shape": layout.shape,
             "kept": kept,
+            "answer": list(answer),
             "sha256": {"dense": weights, "mask": mask_digest(keep)},
             "versions": versions(),
         },

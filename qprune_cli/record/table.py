@@ -16,6 +16,15 @@ def run_table(identity: Quality, stages: Mapping[str, Stage]) -> str:
     return "\n".join([*rows, paired_line(list(shown)[-1], last.quality, dense.quality)])
 
 
+def evaluate_table(identity: Quality, stages: Mapping[str, Stage]) -> str:
+    """Noisy images and the networks that were measured; the paired difference where both were."""
+    lines = [_head(identity, next(iter(stages.values()))), _row("noisy", identity)]
+    lines += [_row(name, stage.quality) + _size(stage) for name, stage in stages.items()]
+    if "dense" in stages:
+        lines.append(paired_line("pruned", stages["pruned"].quality, stages["dense"].quality))
+    return "\n".join(lines)
+
+
 def paired_line(name: str, quality: Quality, dense: Quality) -> str:
     """How far a network is from the dense one, image by image."""
     change = quality.psnr - dense.psnr
@@ -25,10 +34,14 @@ def paired_line(name: str, quality: Quality, dense: Quality) -> str:
 
 def train_table(identity: Quality, dense: Stage) -> str:
     """Noisy images and dense network."""
+    return "\n".join([_head(identity, dense), _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
+
+
+def _head(identity: Quality, stage: Stage) -> str:
+    """Names of the columns."""
     volume = "" if identity.ssim3d is None else f"{'SSIM 3-D':>9}"
-    time = "" if dense.latency is None else f"{'latency':>11}"
-    head = f"{'':<10}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
-    return "\n".join([head, _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
+    time = "" if stage.latency is None else f"{'latency':>11}"
+    return f"{'':<10}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
 
 
 def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor, fx, nn
 
 from qprune_cli.errors import StructureError, UserError, nearest
 from qprune_cli.structure.inplace import OPERATORS
-from qprune_cli.structure.rules.writer import Scatter, Select
+from qprune_cli.structure.rules.writer import Onto, Scatter, Select
 
 TORCH = str(Path(torch.__file__).parent)
 HERE = str(Path(__file__).parent)
@@ -129,7 +129,7 @@ class _Tracer(fx.Tracer):
         self.found |= matches
         if matches:
             self.wrapped.add(module_qualified_name)
-        return bool(matches) or isinstance(m, Select | Scatter) or super().is_leaf_module(m, module_qualified_name)
+        return bool(matches) or isinstance(m, Select | Scatter | Onto) or super().is_leaf_module(m, module_qualified_name)
 
 
 def place(node: fx.Node) -> str:

@@ -12,21 +12,20 @@ from torch import fx, nn
 from torch.nn import functional as F
 
 from qprune_cli.structure.rules.layer import LAYERS
-from qprune_cli.structure.rules.writer import Scatter, Select
+from qprune_cli.structure.rules.writer import FULL, MOST_RUNS, Onto, Scatter, Select
 
 # What makes a result of its own and does not look at it again for its gradient.
-MAKERS = (*LAYERS, nn.BatchNorm2d, nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d, Scatter, Select)
+MAKERS = (*LAYERS, nn.BatchNorm2d, nn.Upsample, nn.UpsamplingBilinear2d, nn.UpsamplingNearest2d, Onto, Scatter, Select)
 MAKER_FUNCTIONS = (F.interpolate, F.upsample, operator.add, operator.sub, operator.iadd, torch.cat)
 ACTIVATIONS = (nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.Hardtanh)
 FUNCTIONS = {F.relu: torch.relu_, torch.relu: torch.relu_}
-FULL = "full"  # entry of a node's meta: which operands of an addition have the shape of the result
 
 
 def reuse_(network: fx.GraphModule) -> None:
     """Let activations and additions write over operands that nothing else reads.
 
     Args:
-        network: a graph in which nothing works in place; additions say in their meta which operands have the shape of the result.
+        network: a graph in which nothing works in place; sums say in their meta where both operands have the shape of the result.
     """
     modules = dict(network.named_modules())
     calls = [str(node.target) for node in network.graph.nodes if node.op == "call_module"]
@@ -38,16 +37,28 @@ def reuse_(network: fx.GraphModule) -> None:
             node.target, node.kwargs = FUNCTIONS[node.target], {}
         elif node.op == "call_method" and node.target == "relu" and _free(node.args[0], modules):
             node.target = "relu_"
-        elif node.target is operator.add:
-            _add_in_place_(node, modules)
+        elif node.meta.get(FULL):
+            _add_in_place_(network, node, modules)
     network.recompile()
 
 
-def _add_in_place_(node: fx.Node, modules: Mapping[str, nn.Module]) -> None:
-    """Add the one operand onto the other one, where that is free."""
-    for place, full in enumerate(node.meta.get(FULL, ())):
-        if full and _free(node.args[place], modules) and node.args[0] is not node.args[1]:
-            node.target, node.args = operator.iadd, (node.args[place], node.args[1 - place])
+def _add_in_place_(network: fx.GraphModule, node: fx.Node, modules: Mapping[str, nn.Module]) -> None:
+    """Add the one operand onto the other one, where that is free; a scattered one without making the zeros around it."""
+    first, second = node.args
+    if not isinstance(first, fx.Node) or not isinstance(second, fx.Node) or first is second:
+        return
+    for total, value in ((first, second), (second, first)):
+        module = modules.get(str(value.target)) if value.op == "call_module" else None
+        few = isinstance(module, Scatter) and 0 < len(module.runs) <= MOST_RUNS and len(value.users) == 1
+        if few and _free(total, modules):
+            assert isinstance(module, Scatter)
+            network.add_submodule(str(value.target), Onto(module.index.tolist(), module.axis))
+            node.op, node.target, node.args = "call_module", str(value.target), (total, value.args[0])
+            network.graph.erase_node(value)
+            return
+    for total, value in ((first, second), (second, first)):
+        if _free(total, modules):
+            node.target, node.args = operator.iadd, (total, value)
             return
 
 

@@ -1,6 +1,6 @@
 """Taking the smaller network of a run elsewhere, in a file that was checked."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +87,7 @@ def export(folder: Path, form: str, output: Path | None = None, overwrite: bool 
     )
 
 
-def _shapes(run: Run) -> list[tuple[int, ...]]:
+def _shapes(run: Run) -> Sequence[tuple[int, ...]]:
     """Two shapes that the network takes, other than those that it was exported with."""
     found = []
     for number, height, width in SIZES:
@@ -101,7 +101,7 @@ def _shapes(run: Run) -> list[tuple[int, ...]]:
     return found[:2]
 
 
-def _checked(model: nn.Module, runner: Callable[[Floats], Floats], shapes: list[tuple[int, ...]]) -> list[dict[str, Any]]:
+def _checked(model: nn.Module, runner: Callable[[Floats], Floats], shapes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
     """Largest difference between the file and PyTorch on random images of each shape."""
     rng, checked = np.random.default_rng(0), []
     for shape in shapes:

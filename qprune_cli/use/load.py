@@ -15,6 +15,7 @@ from qprune_cli.compose.build import build
 from qprune_cli.errors import UserError
 from qprune_cli.model.checkpoint import read_weights, weights_digest
 from qprune_cli.record.folder import file_digest
+from qprune_cli.structure.answer import answer, same_answer
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import Bools, Layout
@@ -86,6 +87,12 @@ def load_run(folder: str | Path) -> Run:
         keep = masks["keep"]
     small = shrink(dense, layout, _kept(layout, plan["kept"]))
     read_weights(small, place / "model.safetensors")
+    if not same_answer(answer(small, plan["shape"]), plan["answer"]):
+        made = plan["versions"]["qprune"]
+        raise UserError(
+            f"{place}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "
+            "still does, or repeat the run with `qprune run --from`"
+        )
     small = small.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # faster on CPUs
     return Run(place, small, keep, layout, metrics, yaml.safe_load((place / "config.yaml").read_text()), plan)
 

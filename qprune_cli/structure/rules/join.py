@@ -101,6 +101,6 @@ class Join(Silent):
         present = [side for side in sides if side is not None]
         if len(present) == 1:
             return present[0]
-        joined = writer.call(self.function, tuple(sides))
-        joined.meta["full"] = [side.moving and side.full for side in self.sides]
-        return joined
+        if self.function is operator.add and all(side.moving and side.full for side in self.sides):
+            return writer.total(*present)
+        return writer.call(self.function, tuple(sides))

@@ -152,6 +152,39 @@ class Place(Silent):
 
 
 @dataclass(frozen=True)
+class Lay(Silent):
+    """A sum of a network that was made smaller before: channels of the second value are added at their places onto the first."""
+
+    index: Ints
+    channels: int
+    axis: int
+
+    def zero(self, inputs: list[Bools]) -> Bools:
+        """Where both are."""
+        return np.asarray(inputs[0] & self._placed(inputs[1], True))
+
+    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+        """What it holds; of the second value what goes there, and nothing where that is zero."""
+        wanted = held[self.index]
+        return [held, wanted if (wanted & ~inputs[1]).any() else None]
+
+    def _placed(self, mask: Bools, elsewhere: bool) -> Bools:
+        placed = np.full(self.channels, elsewhere)
+        placed[self.index] = mask
+        return placed
+
+    def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
+        """The sum on fewer channels."""
+        total, value = operands
+        assert total is not None
+        if value is None:
+            return total
+        taken = self._placed(np.asarray(cut.taken[1]), False)
+        value = writer.align(value, taken, np.zeros_like(taken), cut.held, self.axis)
+        return writer.total(total, value)
+
+
+@dataclass(frozen=True)
 class Stretch(Silent):
     """``expand_as``: a map of one position, spread over the image of another value, of which only the size counts."""
 

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx
 
-from qprune_cli.structure.rules.move import Gather, Pick, Place, Spread, Stretch
+from qprune_cli.structure.rules.move import Gather, Lay, Pick, Place, Spread, Stretch
 from qprune_cli.structure.rules.op import Found, Op
 from qprune_cli.structure.rules.rule import Same, Whole
-from qprune_cli.structure.rules.writer import Scatter, Select, Writer
+from qprune_cli.structure.rules.writer import Onto, Scatter, Select, Writer
 
 FULL = slice(None)
 
@@ -84,6 +84,12 @@ def scatter(op: Op) -> Found:
     """Channels at their places among others, as a smaller network puts them."""
     assert isinstance(op.module, Scatter)
     return Place(op.module.index.cpu().numpy(), op.module.channels, op.shape[op.axis], op.axis), op.axis
+
+
+def onto(op: Op) -> Found:
+    """Channels added at their places onto a value, as a smaller network adds them."""
+    assert isinstance(op.module, Onto)
+    return Lay(np.array(op.module.places), op.channels, op.module.axis), op.axis
 
 
 def expand(op: Op) -> Found:

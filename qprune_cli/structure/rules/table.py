@@ -25,6 +25,7 @@ from qprune_cli.structure.rules.shape import (
     flatten,
     getitem,
     narrow,
+    onto,
     permute,
     reduce,
     reshape,
@@ -33,7 +34,7 @@ from qprune_cli.structure.rules.shape import (
     shuffle,
     unshuffle,
 )
-from qprune_cli.structure.rules.writer import Scatter, Select
+from qprune_cli.structure.rules.writer import Onto, Scatter, Select
 
 
 def rule_of(op: Op) -> Found:
@@ -140,6 +141,7 @@ MODULES: dict[Any, Callable[[Op], Found]] = {
     nn.Flatten: flatten,
     Select: select,
     Scatter: scatter,
+    Onto: onto,
 }
 
 FUNCTIONS: dict[Any, Callable[[Op], Found]] = {

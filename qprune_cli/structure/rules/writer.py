@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from qprune_cli.structure.graph import Graph
 
 
+FULL = "full"  # marks a sum whose operands both have its shape
 MOST_RUNS = 8  # of neighbouring channels; more are faster by index, and would make long programs
 
 
@@ -76,6 +77,24 @@ class Scatter(nn.Module):
         return f"{len(self.index)} -> {self.channels}"
 
 
+class Onto(nn.Module):
+    """Adds the channels of a value at their places onto another one, which it writes over."""
+
+    def __init__(self, index: Sequence[int], axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+        self.places = list(index)
+        self.runs = runs(index)
+
+    def forward(self, total: Tensor, x: Tensor) -> Tensor:
+        """(N, C, ...) and (N, len(index), ...) -> (N, C, ...)."""
+        taken = 0
+        for start, length in self.runs:
+            total.narrow(self.axis, start, length).add_(x.narrow(self.axis, taken, length))
+            taken += length
+        return total
+
+
 def runs(index: Sequence[int]) -> list[tuple[int, int]]:
     """Cut a rising list into runs of neighbours: first number and length of each.
 
@@ -128,6 +147,12 @@ class Writer:
     def call(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> fx.Node:
         """Call a function."""
         return self.graph.call_function(function, arguments)
+
+    def total(self, first: fx.Node, second: fx.Node) -> fx.Node:
+        """Add two values of the shape of the result."""
+        added = self.graph.call_function(operator.add, (first, second))
+        added.meta[FULL] = True
+        return added
 
     def method(self, name: str, *arguments: Any) -> fx.Node:
         """Call a method of the first argument."""

@@ -1,0 +1,28 @@
+"""What a network answers to a fixed picture: whether it was rebuilt as it was."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+STRIPS = 8
+
+
+@torch.no_grad()
+def answer(model: nn.Module, shape: Sequence[int]) -> list[float]:
+    """Means over eight strips of what a network gives for a fixed noise image of a shape, as (1, C, H, W).
+
+    Example:
+        >>> answer(nn.Identity(), (1, 1, 8, 8)) == answer(nn.Identity(), (1, 1, 8, 8))
+        True
+    """
+    image = np.random.default_rng(0).uniform(size=tuple(shape)).astype(np.float32)
+    device = next(model.parameters(), torch.zeros(0)).device
+    result = model(torch.from_numpy(image).to(device)).double().cpu().numpy().ravel()
+    return [float(strip.mean()) for strip in np.array_split(result, STRIPS)]
+
+
+def same_answer(first: Sequence[float], second: Sequence[float]) -> bool:
+    """Whether two answers are the same but for rounding, as on another device."""
+    return bool(np.allclose(first, second, rtol=1e-3, atol=1e-4))
