@@ -35,9 +35,10 @@ from qprune_cli.types import REFERENCE_SIDE
 SPARSITIES = (0.3, 0.5, 0.7)
 ROUND_TO = (1, 8, 16)
 SCALES: dict[str, dict[str, Any]] = {
-    "tiny": {"models": {"half_unet_small": []}, "seconds": 0.2, "overrides": ["data.crops=8"]},
+    "tiny": {"models": {"half_unet_small": ["model=half_unet_small"]}, "seconds": 0.2, "overrides": ["data.crops=8"]},
     "cpu": {
-        "models": {name: [f"model.weights={name}"] for name in ("half_unet", "dncnn", "nafnet_narrow")},
+        "models": {name: [f"model={name}", f"model.weights={name}"] for name in ("half_unet", "dncnn", "nafnet_narrow")}
+        | {"dncnn_published": ["model=dncnn", "model.width=64", "model.depth=17", "model.weights=null"]},
         "seconds": 3.0,
         "overrides": [],
     },
@@ -55,8 +56,9 @@ KINDS = {
 
 def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, threads: int) -> dict[str, Any]:
     """Time one network and what is left of it."""
-    plan = RunPlan.of(compose_jobs("run", [f"model={name}", "solver=greedy_taylor", *chosen, *scale["overrides"]])[0])
-    dense = plan.model.load().to(pick_device(plan.settings.device))
+    plan = RunPlan.of(compose_jobs("run", ["solver=greedy_taylor", *chosen, *scale["overrides"]])[0])
+    dense = plan.model.load() if plan.model.trained else plan.model.build().eval().to(memory_format=torch.channels_last)
+    dense = dense.to(pick_device(plan.settings.device))
     splits, layout = plan.data.load(seed), trace(dense)
     scores = plan.scorer.score(dense, layout, splits, seed)
     networks: dict[str, nn.Module] = {"dense": dense}
@@ -82,7 +84,7 @@ def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, thre
                 "ms": time.median,
                 "quartiles": [time.low, time.high],
                 "runs": time.runs,
-                "psnr": mean_psnr(network, splits.test, "judge"),
+                "psnr": mean_psnr(network, splits.test, "judge") if plan.model.trained else float("nan"),
                 "shares": shares(network, shape, threads),
             }
         )

@@ -24,6 +24,7 @@ FILES = {
     "solution.json",
     "trace.csv",
     "mask.npz",
+    "compensation.csv",
     "metrics.json",
     "metrics.csv",
     "images.csv",

@@ -62,8 +62,8 @@ def side_by_side(masks: Sequence[Bools]) -> Ints:
         refined: list[Ints] = []
         for block in blocks:
             inside, outside = block[mask[block]], block[~mask[block]]
-            inside_first = bool(refined) and bool(mask[refined[-1][0]])
-            refined += [part for part in ((inside, outside) if inside_first or not refined else (outside, inside)) if len(part)]
+            inside_first = bool(mask[refined[-1][0]]) if refined else len(blocks) == 1
+            refined += [part for part in ((inside, outside) if inside_first else (outside, inside)) if len(part)]
         blocks = refined
     return np.concatenate(blocks)
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from qprune_cli import cli
 from qprune_cli.data.image import read_image
 from qprune_cli.errors import UserError
 from qprune_cli.use import apply as module
@@ -18,14 +17,6 @@ from qprune_cli.use.load import load_run
 
 RNG = np.random.default_rng(0)
 SMALL = Settings(tile=64, overlap=32)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    root = tmp_path_factory.mktemp("run")
-    assert cli.dispatch(["run", "experiment=smoke", "device=cpu", f"output_root={root}"]) == 0
-    (folder,) = (root / "runs").iterdir()
-    return folder
 
 
 def photo(path: Path, height: int = 40, width: int = 50, channels: int = 3, dtype: type = np.uint8) -> Path:

@@ -7,18 +7,8 @@ import pytest
 import torch
 
 import qprune_cli as qp
-from qprune_cli import cli
 from qprune_cli.errors import UserError
 from qprune_cli.use.load import NEEDED
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    root = tmp_path_factory.mktemp("run")
-    assert cli.dispatch(["run", "experiment=smoke", f"output_root={root}"]) == 0
-    (folder,) = (root / "runs").iterdir()
-    return folder
-
 
 IMAGE = torch.rand(2, 3, 37, 51, generator=torch.Generator().manual_seed(0))
 
