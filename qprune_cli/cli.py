@@ -171,7 +171,9 @@ def export(argv: list[str]) -> int:
     parser.error = _refusal("export")  # type: ignore[method-assign, assignment]
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished `qprune run`")
     parser.add_argument("--format", default="onnx", metavar="onnx|pt2", help="ONNX, or torch.export's program (%(default)s)")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="where to (export.onnx or export.pt2 in the folder of the run)")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="where to (model.onnx in the folder of the run, or a look at its model.pt2)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     arguments = parser.parse_args(argv)
     from qprune_cli.use.export import export as write

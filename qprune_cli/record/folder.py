@@ -85,7 +85,7 @@ class Folder:
             temporary.replace(path)
         except OSError as error:
             why = error.strerror or error
-            raise UserError(f"{path}: cannot be written ({why}); make room, or give another output_root") from error
+            raise UserError(f"{path}: cannot be written ({why}); make room, or give another folder") from error
 
     def text(self, name: str, text: str) -> None:
         """Write a text file."""

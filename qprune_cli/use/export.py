@@ -1,26 +1,54 @@
 """Taking the smaller network of a run elsewhere, in a file that was checked."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.record.folder import Folder, file_digest
 from qprune_cli.record.onnx import INPUT, check_onnx, write_onnx
 from qprune_cli.record.program import exported
 from qprune_cli.types import Floats
-from qprune_cli.use.load import Run, load_run
+from qprune_cli.use.load import Run, check_whole, load_run
 
 FORMATS = ("onnx", "pt2")
 TOLERANCE = 1e-4  # largest difference to PyTorch, of values in [0, 1]
 SIZES = ((1, 72, 104), (3, 45, 131), (1, 128, 192), (2, 192, 64))  # number of images, height and width to check at
 
 
-def export(folder: Path, form: str, output: Path | None = None, overwrite: bool = False) -> str:
+@dataclass(frozen=True)
+class Exported:
+    """A file that was written, or was there, and what was found when it was run.
+
+    Attributes:
+        path: the file.
+        free: whether it takes images of any number and size.
+        checked: shape and largest difference to PyTorch, for each shape that was tried.
+        versions: of what wrote and ran it.
+    """
+
+    path: Path
+    free: bool
+    checked: list[dict[str, Any]]
+    versions: dict[str, Any]
+
+    def __str__(self) -> str:
+        lines = [f"{self.path} ({self.path.stat().st_size:,} bytes)"]
+        lines += [
+            f"  images of shape {one['shape']}: differs from PyTorch by at most {one['largest_difference']:.1e}" for one in self.checked
+        ]
+        return "\n".join(
+            [*lines, "  any number and size of images" if self.free else "  this shape only: torch.export could follow no other"]
+        )
+
+
+def export(folder: Path, form: str, output: Path | None = None, overwrite: bool = False) -> Exported:
     """Write the smaller network of a run as one file, run that file, and compare it with PyTorch at two sizes that it never saw.
 
     Beside the file lies a report of the same name with ``.json`` behind it: shapes, differences, versions, SHA-256.
@@ -28,11 +56,11 @@ def export(folder: Path, form: str, output: Path | None = None, overwrite: bool 
     Args:
         folder: of a finished run.
         form: onnx or pt2.
-        output: the file; None puts ``model.onnx`` or ``model.pt2`` into the folder of the run.
+        output: the file; None writes ``model.onnx`` into the folder of the run, or takes the ``model.pt2`` that is there.
         overwrite: replace a file that is there.
 
     Returns:
-        What was written and checked, to be read.
+        What was written and checked.
 
     Raises:
         UserError: the run is not whole, the file is there already, an operator is missing, or the file computes something else.
@@ -41,50 +69,52 @@ def export(folder: Path, form: str, output: Path | None = None, overwrite: bool 
         raise UserError(f"--format {form}: no such format; {nearest(form, FORMATS)}")
     if form == "onnx":
         check_onnx()
-    path = output or folder / f"export.{form}"
+    path = output or folder / f"model.{form}"
     if path.suffix != f".{form}":
         raise UserError(f"--output {path}: its name does not end in .{form}; programs that open it look at that")
-    if path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; give another --output, or --overwrite")
     run = load_run(folder)
+    written = output is None and form == "pt2" and path.exists()
+    if written:
+        check_whole(folder, (path.name,))
+    elif path.exists() and not overwrite:
+        raise UserError(f"{path}: exists already; give another --output, or --overwrite")
     found = exported(run.model, run.plan["shape"][1:])
     if found is None:
         raise UserError(f"--format {form}: torch.export cannot follow the network; load it in Python with qprune_cli.load_run('{folder}')")
     program, free = found
     shapes = _shapes(run) if free else [tuple(program.example_inputs[0][0].shape)]
-    details: dict[str, Any] = {"torch": torch.__version__}
-    place = Folder(path.parent)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with place.complete(path.name) as temporary:
-        if form == "onnx":
-            details |= {"opset": write_onnx(program, temporary)}
-        else:
-            program._example_inputs = None  # they would be saved as a pickle
-            torch.export.save(program, temporary)
-        checked = _checked(run.model, _runner(temporary, form), shapes)
-        worst = max(entry["largest_difference"] for entry in checked)
-        if worst > TOLERANCE:
-            temporary.unlink()
-            raise UserError(f"{path}: differs from PyTorch by {worst:.1e}, more than {TOLERANCE:g}; nothing was written")
-    if form == "onnx":
+    place = _folder(path)
+    versions: dict[str, Any] = {"torch": torch.__version__}
+    if written:
+        checked = _checked(run.model, path, shapes)
+    else:
+        with place.complete(path.name) as temporary:
+            versions |= _write(program, temporary)
+            checked = _checked(run.model, temporary, shapes)
+    done = Exported(path, free, checked, versions)
+    report = {"file": path.name, "run": folder.resolve().name, "any_number_and_size": free, "checked": checked, "tolerance": TOLERANCE}
+    place.json(f"{path.name}.json", report | {"versions": versions, "sha256": file_digest(path)})
+    return done
+
+
+def _folder(path: Path) -> Folder:
+    """The folder of a file, made where it does not exist."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {path}: its folder cannot be made ({error.strerror}); give another one") from error
+    return Folder(path.parent)
+
+
+def _write(program: ExportedProgram, path: Path) -> dict[str, Any]:
+    """Write a program as a file; returns versions."""
+    if path.suffix == ".onnx":
         import onnxruntime
 
-        details |= {"onnxruntime": onnxruntime.__version__}
-    report = {
-        "file": path.name,
-        "format": form,
-        "run": folder.name,
-        "any_number_and_size": free,
-        "checked": checked,
-        "tolerance": TOLERANCE,
-    }
-    report |= {"sha256": file_digest(path), "versions": details}
-    place.json(f"{path.name}.json", report)
-    lines = [f"{path} ({path.stat().st_size:,} bytes)"]
-    lines += [f"  images of shape {entry['shape']}: differs from PyTorch by at most {entry['largest_difference']:.1e}" for entry in checked]
-    return "\n".join(
-        [*lines, "  any number and size of images" if free else "  images of this shape only: torch.export could follow no other"]
-    )
+        return {"opset": write_onnx(program, path), "onnxruntime": onnxruntime.__version__}
+    program._example_inputs = None  # they would be saved as a pickle
+    torch.export.save(program, path)
+    return {}
 
 
 def _shapes(run: Run) -> Sequence[tuple[int, ...]]:
@@ -101,20 +131,31 @@ def _shapes(run: Run) -> Sequence[tuple[int, ...]]:
     return found[:2]
 
 
-def _checked(model: nn.Module, runner: Callable[[Floats], Floats], shapes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
-    """Largest difference between the file and PyTorch on random images of each shape."""
-    rng, checked = np.random.default_rng(0), []
+def _checked(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:
+    """Largest difference between a file and PyTorch on random images of each shape.
+
+    Raises:
+        UserError: it is too large; the file is gone then.
+    """
+    rng, run = np.random.default_rng(0), _runner(path)
+    checked: list[dict[str, Any]] = []
     for shape in shapes:
         image = rng.uniform(size=shape).astype(np.float32)
         with torch.no_grad():
             wanted = model(torch.from_numpy(image)).numpy()
-        checked.append({"shape": list(shape), "largest_difference": float(np.abs(runner(image) - wanted).max())})
+        worst = float(np.abs(run(image) - wanted).max())
+        if not worst <= TOLERANCE:  # a value that is not a number is none either
+            path.unlink()
+            raise UserError(
+                f"{path.suffix[1:]}: the file differs from PyTorch by {worst:.1e} at {list(shape)}, more than {TOLERANCE:g}; not kept"
+            )
+        checked.append({"shape": list(shape), "largest_difference": worst})
     return checked
 
 
-def _runner(path: Path, form: str) -> Callable[[Floats], Floats]:
+def _runner(path: Path) -> Callable[[Floats], Floats]:
     """What runs a file: onnxruntime, or torch.export."""
-    if form == "onnx":
+    if path.suffix == ".onnx":
         import onnxruntime
 
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
