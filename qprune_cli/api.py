@@ -53,7 +53,7 @@ def prune(
     wrap: tuple[str, ...] = (),
     **settings: Any,
 ) -> Result:
-    """Make a trained network smaller.
+    """Make a trained network smaller; its weights are re-fitted in closed form where that helps (``compensate="none"``: not).
 
     Args:
         model: takes noisy (N, C, H, W) images and gives clean ones; it is left as it is.

@@ -29,7 +29,8 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
 
 `qprune run --help` shows all settings, `qprune run --cfg job` the composed configuration.
 Tab completion in bash: eval "$(qprune -sc install=bash)"
-Exit codes: 0 done, 2 a mistake in what was asked (one sentence says which), 130 interrupted, 1 a bug."""
+Exit codes: 0 done, 2 a mistake in what was asked (one sentence says which; of apply also: files were left out, the rest is done),
+130 interrupted, 1 a bug."""
 
 
 def main() -> None:
@@ -135,6 +136,8 @@ def evaluate(argv: list[str]) -> int:
     from qprune_cli.use import evaluate as use
     from qprune_cli.use.load import load_run
 
+    if {"-m", "--multirun"} & set(argv):
+        raise UserError("qprune evaluate: measures on one data set; leave --multirun out")
     run = load_run(argv[0])
     prepare = partial(EvaluatePlan.of, run=run.folder)
     return launch("evaluate", [f"model.channels={run.channels}", *argv[1:]], prepare, lambda plan: use.evaluate(plan, run))

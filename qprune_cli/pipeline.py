@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 from torch import nn
 
 from qprune_cli.device import pick_device
+from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
@@ -36,7 +37,7 @@ from qprune_cli.record.run import (
 )
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
-from qprune_cli.record.warning import quality_warnings, run_warnings
+from qprune_cli.record.warning import compensation_warnings, quality_warnings, run_warnings
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.gates import gate_statistics
@@ -167,7 +168,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
             shown = {"dense": dense, "pruned": networks["compensated"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
-    warnings += quality_warnings(identity, stages["dense"].quality)
+    warnings += compensation_warnings(compensation) + quality_warnings(identity, stages["dense"].quality)
     sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
         sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
@@ -227,13 +228,17 @@ def inspect(plan: RunPlan) -> str:
     asked = plan.settings
     trained = plan.model.trained
     dense = (plan.model.load() if trained else plan.model.build().eval()).to(pick_device(asked.device))
-    job = prepare(asked, dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
+    job = prepare(replace(asked, sparsity=0.0), dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
     dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead if trained else None
     cost, counts = Cost(dense, job.layout, job.shape), layer_counts(job.layout, asked.floor, asked.round_to)
     fewest = np.concatenate([np.arange(options[-1]) < options[0] for options in counts])
     smallest, largest = (cost.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
     least = f"floor={asked.floor}" + (f", round_to={asked.round_to}" if asked.round_to > 1 else "")
-    return inspect_table(job.layout, dead, least, smallest, largest, job.shape) + f"\nsparsity={asked.sparsity:g} keeps {job.budget:,}"
+    try:
+        said = f"sparsity={asked.sparsity:g} keeps {kept_count(job.layout, asked.sparsity, asked.floor, asked.round_to):,}"
+    except UserError as error:
+        said = f"not reachable: {error}"
+    return f"{inspect_table(job.layout, dead, least, smallest, largest, job.shape)}\n{said}"
 
 
 def train(plan: TrainPlan) -> Path:

@@ -72,24 +72,27 @@ class Ridge:
         fitted, masks, rows = copy.deepcopy(dense), per_layer(layout, keep), []
         names = self._names(dense, layout)
         with silence(fitted, layout, keep), tqdm(names, desc="compensate", unit="layer", leave=False, disable=None) as bar:
-            for number, name in enumerate(bar):
+            for number, (name, owner) in enumerate(bar):
                 fit, held = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
-                rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(name)))
+                rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(owner)))
         before, after = (float(metric(model, layout, splits.refinement).measure(keep[None])[0]) for model in (dense, fitted))
         accepted = after > before
         notes = {"accepted": accepted, "refinement_psnr": {"before": before, "after": after}, "layers": rows}
         return (fitted if accepted else dense), notes
 
-    def _names(self, dense: nn.Module, layout: Layout) -> list[str]:
-        """The layers to re-fit, in network order, and the norms."""
+    def _names(self, dense: nn.Module, layout: Layout) -> list[tuple[str, str]]:
+        """The layers to re-fit, in network order, and the norms; each with the layer whose filters it gives."""
         network = Network(dense, layout.shape, layout.wrap)
-        steps = [step for step in network.steps.values() if step.name and step.name not in network.shared]
-        modules = network.graph.modules
-        return [
-            step.name
-            for step in steps
-            if step.is_layer or (self.batchnorm and isinstance(modules[step.name], NORMS) and modules[step.name].running_mean is not None)
-        ]
+        modules, found = network.graph.modules, []
+        for step in network.steps.values():
+            module = modules.get(step.name)
+            if step.name in network.shared:
+                continue
+            if step.is_layer:
+                found.append((step.name, step.name))
+            elif self.batchnorm and isinstance(module, NORMS) and module.running_mean is not None:
+                found.append((step.name, network.sources(step)[0].name))
+        return found
 
     def _moments(
         self, dense: nn.Module, fitted: nn.Module, name: str, images: ImageSet, rng: np.random.Generator

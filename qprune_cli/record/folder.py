@@ -79,13 +79,15 @@ class Folder:
             UserError: the file cannot be written.
         """
         path = self.path / name
-        temporary = path.with_name(f".{path.stem}.unfinished{path.suffix}")
+        temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.unfinished{path.suffix}")
         try:
             yield temporary
             temporary.replace(path)
         except OSError as error:
             why = error.strerror or error
             raise UserError(f"{path}: cannot be written ({why}); make room, or give another folder") from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def text(self, name: str, text: str) -> None:
         """Write a text file."""

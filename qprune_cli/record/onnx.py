@@ -1,8 +1,6 @@
 """The smaller network as an ONNX file, which onnxruntime and many other programs run."""
 
-import logging
 import re
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import torch
 from torch.export import ExportedProgram
 
 from qprune_cli.errors import UserError
+from qprune_cli.record.program import quiet
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
 INPUT, OUTPUT = "image", "restored"
@@ -39,12 +38,8 @@ def write_onnx(program: ExportedProgram, path: Path) -> int:
         UserError: ONNX has no operator for an operation of the network.
     """
     check_onnx()
-    noisy = logging.getLogger("torch.onnx")
-    level = noisy.level
-    noisy.setLevel(logging.ERROR)  # it misses torchvision, which nobody needs here
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with quiet():
             made = torch.onnx.export(
                 program, (), None, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, external_data=False, verbose=False
             )
@@ -52,8 +47,6 @@ def write_onnx(program: ExportedProgram, path: Path) -> int:
         made.save(path)
     except Exception as error:  # the exporter raises kinds of its own, one in another
         raise UserError(f"--format onnx: {_why(error)}; `--format pt2` gives a program that PyTorch runs") from error
-    finally:
-        noisy.setLevel(level)
     return int(made.model.opset_imports[""])
 
 

@@ -2,7 +2,9 @@
 
 import copy
 import logging
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -32,10 +34,23 @@ def exported(model: nn.Module, shape: Sequence[int]) -> tuple[ExportedProgram, b
     attempts: list[tuple[tuple[int, ...], dict[int, Any]]] = [(odd, freedom), (given, freedom), ((1, *shape), {})]
     for size, free in attempts:
         try:
-            return torch.export.export(plain, (torch.zeros(*size, device=device),), dynamic_shapes=(free,)), bool(free)
+            with quiet():
+                return torch.export.export(plain, (torch.zeros(*size, device=device),), dynamic_shapes=(free,)), bool(free)
         except Exception as error:  # torch.export raises many kinds; all mean that this way of it does not work
             LOG.debug("torch.export with %s: %s", list(size), error)
     return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep torch from logging what it tries and gives up."""
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> None:

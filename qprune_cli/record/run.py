@@ -55,7 +55,7 @@ def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
 def write_compensation(folder: Folder, notes: Mapping[str, Any]) -> None:
     """compensation.csv: what was chosen for each layer, and what it was worth, where weights were re-fitted."""
     if notes.get("layers"):
-        folder.table("compensation.csv", notes["layers"])
+        folder.table("compensation.csv", [row | {"taken": notes["accepted"]} for row in notes["layers"]])
 
 
 def write_plan(

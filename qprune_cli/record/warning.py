@@ -1,5 +1,8 @@
 """What a user should know about a run without having asked."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
@@ -18,6 +21,7 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
     """
     keep = solution.keep
     asked = round(len(keep) * (1 - sparsity))
+    rounded = f" and round_to={problem.round_to}" if problem.round_to > 1 else ""
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
     found = []
     if keep.all():
@@ -31,10 +35,20 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
     if dead.sum() >= (~keep).sum() > 0:
         found.append(f"{dead.sum()} filters were dead on the calibration images, no fewer than were removed: methods hardly differ here")
     if (dead & keep).any() and (~dead & ~keep).any():
-        found.append(f"{(dead & keep).sum()} of the dead filters stay because of floor={problem.floor} while live ones go")
+        found.append(f"{(dead & keep).sum()} of the dead filters stay because of floor={problem.floor}{rounded} while live ones go")
     if not len(problem.pairs.i) and not keep.all() and _tie(problem, solution):
         found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
     return found
+
+
+def compensation_warnings(notes: Mapping[str, Any]) -> list[str]:
+    """Say where re-fitting was tried and left out."""
+    if notes.get("accepted", True):
+        return []
+    if all(row["chosen"] == "as it is" for row in notes["layers"]):
+        return ["re-fitting left all weights as they are: nothing did better on the held-out calibration images (it needs at least two)"]
+    before, after = (notes["refinement_psnr"][name] for name in ("before", "after"))
+    return [f"re-fitted weights were left out: they give {after:.2f} dB on the refinement images, {before:.2f} dB without them"]
 
 
 def quality_warnings(identity: Quality, dense: Quality) -> list[str]:

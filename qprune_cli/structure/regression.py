@@ -57,7 +57,8 @@ class Moments:
         penalty = (strength * mean)[:, None].expand(-1, self.inner.shape[1]).clone()
         if free:
             penalty[:, -1] = 0
-        system = self.inner + torch.diag_embed(penalty)
+        system = self.inner.clone()
+        torch.diagonal(system, dim1=1, dim2=2).add_(penalty)
         factor, failed = torch.linalg.cholesky_ex(system)
         if failed.any():  # rounding made the system singular: stay
             return start

@@ -1,7 +1,7 @@
 """Denoising a folder of photographs with the network of a finished run."""
 
-import logging
 import os
+import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -12,7 +12,6 @@ from typing import NoReturn
 import torch
 from torch import nn
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
@@ -21,7 +20,6 @@ from qprune_cli.use.load import Run, load_run
 from qprune_cli.use.photo import Photo, read_photo
 from qprune_cli.use.tiles import Tiling, denoise, enough_overlap
 
-LOG = logging.getLogger("qprune_cli")
 NETWORKS = ("small", "dense")
 
 
@@ -71,7 +69,7 @@ class Applied:
 
     def refuse(self, error: UserError) -> None:
         """Note a file that is left out, and say so."""
-        LOG.warning("left out: %s", error)
+        tqdm.write(f"left out: {error}", file=sys.stderr)
         self.refused.append(str(error))
 
     def __str__(self) -> str:
@@ -106,11 +104,10 @@ def apply(run: Path, source: Path, target: Path, settings: Settings | None = Non
     loaded = load_run(run)
     model = _network(loaded, settings.network, device)
     tiling = Tiling(settings.tile, enough_overlap(model, loaded.channels, settings.tile) if settings.overlap is None else settings.overlap)
-    fresh = [(path, result) for path, result in todo if settings.overwrite or not result.exists()]
+    fresh = [(path, result) for path, result in todo if settings.overwrite or not result.is_file()]
     applied = Applied(there=len(todo) - len(fresh))
     start = perf_counter()
-    with logging_redirect_tqdm():
-        _denoise_all(model, loaded.channels, fresh, tiling, settings.jobs, applied)
+    _denoise_all(model, loaded.channels, fresh, tiling, settings.jobs, applied)
     applied.seconds = perf_counter() - start
     return applied
 

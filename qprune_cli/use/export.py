@@ -28,7 +28,7 @@ class Exported:
 
     Attributes:
         path: the file.
-        free: whether it takes images of any number and size.
+        free: whether it takes images of any number and size, as far as was tried.
         checked: shape and largest difference to PyTorch, for each shape that was tried.
         versions: of what wrote and ran it.
     """
@@ -40,12 +40,10 @@ class Exported:
 
     def __str__(self) -> str:
         lines = [f"{self.path} ({self.path.stat().st_size:,} bytes)"]
-        lines += [
-            f"  images of shape {one['shape']}: differs from PyTorch by at most {one['largest_difference']:.1e}" for one in self.checked
-        ]
-        return "\n".join(
-            [*lines, "  any number and size of images" if self.free else "  this shape only: torch.export could follow no other"]
-        )
+        for one in self.checked:
+            lines.append(f"  images of shape {one['shape']}: differs from PyTorch by at most {one['largest_difference']:.1e}")
+        said = "any number and size of images" if self.free else "not every size: the network itself, or torch.export, refuses some"
+        return "\n".join([*lines, f"  {said}"])
 
 
 def export(folder: Path, form: str, output: Path | None = None, overwrite: bool = False) -> Exported:
@@ -76,13 +74,14 @@ def export(folder: Path, form: str, output: Path | None = None, overwrite: bool 
     written = output is None and form == "pt2" and path.exists()
     if written:
         check_whole(folder, (path.name,))
-    elif path.exists() and not overwrite:
-        raise UserError(f"{path}: exists already; give another --output, or --overwrite")
+    for taken in () if written or overwrite else (path, path.with_name(f"{path.name}.json")):
+        if taken.exists():
+            raise UserError(f"{taken}: exists already; give another --output, or --overwrite")
     found = exported(run.model, run.plan["shape"][1:])
     if found is None:
         raise UserError(f"--format {form}: torch.export cannot follow the network; load it in Python with qprune_cli.load_run('{folder}')")
     program, free = found
-    shapes = _shapes(run) if free else [tuple(program.example_inputs[0][0].shape)]
+    shapes, free = _shapes(run) if free else ([tuple(program.example_inputs[0][0].shape)], False)
     place = _folder(path)
     versions: dict[str, Any] = {"torch": torch.__version__}
     if written:
@@ -117,18 +116,21 @@ def _write(program: ExportedProgram, path: Path) -> dict[str, Any]:
     return {}
 
 
-def _shapes(run: Run) -> Sequence[tuple[int, ...]]:
-    """Two shapes that the network takes, other than those that it was exported with."""
-    found = []
-    for number, height, width in SIZES:
-        shape = (number, run.channels, height, width)
-        try:
-            with torch.no_grad():
-                run.model(torch.zeros(shape))
-        except Exception:  # such as one that wants sides that can be halved
-            continue
-        found.append(shape)
-    return found[:2]
+def _shapes(run: Run) -> tuple[list[tuple[int, ...]], bool]:
+    """Two shapes that the network takes, other than those that it was exported with; and whether it takes any."""
+    _, channels, height, width = run.plan["shape"]
+    sizes = (*SIZES, (1, 2 * height, width), (2, height, 2 * width))
+    taken: dict[tuple[int, ...], bool] = {(number, channels, h, w): _takes(run.model, (number, channels, h, w)) for number, h, w in sizes}
+    return [shape for shape, ok in taken.items() if ok][:2], all(list(taken.values())[: len(SIZES)])
+
+
+@torch.no_grad()
+def _takes(model: nn.Module, shape: tuple[int, ...]) -> bool:
+    """Whether a network takes images of a shape, and gives such images back."""
+    try:
+        return bool(model(torch.zeros(shape)).shape == shape)
+    except Exception:  # such as one that wants sides that can be halved
+        return False
 
 
 def _checked(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) -> list[dict[str, Any]]:

@@ -109,7 +109,9 @@ def check_whole(folder: Path, names: Sequence[str] = NEEDED) -> None:
     """
     if not (folder / "manifest.json").is_file() or not (folder / "plan.json").is_file():
         raise UserError(f"{folder}: holds no manifest.json and plan.json; give the folder of a finished `qprune run`")
-    digests = _json(folder / "manifest.json").get("files", {})
+    digests = _json(folder / "manifest.json").get("files")
+    if not isinstance(digests, dict):
+        raise UserError(f"{folder / 'manifest.json'}: damaged, or of an older qprune: it lists no files; repeat the run")
     for name in names:
         if not (folder / name).is_file() or name not in digests:
             raise UserError(f"{folder / name}: missing; take the folder as the run left it, or repeat the run with `qprune run --from`")
@@ -130,4 +132,6 @@ def _json(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: not readable ({error}); repeat the run with `qprune run --from`") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: damaged, holds no entries; repeat the run with `qprune run --from`")
     return found

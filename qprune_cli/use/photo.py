@@ -60,10 +60,12 @@ class Format:
     """How one file format is read and written.
 
     Attributes:
+        signatures: what a file may begin with.
         look: (path, content) -> what to keep beside the pixels; raises UserError where a file holds more than one picture can.
         encode: (pixels (H, W) or (H, W, C), what was kept) -> content.
     """
 
+    signatures: tuple[bytes, ...]
     look: Callable[[Path, bytes], Any]
     encode: Callable[[Pixels, Any], bytes]
 
@@ -81,7 +83,12 @@ def read_photo(path: Path, channels: int) -> Photo:
     form = FORMATS.get(path.suffix.lower())
     if form is None:
         raise UserError(f"{path}: no image that can be read; those end in {', '.join(FORMATS)}")
+    if not path.is_file():
+        raise UserError(f"{path}: not an ordinary file; take it out")
     content = read_bytes(path)
+    if not content.startswith(form.signatures):
+        why = "empty" if not content else f"not a {path.suffix} image, whatever its name says"
+        raise UserError(f"{path}: {why}; replace it or take it out")
     try:
         beside = form.look(path, content)
     except UserError:
@@ -199,5 +206,6 @@ def _encode_tiff(pixels: Pixels, kept: dict[str, Any]) -> bytes:
     return buffer.getvalue()
 
 
-_JPEG, _TIFF = Format(_look_jpeg, _encode_jpeg), Format(_look_tiff, _encode_tiff)
-FORMATS = {".png": Format(_look_png, _encode_png), ".jpg": _JPEG, ".jpeg": _JPEG, ".tif": _TIFF, ".tiff": _TIFF}
+_JPEG = Format((b"\xff\xd8",), _look_jpeg, _encode_jpeg)
+_TIFF = Format((b"II", b"MM"), _look_tiff, _encode_tiff)
+FORMATS = {".png": Format((b"\x89PNG\r\n\x1a\n",), _look_png, _encode_png), ".jpg": _JPEG, ".jpeg": _JPEG, ".tif": _TIFF, ".tiff": _TIFF}

@@ -169,7 +169,7 @@ def _run(model: nn.Module, tile: Floats) -> Floats:
         answer = model(torch.from_numpy(tile[None]).to(device))
     except Exception as error:  # a network of the user's own may raise anything
         said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"the network does not take {tile.shape[2]} x {tile.shape[1]} pixels ({said}); try another --tile") from error
+        raise UserError(f"the network does not take {tile.shape[2]} x {tile.shape[1]} pixels ({said}); it wants other sides") from error
     if not isinstance(answer, torch.Tensor) or answer.shape != (1, *tile.shape):
         shape = list(answer.shape) if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
         raise UserError(f"the network gives {shape} for an image of shape {[1, *tile.shape]}; it must give one of the same shape")

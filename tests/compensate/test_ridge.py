@@ -12,6 +12,7 @@ from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric
 from qprune_cli.model.half_unet import HalfUNet
+from qprune_cli.record.warning import compensation_warnings
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.silence import silence
 from qprune_cli.structure.trace import trace
@@ -100,6 +101,7 @@ def test_what_makes_the_metric_worse_is_not_taken():
     fitted, notes = Ridge().fit(model, layout, keep, dataclasses.replace(splits, refinement=ImageSet(tuple(pairs))), seed=0)
     assert fitted is model and not notes["accepted"]
     assert notes["refinement_psnr"]["after"] < notes["refinement_psnr"]["before"]
+    assert "re-fitted weights were left out" in " ".join(compensation_warnings(notes))
 
 
 def test_with_one_calibration_image_every_layer_stays_as_it_is():
@@ -110,6 +112,7 @@ def test_with_one_calibration_image_every_layer_stays_as_it_is():
     few = dataclasses.replace(splits, calibration=ImageSet(splits.calibration.pairs[:1]))
     fitted, notes = Ridge().fit(model, layout, keep, few, seed=0)
     assert fitted is model and {row["chosen"] for row in notes["layers"]} == {"as it is"}
+    assert "it needs at least two" in " ".join(compensation_warnings(notes))
 
 
 def test_statistics_of_a_norm_are_measured_anew_only_where_that_helps(mixed):
@@ -122,6 +125,13 @@ def test_statistics_of_a_norm_are_measured_anew_only_where_that_helps(mixed):
     for name in ("norm1", "norm2"):
         assert rows[name]["chosen"] in ("as it is", "recalibrated")
         assert (rows[name]["chosen"] == "recalibrated") == (rows[name]["error_after"] < rows[name]["error_before"])
+
+
+def test_dropped_channels_have_no_say_in_what_becomes_of_a_norm(mixed):
+    if not isinstance(mixed.norm1, nn.BatchNorm2d):
+        pytest.skip("no norms in this network")
+    layout = trace(mixed, torch.zeros(1, 3, 24, 24))
+    assert dict(Ridge(batchnorm=True)._names(mixed, layout))["norm1"] == "first"
 
 
 def test_nothing_dropped_means_nothing_to_do(small_model, small_layout, small_splits):

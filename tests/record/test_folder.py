@@ -69,3 +69,10 @@ def test_full_disk_is_one_sentence_and_an_earlier_file_stays(tmp_path):
     with pytest.raises(UserError, match=r"a\.txt: cannot be written \(No space left"), folder.complete("a.txt"):
         raise OSError(28, "No space left on device")
     assert (folder.path / "a.txt").read_text() == "old"
+
+
+def test_nothing_is_left_of_a_file_that_was_not_finished(tmp_path):
+    with pytest.raises(ValueError, match="stop"), Folder(tmp_path).complete("a.txt") as path:
+        path.write_text("half")
+        raise ValueError("stop")
+    assert list(tmp_path.iterdir()) == []

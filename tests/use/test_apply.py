@@ -75,17 +75,22 @@ def test_results_do_not_depend_on_the_number_of_jobs(finished, album, tmp_path, 
     assert contents(tmp_path / "one") == contents(tmp_path / "some")
 
 
-def test_what_cannot_be_read_is_named_and_the_rest_is_done(finished, album, tmp_path, caplog):
+def test_what_cannot_be_read_is_named_and_the_rest_is_done(finished, album, tmp_path, capsys):
     (album / "notes.txt").write_text("hello")
     (album / "broken.png").write_bytes((album / "a.png").read_bytes()[:100])
     photo(album / "day 1" / "grey.png", channels=1)
     (album / "dangling.png").symlink_to(album / "nowhere.png")
     applied = apply(finished, album, tmp_path / "out", SMALL)
     assert names(tmp_path / "out") == NAMES
+    os.mkfifo(album / "pipe.png")
+    again = apply(finished, album, tmp_path / "again", SMALL)
+    assert again.refused == [*applied.refused, f"{album / 'pipe.png'}: not an ordinary file; take it out"]
+    said = capsys.readouterr().err
     assert len(applied.refused) == 4 and "4 left out, named above" in str(applied)
-    for name, why in {"notes.txt": "no image", "broken.png": "damaged", "grey.png": "1 channels", "dangling.png": "cannot be read"}.items():
+    reasons = {"notes.txt": "no image", "broken.png": "damaged", "grey.png": "1 channels", "dangling.png": "not an ordinary file"}
+    for name, why in reasons.items():
         assert sum(name in line and why in line for line in applied.refused) == 1
-        assert name in caplog.text
+        assert name in said
 
 
 def test_a_photograph_that_the_network_does_not_take_is_left_out(finished, album, tmp_path, monkeypatch):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 import sys
@@ -89,6 +90,26 @@ def test_a_file_that_computes_something_else_is_not_kept(finished, tmp_path, mon
     with pytest.raises(UserError, match="the file differs from PyTorch by"):
         cli.dispatch(["export", str(finished), "--output", str(tmp_path / "wrong.onnx")])
     assert list(tmp_path.iterdir()) == []
+
+
+class Even(nn.Module):
+    """Takes even sides only."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Conv2d(3, 4, 2, stride=2), nn.ConvTranspose2d(4, 3, 2, stride=2)
+
+    def forward(self, x):
+        return x + self.up(torch.relu(self.down(x)))
+
+
+def test_sizes_that_a_network_refuses_are_said(finished, tmp_path, monkeypatch, capsys):
+    run = dataclasses.replace(qp.load_run(finished), model=Even().eval())
+    monkeypatch.setattr(module, "load_run", lambda folder: run)
+    assert cli.dispatch(["export", str(finished), "--format", "pt2", "--output", str(tmp_path / "even.pt2")]) == 0
+    report, said = json.loads((tmp_path / "even.pt2.json").read_text()), capsys.readouterr()
+    assert not report["any_number_and_size"] and len(report["checked"]) == 2 and "not every size" in said.out
+    assert "Traceback" not in said.err
 
 
 def test_evaluate_measures_small_and_dense_on_other_images(finished, tmp_path, capsys):

@@ -92,3 +92,11 @@ def test_the_dense_network_is_the_one_that_the_run_began_with(finished, tmp_path
     other = dataclasses.replace(run, plan=run.plan | {"sha256": {"dense": "0"}})
     with pytest.raises(UserError, match="the dense weights have changed"):
         other.dense()
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": []}', "{"])
+def test_a_manifest_that_is_damaged_is_named(finished, tmp_path, content):
+    copied(finished, tmp_path)
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json: (damaged|not readable)"):
+        qp.load_run(tmp_path)

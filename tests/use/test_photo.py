@@ -161,9 +161,9 @@ def animation(path):
         ("a.txt", lambda path: path.write_text("hello"), "no image that can be read; those end in .png"),
         ("a.gif", lambda path: Image.new("L", (4, 4)).save(path), "no image that can be read"),
         ("noending", lambda path: path.write_bytes(b""), "no image that can be read"),
-        ("a.png", lambda path: path.write_bytes(b""), "damaged or not a .png image"),
+        ("a.png", lambda path: path.write_bytes(b""), "empty"),
         ("b.png", lambda path: path.write_bytes(imagecodecs.png_encode(picture(99, 99, 3))[:9000]), "damaged or not a .png image"),
-        ("c.png", lambda path: path.write_text("hello, I am no image at all, although I am called one"), "damaged or not a .png image"),
+        ("c.png", lambda path: path.write_text("hello, I am no image at all, although I am called one"), "not a .png image, whatever its name says"),
         ("grey.png", lambda path: Image.new("L", (9, 9)).save(path), "1 channels where the network wants 3"),
         ("moving.png", animation, "an animation"),
         ("a.jpg", lambda path: path.write_bytes(b"\xff\xd8\xff"), "damaged or not a .jpg image"),
@@ -179,8 +179,8 @@ def animation(path):
         ("deep.tif", lambda path: save(path, picture(9, 9, 3, dtype=np.uint32), photometric="rgb"), "pixels of 32 bits"),
         ("bright.tif", lambda path: save(path, 255 * RNG.uniform(size=(9, 9, 3)).astype(np.float32), photometric="rgb"), "scale them to"),
         ("nan.tif", lambda path: save(path, np.full((9, 9, 3), np.nan, np.float32), photometric="rgb"), "not finite"),
-        ("gone.png", lambda path: None, "cannot be read"),
-        ("folder.png", lambda path: path.mkdir(), "cannot be read"),
+        ("gone.png", lambda path: None, "not an ordinary file"),
+        ("folder.png", lambda path: path.mkdir(), "not an ordinary file"),
     ],
 )  # fmt: skip
 def test_what_is_no_photograph_is_named_with_the_reason(tmp_path, name, make, said):
