@@ -42,7 +42,7 @@ def reuse_(network: fx.GraphModule) -> None:
     network.recompile()
 
 
-def _add_in_place_(network: fx.GraphModule, node: fx.Node, modules: Mapping[str, nn.Module]) -> None:
+def _add_in_place_(network: fx.GraphModule, node: fx.Node, modules: dict[str, nn.Module]) -> None:
     """Add the one operand onto the other one, where that is free; a scattered one without making the zeros around it."""
     first, second = node.args
     if not isinstance(first, fx.Node) or not isinstance(second, fx.Node) or first is second:
@@ -52,7 +52,8 @@ def _add_in_place_(network: fx.GraphModule, node: fx.Node, modules: Mapping[str,
         few = isinstance(module, Scatter) and 0 < len(module.runs) <= MOST_RUNS and len(value.users) == 1
         if few and _free(total, modules):
             assert isinstance(module, Scatter)
-            network.add_submodule(str(value.target), Onto(module.index.tolist(), module.axis))
+            modules[str(value.target)] = onto = Onto(module.index.tolist(), module.axis)
+            network.add_submodule(str(value.target), onto)
             node.op, node.target, node.args = "call_module", str(value.target), (total, value.args[0])
             network.graph.erase_node(value)
             return

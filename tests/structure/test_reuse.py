@@ -13,7 +13,7 @@ from qprune_cli.structure import shrink as shrinking
 from qprune_cli.structure.arrange import side_by_side
 from qprune_cli.structure.rules.writer import Onto, Scatter, Select, runs
 from qprune_cli.structure.trace import trace
-from scripts.zoo import ZOO
+from scripts.zoo import ZOO, difference, shaken
 
 MASKS = st.lists(st.lists(st.booleans(), min_size=12, max_size=12), min_size=1, max_size=4)
 
@@ -36,6 +36,16 @@ def test_in_place_gives_the_same_outputs_and_gradients_bit_for_bit(name, monkeyp
         grads = torch.autograd.grad(y.square().sum(), [x, *network.parameters()], allow_unused=True)
         results.append([y, *(grad for grad in grads if grad is not None)])
     assert len(results[0]) == len(results[1]) and all(torch.equal(*pair) for pair in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("name", ["Half-UNet", "Half-UNet Ghost", "REDNet"])
+def test_sums_of_many_branches_are_exact_for_many_masks(name):
+    entry, rng = ZOO[name], np.random.default_rng(0)
+    model, image = shaken(entry.narrow()).double(), torch.rand(1, *entry.shape, dtype=torch.float64)
+    layout = trace(model, image)
+    for _ in range(60):  # a sum may end in one branch that is whole, after others that were scattered
+        keep = rng.uniform(size=layout.n) < rng.uniform()
+        assert difference(model, shrinking.shrink(model, layout, keep), layout, keep, image) < 1e-10
 
 
 def test_a_smaller_half_unet_scatters_runs_and_adds_them_in_place():
