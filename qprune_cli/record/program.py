@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,6 +69,11 @@ def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> Non
     program, free = found
     if not free:
         LOG.warning("model.pt2 takes images of shape %s only: torch.export cannot follow the network for others", [1, *shape])
-    program._example_inputs = None  # they would be saved as a pickle
     with folder.complete("model.pt2") as path:
-        torch.export.save(program, path)
+        save_program(program, path)
+
+
+def save_program(program: ExportedProgram, path: Path) -> None:
+    """Write a program without its example, which would be saved as a pickle."""
+    program._example_inputs = None
+    torch.export.save(program, path)

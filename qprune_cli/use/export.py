@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.record.folder import Folder, file_digest
 from qprune_cli.record.onnx import INPUT, check_onnx, write_onnx
-from qprune_cli.record.program import exported
+from qprune_cli.record.program import exported, save_program
 from qprune_cli.types import Floats
 from qprune_cli.use.load import Run, check_whole, load_run
 
@@ -111,8 +111,7 @@ def _write(program: ExportedProgram, path: Path) -> dict[str, Any]:
         import onnxruntime
 
         return {"opset": write_onnx(program, path), "onnxruntime": onnxruntime.__version__}
-    program._example_inputs = None  # they would be saved as a pickle
-    torch.export.save(program, path)
+    save_program(program, path)
     return {}
 
 
@@ -137,7 +136,7 @@ def _checked(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) ->
     """Largest difference between a file and PyTorch on random images of each shape.
 
     Raises:
-        UserError: it is too large; the file is gone then.
+        UserError: it is too large.
     """
     rng, run = np.random.default_rng(0), _runner(path)
     checked: list[dict[str, Any]] = []
@@ -147,9 +146,8 @@ def _checked(model: nn.Module, path: Path, shapes: Sequence[tuple[int, ...]]) ->
             wanted = model(torch.from_numpy(image)).numpy()
         worst = float(np.abs(run(image) - wanted).max())
         if not worst <= TOLERANCE:  # a value that is not a number is none either
-            path.unlink()
             raise UserError(
-                f"{path.suffix[1:]}: the file differs from PyTorch by {worst:.1e} at {list(shape)}, more than {TOLERANCE:g}; not kept"
+                f"{path.suffix[1:]}: the file differs from PyTorch by {worst:.1e} at {list(shape)}, more than {TOLERANCE:g}; do not use it"
             )
         checked.append({"shape": list(shape), "largest_difference": worst})
     return checked

@@ -92,6 +92,14 @@ def test_a_file_that_computes_something_else_is_not_kept(finished, tmp_path, mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_program_of_a_run_stays_where_it_differs(finished, monkeypatch):
+    monkeypatch.setattr(module, "_runner", lambda path: lambda image: image + 1)
+    before = (finished / "model.pt2").read_bytes()
+    with pytest.raises(UserError, match="the file differs from PyTorch by"):
+        cli.dispatch(["export", str(finished), "--format", "pt2"])
+    assert (finished / "model.pt2").read_bytes() == before
+
+
 class Even(nn.Module):
     """Takes even sides only."""
 
