@@ -20,7 +20,8 @@ from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
-from qprune_cli.problem.problem import PruningProblem, kept_count, layer_counts
+from qprune_cli.problem.budget import Budget, layer_counts
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.program import write_program
@@ -82,13 +83,13 @@ class Job:
         dense: the trained network.
         layout: its filters.
         splits: the images.
-        budget: variables that stay.
+        budget: what a mask has to meet.
     """
 
     dense: nn.Module
     layout: Layout
     splits: Splits
-    budget: int
+    budget: Budget
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -123,7 +124,8 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     refuse_unjudgeable(splits.test, len(example))
     refuse_unfit(dense, example)
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
-    return Job(dense, layout, splits, kept_count(layout, asked.sparsity, asked.floor, asked.round_to))
+    counts = layer_counts(layout, asked.floor, asked.round_to)
+    return Job(dense, layout, splits, Budget.share(layout, asked.sparsity, counts))
 
 
 def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
@@ -142,7 +144,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("score"):
         scores = plan.scorer.score(dense, layout, splits, asked.seed)
         write_scores(folder, scores)
-    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget, asked.floor, asked.round_to)
+    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget)
     write_problem(folder, problem)
     with clock("solve"):
         solved = plan.solver.solve(problem, asked.seed)
@@ -235,7 +237,7 @@ def inspect(plan: RunPlan) -> str:
     smallest, largest = (cost.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
     least = f"floor={asked.floor}" + (f", round_to={asked.round_to}" if asked.round_to > 1 else "")
     try:
-        said = f"sparsity={asked.sparsity:g} keeps {kept_count(job.layout, asked.sparsity, asked.floor, asked.round_to):,}"
+        said = f"sparsity={asked.sparsity:g} keeps {Budget.share(job.layout, asked.sparsity, counts).limit:,.0f}"
     except UserError as error:
         said = f"not reachable: {error}"
     return f"{inspect_table(job.layout, dead, least, smallest, largest, job.shape)}\n{said}"

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Bools, ImageSet, Layout, Metric, Scores, Solution, Splits
+from qprune_cli.scores import Scores
+from qprune_cli.types import Bools, ImageSet, Layout, Metric, Solution, Splits
 
 
 class Data(Protocol):

@@ -30,7 +30,8 @@ from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.quality import judge
 from qprune_cli.plan import RunPlan
-from qprune_cli.problem.problem import PruningProblem, kept_count
+from qprune_cli.problem.budget import Budget, layer_counts
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import REFERENCE_SIDE
@@ -84,8 +85,8 @@ def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]
         scores = plan.scorer.score(dense, layout, splits.get(seed, splits[seeds[0]]), seed)
         dead += [float(scores.dead.mean())] if method == OURS else []
         for sparsity in SPARSITIES:
-            floor = plan.settings.floor
-            problem = PruningProblem(layout, scores.linear, scores.pairs, kept_count(layout, sparsity, floor), floor)
+            budget = Budget.share(layout, sparsity, layer_counts(layout, plan.settings.floor))
+            problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
             keep[method, sparsity, seed] = plan.solver.solve(problem, seed).keep
         seconds[method] = seconds.get(method, 0) + (perf_counter() - start) / len(SPARSITIES)
     psnr, ssim = {}, {}

@@ -25,7 +25,8 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.plan import RunPlan
-from qprune_cli.problem.problem import PruningProblem, kept_count
+from qprune_cli.problem.budget import Budget, layer_counts
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.structure.trace import trace
 
 SPARSITIES = (0.5, 0.65, 0.75)
@@ -50,7 +51,7 @@ def measure(model: str, data: str, overrides: list[str], seeds: list[int]) -> di
     for (method, seed), plan in tqdm(plans.items(), desc=f"{model}, {data}", disable=None):
         scores = plan.scorer.score(dense, layout, splits[seed], seed)
         for sparsity in SPARSITIES:
-            problem = PruningProblem(layout, scores.linear, scores.pairs, kept_count(layout, sparsity, 1), 1)
+            problem = PruningProblem(layout, scores.linear, scores.pairs, Budget.share(layout, sparsity, layer_counts(layout, 1)))
             keep = plan.solver.solve(problem, seed).keep
             start = perf_counter()
             fitted, notes = Ridge().fit(dense, layout, keep, splits[seed], seed)

@@ -24,7 +24,8 @@ from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_psnr
 from qprune_cli.plan import RunPlan
-from qprune_cli.problem.problem import PruningProblem, kept_count
+from qprune_cli.problem.budget import Budget, layer_counts
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.structure.cost import counted
 from qprune_cli.structure.latency import latencies
 from qprune_cli.structure.memory import peak_activations
@@ -65,10 +66,10 @@ def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, thre
     for sparsity in SPARSITIES:
         for round_to in ROUND_TO:
             try:
-                budget = kept_count(layout, sparsity, 1, round_to)
+                budget = Budget.share(layout, sparsity, layer_counts(layout, 1, round_to))
             except UserError:  # so many cannot go where every layer keeps so much
                 continue
-            problem = PruningProblem(layout, scores.linear, scores.pairs, budget, 1, round_to)
+            problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
             networks[f"{sparsity} {round_to}"] = shrink(dense, layout, plan.solver.solve(problem, seed).keep)
     shape = (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE)
     times = latencies(networks, shape, scale["seconds"], threads)

@@ -12,9 +12,11 @@ from torch import nn
 
 from qprune_cli.data.sample import Sample
 from qprune_cli.model.half_unet import HalfUNet
+from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.scores import Pairs
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import FilterGroup, Layout, Pairs, Splits
+from qprune_cli.types import FilterGroup, Layout, Splits
 
 torch.set_num_threads(2)
 os.environ["OMP_NUM_THREADS"] = "2"  # the same in processes that tests start: the last bits depend on it
@@ -33,7 +35,8 @@ def random_problem(seed: int, widths=(4, 5, 3), budget: int = 6, floor: int = 1,
     rng = np.random.default_rng(seed)
     layout = Layout(tuple(FilterGroup(f"layer{k}", f"gate{k}", width) for k, width in enumerate(widths)))
     blocks = [rng.normal(size=(w, w)) if signed else rng.uniform(size=(w, w)) for w in widths]
-    return PruningProblem(layout, rng.uniform(size=layout.n), Pairs.within_layers(layout, blocks), budget, floor)
+    pairs = Pairs(tuple(np.triu(block, 1) + np.triu(block, 1).T for block in blocks))
+    return PruningProblem(layout, rng.uniform(size=layout.n), pairs, Budget.filters(layout, budget, floor))
 
 
 def all_masks(n: int) -> np.ndarray:

@@ -1,17 +1,18 @@
 """The problem as a binary quadratic model of dimod, and the way back."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import dimod
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Bools, Floats
+from qprune_cli.types import Bools, Floats, Ints
 
 
 @dataclass(frozen=True)
 class CapacityModel:
-    """``damage(d) + alpha * sum d``: the damage plus a uniform reward ``alpha`` for every kept filter.
+    """``damage(d) + alpha * sum w_i d_i``: the damage plus a reward ``alpha`` for every kept filter, as large as what it costs.
 
     No penalty, so the couplings stay as they are. One variable per filter, numbered as in the layout, 1 = dropped.
 
@@ -21,20 +22,36 @@ class CapacityModel:
 
     problem: PruningProblem
 
+    @cached_property
+    def weights(self) -> Floats:
+        """(n,) what each filter spends of the budget, 1 on average."""
+        if self.problem.budget.exact:
+            return np.ones(self.problem.layout.n)
+        width = np.array([group.channels for group in self.problem.layout.groups])
+        price = np.maximum(self.problem.prices.marginal(width / 2), 0)[self.problem.layer_of]
+        return np.maximum(price / max(float(price.mean()), np.finfo(float).tiny), 1e-3)
+
+    @cached_property
+    def _entries(self) -> tuple[Ints, Ints, Floats]:
+        return self.problem.pairs.entries(self.problem.layout.n)
+
+    @cached_property
+    def _sums(self) -> tuple[Floats, Floats]:
+        return self.problem.pairs.sums(self.problem.layout.n)
+
     def bqm(self, alpha: float) -> dimod.BinaryQuadraticModel:
         """The model at one capacity."""
-        pairs = self.problem.pairs
+        i, j, weight = self._entries
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
-            self.problem.linear + alpha, (pairs.i, pairs.j, pairs.weight), 0.0, dimod.BINARY, variable_order=range(self.problem.layout.n)
+            self.problem.linear + alpha * self.weights, (i, j, weight), 0.0, dimod.BINARY, variable_order=range(self.problem.layout.n)
         )
 
     def bracket(self) -> tuple[float, float]:
         """Capacities at which everything is dropped, and at which everything is kept."""
-        coupling = self.problem.coupling
-        highest = self.problem.linear + np.maximum(coupling, 0).sum(axis=1)
-        lowest = self.problem.linear + np.minimum(coupling, 0).sum(axis=1)
+        below, above = self._sums
         margin = 1e-6 * (1 + float(np.abs(self.problem.linear).max()))
-        return -float(highest.max()) - margin, -float(lowest.min()) + margin
+        highest, lowest = (self.problem.linear + above + margin) / self.weights, (self.problem.linear + below - margin) / self.weights
+        return -float(highest.max()), -float(lowest.min())
 
     def temperatures(self) -> tuple[float, float]:
         """Inverse temperatures to anneal between, from the size of single flips.
@@ -42,7 +59,8 @@ class CapacityModel:
         Hot: the largest flip is accepted half of the time. Cold: a flip of a ten-thousandth of it one time in a
         hundred; couplings and linear terms cancel, so what decides near the cut is small.
         """
-        sizes = np.abs(self.problem.linear - np.median(self.problem.linear)) + np.abs(self.problem.coupling).sum(axis=1)
+        below, above = self._sums
+        sizes = np.abs(self.problem.linear - np.median(self.problem.linear)) + above - below
         largest = float(sizes.max()) or 1.0
         return float(np.log(2)) / largest, 1e4 * float(np.log(100)) / largest
 

@@ -1,4 +1,4 @@
-"""Exact cardinality by marginal damage: repair a mask, then swap until no swap helps.
+"""From any mask to a feasible one, and from there by swaps until no swap helps.
 
 The marginal of a filter is what dropping it adds to the damage, or what bringing it back saves:
 ``m_i = linear_i + sum_j Q_ij d_j``.
@@ -8,11 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from qprune_cli.problem.allocation import best_counts
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.rounding import best_counts
 from qprune_cli.types import Bools, Floats, Ints
 
 TOLERANCE = 1e-12
+ALTERNATIVES = 16  # filters that are tried where the best one does not fit the budget
+CANDIDATES = 1024  # filters on each side that swaps across layers look at where a factor couples all
 
 
 class Walk:
@@ -26,40 +28,82 @@ class Walk:
     def __init__(self, problem: PruningProblem, keep: Bools) -> None:
         self.problem = problem
         self.keep = keep.astype(bool).copy()
-        self.marginal: Floats = problem.linear + problem.coupling @ ~self.keep
+        self.marginal: Floats = problem.linear + problem.pairs.field((~self.keep)[None].astype(np.float64))[0]
         self.kept = problem.kept_per_layer(self.keep)
+        self.scale = max(1.0, float(np.abs(problem.linear).max()))
+        self._inside: dict[int, tuple[float, int, int]] = {}  # best swap within each layer, where it is known
 
     def flip(self, i: int) -> None:
         """Drop filter i if it is kept, bring it back otherwise."""
         sign = 1 if self.keep[i] else -1
         self.keep[i] = not self.keep[i]
-        self.marginal = self.marginal + sign * self.problem.coupling[i]
-        self.kept[self.problem.layer_of[i]] -= sign
+        reached, couplings = self.problem.pairs.row(i, len(self.keep))
+        self.marginal[reached] += sign * couplings
+        layer = int(self.problem.layer_of[i])
+        self.kept[layer] -= sign
+        if self.problem.pairs.separable:
+            self._inside.pop(layer, None)
+        else:
+            self._inside.clear()
 
     def cheapest_drop(self) -> int:
-        """The kept filter whose loss hurts least, in a layer above its floor."""
-        free = self.keep & (self.kept > self.problem.floor)[self.problem.layer_of]
-        return int(np.where(free, self.marginal, np.inf).argmin())
+        """The kept filter whose loss hurts least, in a layer above its fewest; layers above their most come first."""
+        over = self.kept > self.problem.budget.most
+        layers = over if over.any() else self.kept > self.problem.budget.fewest
+        return int(np.where(self.keep & layers[self.problem.layer_of], self.marginal, np.inf).argmin())
 
     def best_return(self) -> int:
-        """The dropped filter whose return saves most; layers below their floor come first."""
-        short = (self.kept < self.problem.floor)[self.problem.layer_of]
-        missing = ~self.keep & short if short.any() else ~self.keep
-        return int(np.where(missing, self.marginal, -np.inf).argmax())
+        """The dropped filter whose return saves most, in a layer below its most; layers below their fewest come first."""
+        short = self.kept < self.problem.budget.fewest
+        layers = short if short.any() else self.kept < self.problem.budget.most
+        return int(np.where(~self.keep & layers[self.problem.layer_of], self.marginal, -np.inf).argmax())
 
     def best_swap(self) -> tuple[int, int] | None:
-        """The kept and the dropped filter whose exchange lowers the damage most, None when no exchange does."""
-        inside, outside = np.flatnonzero(self.keep), np.flatnonzero(~self.keep)
+        """The kept and the dropped filter whose exchange lowers the damage most, None when no exchange does.
+
+        Filters of two layers are exchanged where both layers may keep the new numbers, and all cost the same.
+        """
+        found = min((self._within(layer) for layer in range(len(self.kept))), default=(np.inf, -1, -1))
+        budget = self.problem.budget
+        if budget.exact and budget.free:
+            give = (self.kept > budget.fewest)[self.problem.layer_of] & self.keep
+            take = (self.kept < budget.most)[self.problem.layer_of] & ~self.keep
+            found = min(found, self._across_separable(give, take) if self.problem.pairs.separable else self._across(give, take))
+        change, i, j = found
+        return (i, j) if change < -TOLERANCE * self.scale else None
+
+    def _within(self, layer: int) -> tuple[float, int, int]:
+        if layer not in self._inside:
+            own = np.flatnonzero(self.problem.layer_of == layer)
+            self._inside[layer] = self._best(own[self.keep[own]], own[~self.keep[own]])
+        return self._inside[layer]
+
+    def _best(self, inside: Ints, outside: Ints) -> tuple[float, int, int]:
+        """The best exchange of some kept filters for some dropped ones."""
         if not len(inside) or not len(outside):
-            return None
-        change = self.marginal[inside, None] - self.marginal[None, outside] - self.problem.coupling[np.ix_(inside, outside)]
-        layer = self.problem.layer_of
-        tight = (self.kept <= self.problem.floor)[layer[inside]] | (self.problem.round_to > 1)
-        change[tight[:, None] & (layer[inside, None] != layer[None, outside])] = np.inf
-        place = int(change.argmin())
-        i, j = divmod(place, len(outside))
-        scale = max(1.0, float(np.abs(self.problem.linear).max()))
-        return (int(inside[i]), int(outside[j])) if change[i, j] < -TOLERANCE * scale else None
+            return np.inf, -1, -1
+        change = self.marginal[inside, None] - self.marginal[None, outside] - self.problem.pairs.between(inside, outside)
+        i, j = divmod(int(change.argmin()), len(outside))
+        return float(change[i, j]), int(inside[i]), int(outside[j])
+
+    def _across(self, give: Bools, take: Bools) -> tuple[float, int, int]:
+        inside, outside = np.flatnonzero(give), np.flatnonzero(take)
+        inside = inside[np.argsort(self.marginal[inside], kind="stable")[:CANDIDATES]]
+        outside = outside[np.argsort(-self.marginal[outside], kind="stable")[:CANDIDATES]]
+        return self._best(inside, outside)
+
+    def _across_separable(self, give: Bools, take: Bools) -> tuple[float, int, int]:
+        """Without couplings between layers the cheapest kept filter goes for the dearest dropped one of another layer."""
+        layer_of, layers = self.problem.layer_of, len(self.kept)
+        cheap, dear = np.full(layers, -1), np.full(layers, -1)
+        for chosen, marginal, place in ((give, self.marginal, cheap), (take, -self.marginal, dear)):
+            order = np.flatnonzero(chosen)[np.argsort(marginal[chosen], kind="stable")]
+            first = np.unique(layer_of[order], return_index=True)
+            place[first[0]] = order[first[1]]
+        change = np.where(cheap < 0, np.inf, self.marginal[cheap])[:, None] - np.where(dear < 0, -np.inf, self.marginal[dear])[None]
+        np.fill_diagonal(change, np.inf)
+        a, b = divmod(int(change.argmin()), layers)
+        return float(change[a, b]), int(cheap[a]), int(dear[b])
 
     def walked(self, layer: int, count: int) -> float:
         """Drop or bring back filters of one layer until so many stay, by marginal damage; returns the rise of the damage."""
@@ -79,7 +123,7 @@ def rounded(problem: PruningProblem, keep: Bools) -> Bools:
     programming, which is optimal where nothing couples filters.
 
     Args:
-        problem: the problem.
+        problem: the problem, with a budget in filters.
         keep: (n,) any mask.
 
     Returns:
@@ -87,12 +131,12 @@ def rounded(problem: PruningProblem, keep: Bools) -> Bools:
     """
     walk = Walk(problem, keep)
     costs = []
-    for layer, options in enumerate(problem.counts):
+    for layer, options in enumerate(problem.budget.counts):
         up, down = Walk(problem, keep), Walk(problem, keep)
         more, fewer = options[options > walk.kept[layer]], options[options <= walk.kept[layer]][::-1]
         rises = dict(_rises(up, layer, more)) | dict(_rises(down, layer, fewer))
         costs.append(np.array([rises[int(k)] for k in options]))
-    for layer, count in enumerate(best_counts(problem.counts, costs, problem.budget)):
+    for layer, count in enumerate(best_counts(problem.budget.counts, costs, int(problem.budget.limit))):
         walk.walked(layer, count)
     return walk.keep
 
@@ -106,7 +150,7 @@ def _rises(walk: Walk, layer: int, counts: Ints) -> Iterator[tuple[int, float]]:
 
 
 def repaired(problem: PruningProblem, keep: Bools) -> Bools:
-    """Reach the exact budget and the allowed numbers in every layer from any mask, one filter at a time by marginal damage.
+    """Meet the budget and the allowed numbers in every layer from any mask, one filter at a time by marginal damage.
 
     Args:
         problem: the problem.
@@ -115,12 +159,63 @@ def repaired(problem: PruningProblem, keep: Bools) -> Bools:
     Returns:
         (n,) a feasible mask.
     """
-    walk = Walk(problem, keep)
-    while (walk.kept < problem.floor).any() or walk.keep.sum() < problem.budget:
-        walk.flip(walk.best_return())
-    while walk.keep.sum() > problem.budget:
+    budget, walk = problem.budget, Walk(problem, keep)
+    if not budget.exact:
+        return _afforded(problem, walk)
+    while (walk.kept > budget.most).any():
         walk.flip(walk.cheapest_drop())
-    return walk.keep if problem.round_to == 1 else rounded(problem, walk.keep)
+    while (walk.kept < budget.fewest).any() or walk.keep.sum() < budget.limit:
+        walk.flip(walk.best_return())
+    while walk.keep.sum() > budget.limit:
+        walk.flip(walk.cheapest_drop())
+    return walk.keep if budget.free else rounded(problem, walk.keep)
+
+
+def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
+    """Give up what costs most for its worth until the budget is met, then bring back whatever still fits."""
+    budget, prices = problem.budget, problem.prices
+    for layer, options in enumerate(budget.counts):
+        if walk.kept[layer] not in options:
+            walk.walked(layer, int(options[np.abs(options - walk.kept[layer]).argmin()]))
+    while not budget.met(walk.keep):
+        steps = list(_steps(problem, walk, -1, prices.marginal(walk.kept)))
+        assert steps, "the budget is one that the fewest filters meet"
+        walk.walked(*min(steps)[1:])
+    full: set[int] = set()
+    while steps := [step for step in _steps(problem, walk, 1, prices.marginal(walk.kept)) if step[1] not in full]:
+        _, layer, count = max(steps)
+        if not _returned(problem, walk, layer, count):
+            full.add(layer)
+    return walk.keep
+
+
+def _steps(problem: PruningProblem, walk: Walk, sign: int, price: Floats) -> Iterator[tuple[float, int, int]]:
+    """Each layer with its next allowed number, down (-1) or up (1), and what that changes of the damage for its price."""
+    for layer, options in enumerate(problem.budget.counts):
+        place = int(np.searchsorted(options, walk.kept[layer])) + sign
+        if 0 <= place < len(options):
+            own = np.flatnonzero(problem.layer_of == layer)
+            step = abs(int(options[place] - walk.kept[layer]))
+            marginals = np.sort(walk.marginal[own[walk.keep[own] == (sign < 0)]] * -sign)[:step]
+            yield -sign * float(marginals.sum()) / max(step * price[layer], 1e-300), layer, int(options[place])
+
+
+def _returned(problem: PruningProblem, walk: Walk, layer: int, count: int) -> bool:
+    """Bring filters of a layer back if that is within the budget: the best ones, or one of the next best where a single one is wanted.
+
+    What a filter costs depends on whether another layer holds its channel already.
+    """
+    own = np.flatnonzero((problem.layer_of == layer) & ~walk.keep)
+    order = own[np.argsort(-walk.marginal[own], kind="stable")]
+    step = count - walk.kept[layer]
+    for chosen in [order[:step]] if step > 1 else order[:ALTERNATIVES, None]:
+        keep = walk.keep.copy()
+        keep[chosen] = True
+        if problem.budget.met(keep):
+            for i in chosen:
+                walk.flip(int(i))
+            return True
+    return False
 
 
 def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
@@ -135,7 +230,10 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
     """
     walk, swaps = Walk(problem, keep), 0
     while (swap := walk.best_swap()) is not None:
+        before = walk.keep.copy()
         walk.flip(swap[0])
         walk.flip(swap[1])
+        if not problem.budget.met(walk.keep):  # another layer holds one of the two channels, so they do not cost the same
+            return before, swaps
         swaps += 1
     return walk.keep, swaps

@@ -6,66 +6,31 @@ from functools import cached_property
 import numpy as np
 
 from qprune_cli.errors import UserError
-from qprune_cli.problem.rounding import allowed_counts, nearest_total
-from qprune_cli.types import Bools, Floats, Ints, Layout, Pairs, Solution
-
-
-def kept_count(layout: Layout, sparsity: float, floor: int, round_to: int = 1) -> int:
-    """Number of filters that stay at a sparsity: ``round(n * (1 - sparsity))``, or the nearest one that rounded widths add up to.
-
-    Raises:
-        UserError: no mask can keep so few with that floor.
-    """
-    asked = round(layout.n * (1 - sparsity))
-    check_reachable(layout, asked, floor, round_to)
-    return asked if round_to == 1 else nearest_total(layer_counts(layout, floor, round_to), asked)
-
-
-def check_reachable(layout: Layout, budget: int, floor: int, round_to: int = 1) -> None:
-    """Refuse a budget that no mask can meet.
-
-    Raises:
-        UserError: the floor is above the width of a layer, or what every layer keeps adds up to more than the budget.
-    """
-    narrowest = min(group.channels for group in layout.groups)
-    if floor > narrowest:
-        raise UserError(f"floor={floor}: the narrowest layer has {narrowest} filters; give at most that")
-    least = max(sum(int(counts[0]) for counts in layer_counts(layout, floor, round_to)), 1)
-    if not least <= budget <= layout.n:
-        rounded, lower = ("", "") if round_to == 1 else (f", round_to={round_to}", " or round_to")
-        raise UserError(
-            f"sparsity: {budget} of {layout.n} filters stay, but floor={floor}{rounded} in {len(layout.groups)} layers keeps at least "
-            f"{least}; lower sparsity to at most {1 - least / layout.n:.3f} or lower floor{lower}"
-        )
-
-
-def layer_counts(layout: Layout, floor: int, round_to: int) -> list[Ints]:
-    """(l) numbers of filters that each layer may keep."""
-    return [allowed_counts(group.channels, floor, round_to) for group in layout.groups]
+from qprune_cli.problem.budget import Budget, Prices
+from qprune_cli.scores import Pairs
+from qprune_cli.types import Bools, Floats, Ints, Layout, Solution
 
 
 @dataclass(frozen=True)
 class PruningProblem:
-    r"""Minimise the damage of dropping filters, keeping exactly ``budget`` of them.
+    r"""Minimise the damage of dropping filters within a budget.
 
-    ``damage(d) = linear . d + sum_{i<j} Q_ij d_i d_j`` with ``d = 1 - keep``, subject to ``sum keep = budget`` and at
-    least ``floor`` kept filters in each layer. Damage and feasibility are computed here for all solvers.
+    ``damage(d) = linear . d + sum_{i<j} Q_ij d_i d_j`` with ``d = 1 - keep``, subject to the budget and to the numbers of filters that
+    each layer may keep. Damage and feasibility are computed here for all solvers.
 
     Args:
         layout: the filters.
         linear: (n,) rise of the damage when a filter alone goes.
         pairs: further rise when both filters of a pair go.
-        budget: number of filters that stay.
-        floor: smallest number of filters that stay in each layer.
-        round_to: each layer keeps a multiple of it, or all; the budget is one that such numbers add up to.
+        budget: what a mask has to meet.
 
     Raises:
-        UserError: no mask can meet budget and floors.
+        UserError: a score is not finite.
 
     Example:
         >>> from qprune_cli.types import FilterGroup
         >>> layout = Layout((FilterGroup("conv", "act", 3),))
-        >>> problem = PruningProblem(layout, np.array([3.0, 1.0, 2.0]), Pairs.none(), budget=2, floor=1)
+        >>> problem = PruningProblem(layout, np.array([3.0, 1.0, 2.0]), Pairs.none(), Budget.filters(layout, 2))
         >>> problem.damage(np.array([[True, False, True]])).tolist()
         [1.0]
     """
@@ -73,43 +38,44 @@ class PruningProblem:
     layout: Layout
     linear: Floats
     pairs: Pairs
-    budget: int
-    floor: int = 1
-    round_to: int = 1
+    budget: Budget
 
     def __post_init__(self) -> None:
         assert self.linear.shape == (self.layout.n,), "one linear term per filter"
-        check_reachable(self.layout, self.budget, self.floor, self.round_to)
-
-    @cached_property
-    def coupling(self) -> Floats:
-        """(n, n) symmetric matrix of the pairs, zero on the diagonal."""
-        return self.pairs.dense(self.layout.n)
+        assert not self.pairs.blocks or len(self.pairs.blocks) == len(self.layout.groups), "one block per layer"
+        values = self.layout.split(self.linear).values()
+        blocks = self.pairs.blocks or [np.zeros(0)] * len(self.layout.groups)
+        factors = values if self.pairs.factor is None else self.layout.split(self.pairs.factor.T).values()
+        for group, *parts in zip(self.layout.groups, values, blocks, factors, strict=True):
+            if not all(np.isfinite(part).all() for part in parts):
+                raise UserError(
+                    f"layer '{group.layer}': its scores are not finite; look for damaged weights or images, or take another scorer"
+                )
 
     @cached_property
     def layer_of(self) -> Ints:
         """(n,) layer of each filter."""
         return self.layout.layer_of
 
+    @cached_property
+    def prices(self) -> Prices:
+        """What filters cost, as a model in their numbers; of a budget that is not a number of filters."""
+        assert self.budget.spend is not None, "filters cost one each"
+        return Prices.probed(self.layout, self.budget.spend)
+
     def damage(self, keep: Bools) -> Floats:
         """(b, n) masks -> (b,) damage."""
         drop = (~keep).astype(np.float64)
-        return drop @ self.linear + (drop[:, self.pairs.i] * drop[:, self.pairs.j]) @ self.pairs.weight
+        return np.asarray(drop @ self.linear + 0.5 * (drop * self.pairs.field(drop)).sum(axis=1))
 
     def kept_per_layer(self, keep: Bools) -> Ints:
         """(n,) mask -> (l,) kept filters."""
         return np.bincount(self.layer_of, weights=keep, minlength=len(self.layout.groups)).astype(np.int64)
 
-    @cached_property
-    def counts(self) -> list[Ints]:
-        """(l) numbers of filters that each layer may keep."""
-        return layer_counts(self.layout, self.floor, self.round_to)
-
     def feasible(self, keep: Bools) -> bool:
-        """Whether an (n,) mask meets the budget exactly, and keeps an allowed number in each layer."""
-        kept = self.kept_per_layer(keep).tolist()
-        return bool(keep.sum() == self.budget) and all(k in options for k, options in zip(kept, self.counts, strict=True))
+        """Whether an (n,) mask meets the budget, and keeps an allowed number in each layer."""
+        return self.budget.allows(self.kept_per_layer(keep)) and self.budget.met(keep)
 
-    def judge(self, keep: Bools, seconds: float, **notes: object) -> Solution:
+    def judge(self, keep: Bools, seconds: float, bound: float | None = None, **notes: object) -> Solution:
         """Turn a proposed mask into a solution; the only place where damage and feasibility are stated."""
-        return Solution(keep.astype(bool), float(self.damage(keep[None])[0]), self.feasible(keep), seconds, notes=notes)
+        return Solution(keep.astype(bool), float(self.damage(keep[None])[0]), self.feasible(keep), seconds, bound, notes)

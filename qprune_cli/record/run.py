@@ -4,35 +4,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.provenance import git_commit, mask_digest, versions
-from qprune_cli.types import Bools, Floats, Layout, Quality, Scores, Solution, Stage
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.types import Bools, Floats, Layout, Quality, Solution, Stage
 
 
 def write_scores(folder: Folder, scores: Scores) -> None:
     """scores.npz: linear, dead, and the pairs."""
-    pairs = scores.pairs
     measured = {} if scores.dead is None else {"dead": scores.dead}
-    folder.arrays("scores.npz", {"linear": scores.linear, "i": pairs.i, "j": pairs.j, "weight": pairs.weight} | measured)
+    folder.arrays("scores.npz", {"linear": scores.linear} | _coupled(scores.pairs, len(scores.linear)) | measured)
 
 
 def write_problem(folder: Folder, problem: PruningProblem) -> None:
     """problem.npz: everything a solver was given."""
-    pairs = problem.pairs
+    budget = problem.budget
     folder.arrays(
         "problem.npz",
-        {
-            "linear": problem.linear,
-            "i": pairs.i,
-            "j": pairs.j,
-            "weight": pairs.weight,
-            "layer_of": problem.layer_of,
-            "budget": np.array(problem.budget),
-            "floor": np.array(problem.floor),
-        },
+        {"linear": problem.linear, "layer_of": problem.layer_of, "budget": np.array(budget.limit)}
+        | {"fewest": budget.fewest, "most": budget.most}
+        | _coupled(problem.pairs, problem.layout.n),
     )
 
 
@@ -41,7 +36,8 @@ def write_solution(folder: Folder, problem: PruningProblem, solved: Solution) ->
     kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
     stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
     folder.json(
-        "solution.json", stated | {"kept": int(solved.keep.sum()), "asked": problem.budget, "kept_per_layer": kept} | dict(solved.notes)
+        "solution.json",
+        stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept} | dict(solved.notes),
     )
     if trace := solved.notes.get("trace"):
         folder.table("trace.csv", trace)
@@ -138,6 +134,12 @@ def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[s
             "files": folder.digests(),
         },
     )
+
+
+def _coupled(pairs: Pairs, n: int) -> dict[str, NDArray[Any]]:
+    """Couplings as arrays: a list of those within layers, and the factor where there is one."""
+    i, j, weight = Pairs(pairs.blocks).entries(n)
+    return {"i": i, "j": j, "weight": weight} | ({} if pairs.factor is None else {"factor": pairs.factor})
 
 
 def _summary(quality: Quality) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Quality, Scores, Solution
+from qprune_cli.scores import Scores
+from qprune_cli.types import Quality, Solution
 
 
 def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sparsity: float, idle: int = 0) -> list[str]:
@@ -21,22 +22,21 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
     """
     keep = solution.keep
     asked = round(len(keep) * (1 - sparsity))
-    rounded = f" and round_to={problem.round_to}" if problem.round_to > 1 else ""
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
     found = []
     if keep.all():
         found.append("no filter was removed: sparsity rounds to 0 filters")
     if not solution.feasible:
         found.append("the mask does not meet the budget or the floors")
-    if problem.budget != asked:
-        found.append(f"round_to={problem.round_to}: {problem.budget} filters stay where {asked} were asked, as widths add up to no nearer")
+    if problem.budget.exact and problem.budget.limit != asked:
+        found.append(f"{problem.budget.limit:.0f} filters stay where {asked} were asked: the allowed widths add up to no nearer number")
     if idle > 0:
         found.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
     if dead.sum() >= (~keep).sum() > 0:
         found.append(f"{dead.sum()} filters were dead on the calibration images, no fewer than were removed: methods hardly differ here")
     if (dead & keep).any() and (~dead & ~keep).any():
-        found.append(f"{(dead & keep).sum()} of the dead filters stay because of floor={problem.floor}{rounded} while live ones go")
-    if not len(problem.pairs.i) and not keep.all() and _tie(problem, solution):
+        found.append(f"{(dead & keep).sum()} of the dead filters stay because of what every layer is to keep, while live ones go")
+    if problem.pairs.empty and not keep.all() and _tie(problem, solution):
         found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
     return found
 

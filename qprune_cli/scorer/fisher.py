@@ -5,10 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.scores import Pairs, Scores
 from qprune_cli.structure.dead import dead_first
 from qprune_cli.structure.gates import check_pass, gate_statistics
 from qprune_cli.structure.weights import weight_norms
-from qprune_cli.types import Layout, Pairs, Scores, Splits
+from qprune_cli.types import Layout, Splits
 
 
 @dataclass(frozen=True)

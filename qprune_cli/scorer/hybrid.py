@@ -6,11 +6,12 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.errors import UserError
+from qprune_cli.scores import Scores
 from qprune_cli.structure.dead import dead_first
 from qprune_cli.structure.gates import check_pass, gate_statistics
 from qprune_cli.structure.redundancy import redundancy_pairs
 from qprune_cli.structure.weights import weight_norms
-from qprune_cli.types import Floats, Layout, Scores, Splits
+from qprune_cli.types import Floats, Layout, Splits
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Hybrid:
         taylor, fisher = np.abs(seen.gradients).mean(axis=0), 0.5 * np.square(seen.gradients).mean(axis=0)
         worth = self.taylor * _relative(taylor) + self.fisher * _relative(fisher)
         pairs = redundancy_pairs(layout, list(seen.products), worth, self.beta)
-        scores = Scores(worth - self.discount * pairs.row_sums(layout.n), pairs, seen.dead)
+        scores = Scores(worth - self.discount * pairs.sums(layout.n)[1], pairs, seen.dead)
         return dead_first(scores, weight_norms(model, layout))
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.errors import UserError
+from qprune_cli.scores import Scores
 from qprune_cli.structure.redundancy import redundancy_pairs
 from qprune_cli.structure.weights import weight_norms, weight_products
-from qprune_cli.types import Layout, Scores, Splits
+from qprune_cli.types import Layout, Splits
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
-from qprune_cli.types import Layout, Pairs, Scores, Splits
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.types import Layout, Splits
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Annealing:
         """Search the capacity, then repair and polish the nearest reads."""
         start = perf_counter()
         searched = self._search(problem, seed)
-        chosen = min(searched, key=lambda step: int(np.abs(step.keeps.sum(axis=1) - problem.budget).min()))
+        chosen = min(searched, key=lambda step: float(np.abs(self._spent(problem, step.keeps) - problem.budget.limit).min()))
         reads = np.unique(chosen.keeps, axis=0)
         finished = [polished(problem, repaired(problem, keep)) for keep in reads]
         best = int(problem.damage(np.stack([keep for keep, _ in finished])).argmin())
@@ -91,13 +91,18 @@ class Annealing:
                     seed=int(rng.integers(2**31)),
                 )
                 searched.append(Step(alpha, *model.decode(samples)))
-                kept = int(searched[-1].keeps[0].sum())
-                bar.set_postfix(kept=kept, asked=problem.budget)
+                spent = self._spent(problem, searched[-1].keeps[:1])[0]
+                bar.set_postfix(spent=spent, asked=problem.budget.limit)
                 bar.update()
-                if kept == problem.budget:
+                if spent == problem.budget.limit:
                     break
-                low, high = (alpha, high) if kept < problem.budget else (low, alpha)
+                low, high = (alpha, high) if spent < problem.budget.limit else (low, alpha)
         return searched
+
+    @staticmethod
+    def _spent(problem: PruningProblem, keeps: Bools) -> Floats:
+        """(b, n) -> (b,) what masks spend of the budget."""
+        return np.array([problem.budget.spent(keep) for keep in keeps])
 
     @staticmethod
     def _row(step: Step) -> dict[str, float | int]:

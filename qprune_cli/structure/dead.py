@@ -6,7 +6,8 @@ similarity term alone would rather keep it and drop live filters in its place.
 
 import numpy as np
 
-from qprune_cli.types import Floats, Scores
+from qprune_cli.scores import Scores
+from qprune_cli.types import Floats
 
 
 def dead_first(scores: Scores, norms: Floats) -> Scores:
@@ -24,7 +25,7 @@ def dead_first(scores: Scores, norms: Floats) -> Scores:
         Scores with the linear terms of the dead filters replaced; live ones are untouched.
 
     Example:
-        >>> from qprune_cli.types import Pairs
+        >>> from qprune_cli.scores import Pairs
         >>> scores = Scores(np.array([2.0, 0.0, 0.0]), Pairs.none(), np.array([False, True, True]))
         >>> dead_first(scores, np.array([1.0, 0.5, 1.0])).linear.tolist()
         [2.0, 0.5, 1.0]
@@ -33,11 +34,9 @@ def dead_first(scores: Scores, norms: Floats) -> Scores:
     if dead is None or dead.all() or not dead.any():
         return scores
     live = ~dead
-    pairs = scores.pairs
-    negative = np.minimum(pairs.weight, 0)
-    relief = sum(np.bincount(side, weights=negative, minlength=len(scores.linear)) for side in (pairs.i, pairs.j))
+    relief, _ = scores.pairs.sums(len(scores.linear))
     lowest = float((scores.linear + relief)[live].min())
     rank = 0.5 * norms / max(float(norms[dead].max()), np.finfo(float).tiny)
     step = lowest if lowest > 0 else 1e-3 * float(np.abs(scores.linear[live]).mean()) + np.finfo(float).tiny
     below = lowest - step + step * rank
-    return Scores(np.where(dead, below, scores.linear), pairs, dead)
+    return Scores(np.where(dead, below, scores.linear), scores.pairs, dead)

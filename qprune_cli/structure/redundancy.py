@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from qprune_cli.types import Floats, Layout, Pairs
+from qprune_cli.scores import Pairs
+from qprune_cli.types import Floats, Layout
 
 
 def cosine(products: Floats) -> Floats:
@@ -36,4 +37,4 @@ def redundancy_pairs(layout: Layout, products: list[Floats], worth: Floats, beta
         np.fill_diagonal(similar, 0)
         field = similar.sum(axis=1).mean()
         blocks.append(similar * (beta * 2 * own.mean() / field if field > 0 else 0.0))
-    return Pairs.within_layers(layout, blocks)
+    return Pairs(tuple(blocks)) if beta else Pairs.none()

@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def test_no_swap_helps_after_polishing(seed, signed, floor):
 
 def test_a_polished_mask_without_couplings_is_optimal():
     problem = random_problem(3, budget=6, floor=1)
-    linear = type(problem)(problem.layout, problem.linear, problem.pairs.none(), 6, 1)
+    linear = dataclasses.replace(problem, pairs=problem.pairs.none())
     masks = np.array([mask for mask in all_masks(linear.layout.n) if linear.feasible(mask)])
     keep, _ = polished(linear, masks[-1])
     assert np.isclose(linear.damage(keep[None])[0], linear.damage(masks).min())

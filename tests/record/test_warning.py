@@ -1,8 +1,10 @@
 import numpy as np
 
+from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.warning import run_warnings
-from qprune_cli.types import FilterGroup, Layout, Pairs, Scores
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.types import FilterGroup, Layout
 
 LAYOUT = Layout((FilterGroup("a", "a", 3), FilterGroup("b", "b", 3)))
 
@@ -11,7 +13,7 @@ def warned(linear, keep, dead=None, floor=1, sparsity=None):
     keep = np.array(keep, bool)
     sparsity = 1 - keep.mean() if sparsity is None else sparsity
     scores = Scores(np.array(linear, float), Pairs.none(), None if dead is None else np.array(dead, bool))
-    problem = PruningProblem(LAYOUT, scores.linear, scores.pairs, int(keep.sum()), floor)
+    problem = PruningProblem(LAYOUT, scores.linear, scores.pairs, Budget.filters(LAYOUT, int(keep.sum()), floor))
     return " ".join(run_warnings(problem, scores, problem.judge(keep, 0.0), sparsity))
 
 
@@ -28,7 +30,7 @@ def test_more_dead_filters_than_removed_ones_are_told():
 
 
 def test_dead_filters_that_the_floor_keeps_are_told():
-    assert "3 of the dead filters stay because of floor=2" in warned([1, 2, 3, 4, 5, 6], [1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], floor=2)
+    assert "3 of the dead filters stay because of what" in warned([1, 2, 3, 4, 5, 6], [1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], floor=2)
 
 
 def test_a_count_that_rounded_widths_do_not_reach_is_told():

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from qprune_cli.errors import UserError
+from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scorer.hybrid import Hybrid
 from qprune_cli.scorer.taylor import Taylor
@@ -10,7 +11,7 @@ from qprune_cli.solver.greedy import Greedy
 
 
 def masks(scores, layout, solver, budget):
-    return solver.solve(PruningProblem(layout, scores.linear, scores.pairs, budget), 0).keep
+    return solver.solve(PruningProblem(layout, scores.linear, scores.pairs, Budget.filters(layout, budget)), 0).keep
 
 
 def test_hybrid_without_pairs_and_fisher_is_greedy_taylor_bit_for_bit(small_model, small_layout, small_splits):
@@ -23,9 +24,9 @@ def test_hybrid_without_pairs_and_fisher_is_greedy_taylor_bit_for_bit(small_mode
 
 def test_hybrid_pairs_stay_within_layers_and_away_from_dead_filters(small_model, small_layout, small_splits):
     scores = Hybrid().score(small_model, small_layout, small_splits, 0)
-    assert len(scores.pairs.i) > 0
-    assert (small_layout.layer_of[scores.pairs.i] == small_layout.layer_of[scores.pairs.j]).all()
-    assert not scores.dead[scores.pairs.i].any() and not scores.dead[scores.pairs.j].any()
+    i, j, _ = scores.pairs.entries(small_layout.n)
+    assert len(i) > 0 and scores.pairs.separable
+    assert not scores.dead[i].any() and not scores.dead[j].any()
 
 
 @pytest.mark.parametrize("beta", [0.1, 3.0])
@@ -33,7 +34,7 @@ def test_full_discount_is_the_energy_of_the_kept_filters(small_model, small_layo
     worth = Hybrid(beta=0.0).score(small_model, small_layout, small_splits, 0)
     scores = Hybrid(beta=beta, discount=1.0).score(small_model, small_layout, small_splits, 0)
     live = ~scores.dead
-    assert np.allclose(scores.linear[live], (worth.linear - scores.pairs.row_sums(small_layout.n))[live])
+    assert np.allclose(scores.linear[live], (worth.linear - scores.pairs.sums(small_layout.n)[1])[live])
 
 
 @pytest.mark.parametrize(

@@ -10,5 +10,6 @@ def test_l1_is_the_mean_absolute_weight():
 def test_l1_pairs_couple_kernels_that_point_the_same_way():
     model, layout, splits = three_filters()
     pairs = L1(beta=1.0).score(model, layout, splits, 0).pairs
-    assert (pairs.i.tolist(), pairs.j.tolist()) == ([0], [1])  # the third points the other way
-    assert pairs.weight[0] > 0
+    i, j, weight = pairs.entries(layout.n)
+    assert (i.tolist(), j.tolist()) == ([0], [1])  # the third points the other way
+    assert weight[0] > 0

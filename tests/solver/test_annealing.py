@@ -2,10 +2,12 @@ import numpy as np
 import pytest
 
 from qprune_cli.errors import UserError
+from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.scores import Pairs
 from qprune_cli.solver.annealing import Annealing
 from qprune_cli.solver.greedy import Greedy
-from qprune_cli.types import FilterGroup, Layout, Pairs
+from qprune_cli.types import FilterGroup, Layout
 from tests.conftest import all_masks, random_problem
 
 QUICK = Annealing(reads=5, sweeps=100, steps=12)
@@ -22,7 +24,7 @@ def test_small_problems_are_solved_to_the_optimum(seed, signed):
 
 def test_without_couplings_it_equals_greedy_bit_for_bit():
     problem = random_problem(1, widths=(64,) * 4, budget=100)
-    linear = PruningProblem(problem.layout, problem.linear, Pairs.none(), 100)
+    linear = PruningProblem(problem.layout, problem.linear, Pairs.none(), problem.budget)
     assert np.array_equal(QUICK.solve(linear, 0).keep, Greedy().solve(linear, 0).keep)
 
 
@@ -32,8 +34,8 @@ def test_a_count_that_no_capacity_reaches_is_still_met():
     worth = np.array([1.0] * 3 + [0.8] * 5)
     block = np.zeros((8, 8))
     block[:3, 3:] = 10
-    pairs = Pairs.within_layers(layout, [block])
-    problem = PruningProblem(layout, worth - pairs.row_sums(8), pairs, budget=4)
+    pairs = Pairs((block + block.T,))
+    problem = PruningProblem(layout, worth - pairs.sums(8)[1], pairs, Budget.filters(layout, 4))
     solved = Annealing(reads=5, sweeps=100, steps=20).solve(problem, 0)
     assert solved.keep.sum() == 4
     assert not any(row["kept"] == 4 for row in solved.notes["trace"])

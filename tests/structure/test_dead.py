@@ -4,8 +4,8 @@ from hypothesis import strategies as st
 
 from qprune_cli.problem.local_search import polished, repaired
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.scores import Pairs, Scores
 from qprune_cli.structure.dead import dead_first
-from qprune_cli.types import Pairs, Scores
 from tests.conftest import random_problem
 
 
@@ -17,11 +17,10 @@ def test_no_live_filter_goes_before_a_dead_one(seed, signed, budget):
     dead = rng.uniform(size=n) < 0.4
     if dead.all():
         return
-    own = template.pairs
-    live_pairs = ~dead[own.i] & ~dead[own.j]
-    pairs = Pairs(own.i[live_pairs], own.j[live_pairs], own.weight[live_pairs])
+    live = [~part for part in template.layout.split(dead).values()]
+    pairs = Pairs(tuple(block * np.outer(own, own) for block, own in zip(template.pairs.blocks, live, strict=True)))
     scores = dead_first(Scores(np.where(dead, 0, template.linear - 0.5), pairs, dead), rng.uniform(size=n))
-    problem = PruningProblem(template.layout, scores.linear, scores.pairs, budget, floor=0)
+    problem = PruningProblem(template.layout, scores.linear, scores.pairs, template.budget)
     keep, _ = polished(problem, repaired(problem, rng.uniform(size=n) < 0.5))
     assert not (dead & keep).any() or not (~dead & ~keep).any()
 

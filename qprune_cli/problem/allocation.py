@@ -1,4 +1,4 @@
-"""Widths that kernels like: which numbers of filters a layer may keep, and the best mask that keeps such numbers.
+"""How many filters each layer keeps: which numbers are allowed, which totals they reach, which are best.
 
 Processors compute blocks of 8 or 16 channels at a time, so a layer of 33 channels costs as much as one of 48. With ``round_to`` every
 layer keeps a multiple of it, or all.

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qprune_cli.errors import UserError
+from qprune_cli.problem.allocation import allowed_counts, best_counts, nearest_total
+from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.local_search import polished, repaired
-from qprune_cli.problem.problem import kept_count, layer_counts
-from qprune_cli.problem.rounding import allowed_counts, best_counts, nearest_total
 from qprune_cli.solver.annealing import Annealing
 from qprune_cli.solver.greedy import Greedy
 from qprune_cli.types import FilterGroup, Layout
@@ -20,9 +20,9 @@ SEEDS = st.integers(0, 10**6)
 
 def rounded_problem(seed, round_to, asked, signed=False, coupled=True):
     problem = random_problem(seed, widths=(4, 5, 3), signed=signed)
-    budget = nearest_total(layer_counts(problem.layout, 1, round_to), asked)
+    budget = Budget.filters(problem.layout, nearest_total(layer_counts(problem.layout, 1, round_to), asked), 1, round_to)
     pairs = problem.pairs if coupled else problem.pairs.none()
-    return dataclasses.replace(problem, budget=budget, round_to=round_to, pairs=pairs)
+    return dataclasses.replace(problem, budget=budget, pairs=pairs)
 
 
 def test_a_layer_keeps_multiples_or_all():
@@ -78,7 +78,7 @@ def test_solvers_give_rounded_widths(solver):
 
 def test_half_of_a_half_unet_stays_half_when_widths_are_rounded():
     layout = Layout(tuple(FilterGroup(str(k), str(k), 64) for k in range(12)))
-    assert kept_count(layout, 0.5, floor=1, round_to=16) == 384
-    assert kept_count(layout, 0.36, floor=1, round_to=16) == 496
-    with pytest.raises(UserError, match=r"round_to=32 in 12 layers keeps at least 384; lower sparsity to at most 0\.500"):
-        kept_count(layout, 0.6, floor=1, round_to=32)
+    assert Budget.share(layout, 0.5, layer_counts(layout, 1, 16)).limit == 384
+    assert Budget.share(layout, 0.36, layer_counts(layout, 1, 16)).limit == 496
+    with pytest.raises(UserError, match=r"keep at least 384, most of them in 0 \(32\), 1 \(32\), 2 \(32\); lower sparsity to at most 0\.5"):
+        Budget.share(layout, 0.6, layer_counts(layout, 1, 32))

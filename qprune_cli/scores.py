@@ -1,0 +1,167 @@
+"""What scorers say about filters: what each is worth alone, and what it is worth beside others. NumPy only."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from qprune_cli.types import Bools, Floats, Ints, Layout, frozen
+
+
+@dataclass(frozen=True)
+class Pairs:
+    r"""Couplings ``Q_ij`` between filters: one block for each layer, and a factor of low rank that couples all of them.
+
+    ``Q_ij = blocks_ij + sum_r factor_ri factor_rj`` for ``i != j``; a matrix over all filters is never built.
+
+    Attributes:
+        blocks: per layer (channels, channels), symmetric, further rise of the damage when both filters go; empty for none.
+            The diagonals are taken as 0.
+        factor: (r, n); None for none.
+
+    Example:
+        >>> pairs = Pairs((np.array([[0.0, 2.0], [2.0, 0.0]]),))
+        >>> pairs.field(np.array([[1.0, 0.0]])).tolist()
+        [[0.0, 2.0]]
+    """
+
+    blocks: tuple[Floats, ...] = ()
+    factor: Floats | None = None
+
+    def __post_init__(self) -> None:
+        blocks = []
+        for block in self.blocks:
+            assert block.shape == block.shape[::-1], "one square matrix per layer"
+            if np.diagonal(block).any():
+                block = block.copy()
+                np.fill_diagonal(block, 0)
+            blocks.append(frozen(block))
+        object.__setattr__(self, "blocks", tuple(blocks))
+        if self.factor is not None:
+            object.__setattr__(self, "factor", frozen(self.factor))
+
+    @staticmethod
+    def none() -> "Pairs":
+        """No couplings at all."""
+        return Pairs()
+
+    @staticmethod
+    def listed(layout: Layout, i: Ints, j: Ints, weight: Floats) -> "Pairs":
+        """Couplings within layers from a list: ``weight[k]`` couples filters ``i[k]`` and ``j[k]``."""
+        starts = np.concatenate([[0], np.cumsum([group.channels for group in layout.groups])])
+        layer = layout.layer_of
+        assert bool((layer[i] == layer[j]).all()), "a list couples filters of one layer"
+        blocks = [np.zeros((group.channels, group.channels)) for group in layout.groups]
+        for a, b, w in zip(i, j, weight, strict=True):
+            start = starts[layer[a]]
+            blocks[layer[a]][a - start, b - start] = blocks[layer[a]][b - start, a - start] = w
+        return Pairs(tuple(blocks))
+
+    @property
+    def separable(self) -> bool:
+        """Whether no coupling reaches from one layer to another."""
+        return self.factor is None
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is coupled."""
+        return self.factor is None and not any(block.any() for block in self.blocks)
+
+    @cached_property
+    def _slices(self) -> tuple[slice, ...]:
+        stops = np.cumsum([len(block) for block in self.blocks]).tolist()
+        return tuple(slice(stop - len(block), stop) for stop, block in zip(stops, self.blocks, strict=True))
+
+    @cached_property
+    def _layer_of(self) -> Ints:
+        return np.repeat(np.arange(len(self.blocks)), [len(block) for block in self.blocks])
+
+    def field(self, drop: Floats) -> Floats:
+        """(b, n) -> (b, n): ``sum_j Q_ij drop_j`` for every filter."""
+        found = np.zeros(drop.shape)
+        for own, block in zip(self._slices, self.blocks, strict=True):
+            found[:, own] = drop[:, own] @ block
+        if self.factor is not None:
+            found += drop @ self.factor.T @ self.factor - drop * np.square(self.factor).sum(axis=0)
+        return found
+
+    def row(self, i: int, n: int) -> tuple[slice, Floats]:
+        """The couplings of one filter: which filters they reach, and how strong they are."""
+        if self.factor is None:
+            if not self.blocks:
+                return slice(0, 0), np.empty(0)
+            own = self._slices[self._layer_of[i]]
+            return own, self.blocks[self._layer_of[i]][i - own.start]
+        found = self.factor[:, i] @ self.factor
+        found[i] = 0
+        if self.blocks:
+            own = self._slices[self._layer_of[i]]
+            found[own] += self.blocks[self._layer_of[i]][i - own.start]
+        return slice(0, n), found
+
+    def between(self, i: Ints, j: Ints) -> Floats:
+        """(len(i), len(j)) couplings of some filters with others; a filter has none with itself."""
+        found = np.zeros((len(i), len(j)))
+        if self.blocks:
+            layers_i, layers_j = self._layer_of[i], self._layer_of[j]
+            for layer in np.intersect1d(layers_i, layers_j):
+                start = self._slices[layer].start
+                rows, columns = np.flatnonzero(layers_i == layer), np.flatnonzero(layers_j == layer)
+                found[np.ix_(rows, columns)] = self.blocks[layer][np.ix_(i[rows] - start, j[columns] - start)]
+        if self.factor is not None:
+            found += self.factor[:, i].T @ self.factor[:, j] * (i[:, None] != j[None, :])
+        return found
+
+    def entries(self, n: int) -> tuple[Ints, Ints, Floats]:
+        """(p,) smaller number, larger number and weight of all pairs that are not 0, for those who want a list."""
+        parts = list(self._entries(n))
+        if not parts:
+            return np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+        i, j, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
+        used = weight != 0
+        return i[used], j[used], weight[used]
+
+    def _entries(self, n: int) -> Iterator[tuple[Ints, Ints, Floats]]:
+        if self.factor is not None:
+            everything = np.arange(n)
+            i, j = np.triu_indices(n, k=1)
+            yield i, j, self.between(everything, everything)[i, j]
+            return
+        for own, block in zip(self._slices, self.blocks, strict=True):
+            i, j = np.triu_indices(len(block), k=1)
+            yield i + own.start, j + own.start, block[i, j].astype(np.float64)
+
+    def sums(self, n: int) -> tuple[Floats, Floats]:
+        """(n,) sum of the couplings below 0 and of those above 0 that each filter takes part in."""
+        low, high = np.zeros(n), np.zeros(n)
+        if self.factor is None:
+            for own, block in zip(self._slices, self.blocks, strict=True):
+                low[own], high[own] = np.minimum(block, 0).sum(axis=1), np.maximum(block, 0).sum(axis=1)
+            return low, high
+        everything = np.arange(n)
+        for part in np.array_split(everything, -(-n // 512)):
+            rows = self.between(part, everything)
+            low[part], high[part] = np.minimum(rows, 0).sum(axis=1), np.maximum(rows, 0).sum(axis=1)
+        return low, high
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a scorer thinks of the filters.
+
+    Attributes:
+        linear: (n,) predicted rise of the task loss when a filter alone goes.
+        pairs: further rise when both filters of a pair go.
+        dead: (n,) True where the filter was exactly 0 on all calibration data; None where nobody looked.
+    """
+
+    linear: Floats
+    pairs: Pairs
+    dead: Bools | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "linear", frozen(np.asarray(self.linear, np.float64)))
+        if self.dead is not None:
+            assert self.linear.shape == self.dead.shape, "one linear score and one dead flag per filter"
+            object.__setattr__(self, "dead", frozen(self.dead))
