@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from qprune_cli.catalog import components
+from qprune_cli.clock import Clock
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.data.memory import split_pairs
 from qprune_cli.errors import UserError
-from qprune_cli.pipeline import Clock
 from qprune_cli.pipeline import prepare as prepare_job
 from qprune_cli.pipeline import prune as prune_job
 from qprune_cli.plan import RunPlan

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.errors import MissedTarget, UserError, nearest
 
 HELP = """qprune: make a trained network smaller by choosing which filters to keep.
 
@@ -43,6 +43,9 @@ def main() -> None:
     except UserError as error:
         print(f"qprune: {error}", file=sys.stderr)
         code = 2
+    except MissedTarget as error:
+        print(f"qprune: {error}", file=sys.stderr)
+        code = 3
     except KeyboardInterrupt:
         print("qprune: interrupted", file=sys.stderr)
         code = 130

@@ -17,6 +17,10 @@ class UserError(ValueError):
     """
 
 
+class MissedTarget(Exception):
+    """The smaller network exceeds what was asked; its run is complete, and the command line exits with code 3."""
+
+
 class StructureError(UserError):
     """A network holds something that pruning has no rule for; the text names it."""
 

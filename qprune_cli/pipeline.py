@@ -2,11 +2,9 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,14 +12,15 @@ import torch
 import yaml
 from torch import nn
 
+from qprune_cli.clock import Clock
 from qprune_cli.device import pick_device
-from qprune_cli.errors import UserError
+from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
-from qprune_cli.problem.budget import Budget, layer_counts
-from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.budget import Budget
+from qprune_cli.record.budget import asked_line, missed_target, obtained, solution_lines
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.program import write_program
@@ -39,6 +38,7 @@ from qprune_cli.record.run import (
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import compensation_warnings, quality_warnings, run_warnings
+from qprune_cli.selection import select
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
 from qprune_cli.structure.gates import gate_statistics
@@ -46,33 +46,12 @@ from qprune_cli.structure.latency import latencies
 from qprune_cli.structure.measure import measured
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
+from qprune_cli.target import allowed, budgets, fewest_mask, kept_layers
 from qprune_cli.types import REFERENCE_SIDE, Bools, ImageSet, Layout, Splits
 
 LOG = logging.getLogger("qprune_cli")
 INSPECTED_AT_ONCE = 8  # calibration images
 STATE = "training.safetensors"  # of a training that is not finished
-
-
-class Clock:
-    """Adds up the seconds of each stage.
-
-    Example:
-        >>> clock = Clock()
-        >>> with clock("load"):
-        ...     pass
-        >>> list(clock.seconds)
-        ['load']
-    """
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        """Time the block as one stage."""
-        start = perf_counter()
-        yield
-        self.seconds[stage] = round(perf_counter() - start, 3)
 
 
 @dataclass(frozen=True)
@@ -83,13 +62,13 @@ class Job:
         dense: the trained network.
         layout: its filters.
         splits: the images.
-        budget: what a mask has to meet.
+        budgets: what a mask has to meet, one for each round; the last is what was asked.
     """
 
     dense: nn.Module
     layout: Layout
     splits: Splits
-    budget: Budget
+    budgets: tuple[Budget, ...]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,12 +85,14 @@ class Pruned:
         model: the smaller network, equal to the silenced one.
         metrics: as in metrics.json.
         table: the same in short, to be read.
+        missed: how the target was missed; empty where it was met.
     """
 
     keep: Bools
     model: nn.Module
     metrics: dict[str, Any]
     table: str
+    missed: str = ""
 
 
 def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: Sequence[str], wrap: Sequence[str]) -> Job:
@@ -124,8 +105,9 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     refuse_unjudgeable(splits.test, len(example))
     refuse_unfit(dense, example)
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
-    counts = layer_counts(layout, asked.floor, asked.round_to)
-    return Job(dense, layout, splits, Budget.share(layout, asked.sparsity, counts))
+    if whole := kept_layers(asked, [member.layer for group in layout.groups for member in group.members]):
+        layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, [*keep_layers, *whole], wrap)
+    return Job(dense, layout, splits, budgets(asked, dense, layout, (len(example), REFERENCE_SIDE, REFERENCE_SIDE)))
 
 
 def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
@@ -141,14 +123,11 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         UserError: a loss that is not finite.
     """
     asked, dense, layout, splits = plan.settings, job.dense, job.layout, job.splits
-    with clock("score"):
-        scores = plan.scorer.score(dense, layout, splits, asked.seed)
-        write_scores(folder, scores)
-    problem = PruningProblem(layout, scores.linear, scores.pairs, job.budget)
+    selected = select(plan, dense, layout, splits, job.budgets, clock)
+    scores, problem, solved = selected.scores, selected.problem, selected.solution
+    write_scores(folder, scores)
     write_problem(folder, problem)
-    with clock("solve"):
-        solved = plan.solver.solve(problem, asked.seed)
-        write_solution(folder, problem, solved)
+    write_solution(folder, problem, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         refined = plan.refine.refine(problem, solved, metric(dense, layout, splits.refinement), asked.seed)
         write_mask(folder, layout, refined)
@@ -160,7 +139,8 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         networks = shrunk(dense, layout, masks, {"compensated": fitted})
     with clock("measure"):
         found = qualities(networks, splits.test, asked.ssim3d)
-        times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if asked.latency else {}
+        timed = asked.latency or asked.budget == "latency"
+        times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
         stages = {
             name: measured(networks[name], found[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
             for name, keep in masks.items()
@@ -171,14 +151,19 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
     warnings += compensation_warnings(compensation) + quality_warnings(identity, stages["dense"].quality)
-    sparsity = {"asked": asked.sparsity, "got": 1 - refined.keep.mean(), "budget": asked.budget}
+    missed = missed_target(problem.budget, asked.sparsity, stages)
+    sparsity = {"asked": asked.sparsity, "budget": asked.budget} | obtained(problem.budget, refined.keep, stages)
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
         sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
     summary = {name: value for name, value in compensation.items() if name != "layers"}
-    metrics = write_metrics(folder, identity, stages, job.shape, sparsity=sparsity, compensation=summary, warnings=warnings)
+    trust = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
+    warnings += missed
+    told = {"sparsity": sparsity, "fidelity": trust, "compensation": summary, "warnings": warnings}
+    metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:
         LOG.warning(warning)
-    return Pruned(refined.keep, networks["compensated"], metrics, run_table(identity, stages))
+    table = f"{run_table(identity, stages)}\n{solution_lines(problem.budget, solved, trust)}"
+    return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""))
 
 
 def run(plan: RunPlan) -> Path:
@@ -192,6 +177,7 @@ def run(plan: RunPlan) -> Path:
 
     Raises:
         UserError: bad data, weights or target, before a folder is made; a loss that is not finite, after.
+        MissedTarget: the smaller network, which is complete, exceeds its budget.
     """
     clock = Clock()
     with clock("load"):
@@ -218,6 +204,8 @@ def run(plan: RunPlan) -> Path:
             write_program(folder, pruned.model, job.shape)
         LOG.info("%s\n%s", folder.path, pruned.table)
         write_manifest(folder, plan.settings.seed, device, clock.seconds, {"mask": mask_digest(pruned.keep), "weights": digest})
+    if pruned.missed:
+        raise MissedTarget(pruned.missed)
     return folder.path
 
 
@@ -230,14 +218,15 @@ def inspect(plan: RunPlan) -> str:
     asked = plan.settings
     trained = plan.model.trained
     dense = (plan.model.load() if trained else plan.model.build().eval()).to(pick_device(asked.device))
-    job = prepare(replace(asked, sparsity=0.0), dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
+    mild = replace(asked, sparsity=0.0, budget="filters", scope="global", limits={}, rounds=1)
+    job = prepare(mild, dense, plan.data.load(asked.seed), plan.model.keep_layers, plan.model.wrap)
     dead = gate_statistics(dense, job.layout, job.splits.calibration, asked.loss, INSPECTED_AT_ONCE).dead if trained else None
-    cost, counts = Cost(dense, job.layout, job.shape), layer_counts(job.layout, asked.floor, asked.round_to)
-    fewest = np.concatenate([np.arange(options[-1]) < options[0] for options in counts])
+    cost = Cost(dense, job.layout, job.shape)
+    fewest = fewest_mask(job.layout, allowed(asked, job.layout))
     smallest, largest = (cost.footprint(keep) for keep in (fewest, np.ones(job.layout.n, bool)))
-    least = f"floor={asked.floor}" + (f", round_to={asked.round_to}" if asked.round_to > 1 else "")
+    least = f"floor={asked.floor}" + (f", round_to={asked.round_to}" if asked.round_to > 1 else "") + (", limits" if asked.limits else "")
     try:
-        said = f"sparsity={asked.sparsity:g} keeps {Budget.share(job.layout, asked.sparsity, counts).limit:,.0f}"
+        said = f"sparsity={asked.sparsity:g} {asked_line(budgets(asked, dense, job.layout, job.shape)[-1])}"
     except UserError as error:
         said = f"not reachable: {error}"
     return f"{inspect_table(job.layout, dead, least, smallest, largest, job.shape)}\n{said}"

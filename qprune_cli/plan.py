@@ -10,6 +10,7 @@ import yaml
 from qprune_cli.compose.build import Composed
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
 from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver
@@ -17,6 +18,7 @@ from qprune_cli.structure.gates import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
 
+SCOPES = ("global", "layer")
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
@@ -34,8 +36,15 @@ class RunSettings:
 
     sparsity: float
     budget: str
+    scope: str
     floor: int
     round_to: int
+    limits: dict[str, tuple[int, int]]
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    rounds: int
+    certify: bool
+    fidelity: int
     granularity: str
     loss: str
     seed: int
@@ -47,11 +56,15 @@ class RunSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
             raise UserError(f"sparsity={self.sparsity}: give the share of filters to remove, in [0, 1). For 50 % write sparsity=0.5")
-        if self.budget != "filters":
-            raise UserError(f"budget={self.budget}: sparsity counts filters here; {nearest(self.budget, ['filters'])}")
-        for name in ("floor", "seed"):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least 0")
+        for name, known in (("budget", UNITS), ("scope", SCOPES)):
+            if getattr(self, name) not in known:
+                raise UserError(f"{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
+        for name, least in (("floor", 0), ("seed", 0), ("fidelity", 0), ("rounds", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least {least}")
+        for pattern, (low, high) in self.limits.items():
+            if not 0 <= low <= high or high < 1:
+                raise UserError(f"limits: {pattern}: [{low}, {high}]: give the fewest filters and the most, such as [8, 48]")
         if self.round_to < 1:
             raise UserError(f"round_to={self.round_to}: give a whole number, at least 1; 8 or 16 make widths that CPUs compute fast")
         check_loss(self.loss)

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.compose.jobs import compose_jobs, freed, repeated, resolved
-from qprune_cli.errors import UserError
+from qprune_cli.errors import MissedTarget, UserError
 
 Plan = TypeVar("Plan")
 
@@ -110,6 +110,9 @@ def attempt(job: Callable[[], object]) -> int:
     except UserError as error:
         print(f"qprune: {error}", file=sys.stderr)
         return 2
+    except MissedTarget as error:
+        print(f"qprune: {error}", file=sys.stderr)
+        return 3
     except Exception:  # a bug in one job must not lose the others
         traceback.print_exc()
         return 1

@@ -11,7 +11,59 @@ from qprune_cli.errors import UserError, nearest
 from qprune_cli.problem.allocation import allowed_counts, nearest_total
 from qprune_cli.types import Bools, Floats, Ints, Layout
 
+UNITS = {"filters": (1.0, "filters"), "params": (1e6, "M params"), "macs": (1e9, "GMACs"), "latency": (1.0, "ms")}
 Limits = Mapping[str, tuple[int, int]]  # fewest and most filters of the layers that a name or a pattern stands for
+
+
+@dataclass(frozen=True)
+class Prices:
+    """A model of what numbers of filters cost: ``constant + linear . k + 1/2 k' cross k``, exact for chains of layers.
+
+    Attributes:
+        constant: cost of what cannot go.
+        linear: (l,) of one filter alone.
+        cross: (l, l) of a filter beside each filter of another layer; symmetric.
+    """
+
+    constant: float
+    linear: Floats
+    cross: Floats
+
+    def cost(self, kept: Floats | Ints) -> float:
+        """Cost of (l,) numbers of filters."""
+        return float(self.constant + self.linear @ kept + 0.5 * kept @ self.cross @ kept)
+
+    def marginal(self, kept: Floats | Ints) -> Floats:
+        """(l,) cost of one more filter in each layer."""
+        return np.asarray(self.linear + self.cross @ kept)
+
+    @staticmethod
+    def probed(layout: Layout, spend: Callable[[Bools], float]) -> "Prices":
+        """Fit the model to what masks cost: all, half of one layer, half of two.
+
+        Args:
+            layout: the filters.
+            spend: (n,) mask -> cost.
+        """
+        layers, layer_of = len(layout.groups), layout.layer_of
+        width = np.array([group.channels for group in layout.groups], float)
+        rng = np.random.default_rng(0)
+        order = np.concatenate([rng.permutation(group.channels) for group in layout.groups])
+        halves, quarters = (order < width[layer_of] // share for share in (2, 4))  # what goes of each layer
+        half, quarter = (np.array([gone[layer_of == a].sum() for a in range(layers)], float) for gone in (halves, quarters))
+        full = spend(np.ones(layout.n, bool))
+        fall, less = (np.array([full - spend(~(gone & (layer_of == a))) for a in range(layers)]) for gone in (halves, quarters))
+        cross = np.zeros((layers, layers))
+        for a in range(layers):
+            if quarter[a]:  # the cost falls by s g - 1/2 c g**2 when g filters go
+                cross[a, a] = 2 * (less[a] / quarter[a] - fall[a] / half[a]) / (half[a] - quarter[a])
+            for b in range(a):
+                both = full - spend(~(halves & ((layer_of == a) | (layer_of == b))))
+                cross[a, b] = cross[b, a] = (fall[a] + fall[b] - both) / max(half[a] * half[b], 1)
+        own = np.diagonal(cross)
+        slope = np.array([fall[a] / half[a] + 0.5 * half[a] * own[a] if half[a] else 0.0 for a in range(layers)])
+        linear = slope - cross @ width
+        return Prices(float(full - linear @ width - 0.5 * width @ cross @ width), linear, cross)
 
 
 @dataclass(frozen=True)
@@ -23,6 +75,7 @@ class Budget:
         limit: for filters, exactly so many variables stay; otherwise at most so much is spent.
         counts: (l) numbers of filters that each layer may keep, rising.
         spend: (n,) mask -> what the network that it leaves costs; None for filters.
+        prices: a model of that in the numbers of filters; None for filters.
 
     Example:
         >>> from qprune_cli.types import FilterGroup
@@ -35,6 +88,10 @@ class Budget:
     limit: float
     counts: tuple[Ints, ...]
     spend: Callable[[Bools], float] | None = None
+    prices: Prices | None = None
+
+    def __post_init__(self) -> None:
+        assert (self.spend is None) == (self.prices is None) == (self.name == "filters"), "what costs has a price"
 
     @staticmethod
     def filters(layout: Layout, kept: int, floor: int = 1, round_to: int = 1) -> "Budget":
@@ -158,52 +215,12 @@ def check_count(layout: Layout, counts: Sequence[Ints], kept: int) -> None:
     )
 
 
-@dataclass(frozen=True)
-class Prices:
-    """A model of what numbers of filters cost: ``constant + linear . k + 1/2 k' cross k``, exact for chains of layers.
+def amount(name: str, value: float) -> str:
+    """A number of filters, parameters, multiply-accumulates or milliseconds, to be read.
 
-    Attributes:
-        constant: cost of what cannot go.
-        linear: (l,) of one filter alone.
-        cross: (l, l) of a filter beside each filter of another layer; symmetric.
+    Example:
+        >>> amount("macs", 8.978e9), amount("filters", 384)
+        ('8.978 GMACs', '384 filters')
     """
-
-    constant: float
-    linear: Floats
-    cross: Floats
-
-    def cost(self, kept: Floats | Ints) -> float:
-        """Cost of (l,) numbers of filters."""
-        return float(self.constant + self.linear @ kept + 0.5 * kept @ self.cross @ kept)
-
-    def marginal(self, kept: Floats | Ints) -> Floats:
-        """(l,) cost of one more filter in each layer."""
-        return np.asarray(self.linear + self.cross @ kept)
-
-    @staticmethod
-    def probed(layout: Layout, spend: Callable[[Bools], float]) -> "Prices":
-        """Fit the model to what masks cost: all, half of one layer, half of two.
-
-        Args:
-            layout: the filters.
-            spend: (n,) mask -> cost.
-        """
-        layers, layer_of = len(layout.groups), layout.layer_of
-        width = np.array([group.channels for group in layout.groups], float)
-        rng = np.random.default_rng(0)
-        order = np.concatenate([rng.permutation(group.channels) for group in layout.groups])
-        halves, quarters = (order < width[layer_of] // share for share in (2, 4))  # what goes of each layer
-        half, quarter = (np.array([gone[layer_of == a].sum() for a in range(layers)], float) for gone in (halves, quarters))
-        full = spend(np.ones(layout.n, bool))
-        fall, less = (np.array([full - spend(~(gone & (layer_of == a))) for a in range(layers)]) for gone in (halves, quarters))
-        cross = np.zeros((layers, layers))
-        for a in range(layers):
-            if quarter[a]:  # the cost falls by s g - 1/2 c g**2 when g filters go
-                cross[a, a] = 2 * (less[a] / quarter[a] - fall[a] / half[a]) / (half[a] - quarter[a])
-            for b in range(a):
-                both = full - spend(~(halves & ((layer_of == a) | (layer_of == b))))
-                cross[a, b] = cross[b, a] = (fall[a] + fall[b] - both) / max(half[a] * half[b], 1)
-        own = np.diagonal(cross)
-        slope = np.array([fall[a] / half[a] + 0.5 * half[a] * own[a] if half[a] else 0.0 for a in range(layers)])
-        linear = slope - cross @ width
-        return Prices(float(full - linear @ width - 0.5 * width @ cross @ width), linear, cross)
+    scale, unit = UNITS[name]
+    return f"{value / scale:.4g} {unit}"

@@ -57,11 +57,11 @@ class PruningProblem:
         """(n,) layer of each filter."""
         return self.layout.layer_of
 
-    @cached_property
+    @property
     def prices(self) -> Prices:
         """What filters cost, as a model in their numbers; of a budget that is not a number of filters."""
-        assert self.budget.spend is not None, "filters cost one each"
-        return Prices.probed(self.layout, self.budget.spend)
+        assert self.budget.prices is not None, "filters cost one each"
+        return self.budget.prices
 
     def damage(self, keep: Bools) -> Floats:
         """(b, n) masks -> (b,) damage."""

@@ -31,10 +31,13 @@ def write_problem(folder: Folder, problem: PruningProblem) -> None:
     )
 
 
-def write_solution(folder: Folder, problem: PruningProblem, solved: Solution) -> None:
-    """solution.json: how the solver went; trace.csv: its search, where it has one."""
+def write_solution(
+    folder: Folder, problem: PruningProblem, solved: Solution, rounds: Sequence[Mapping[str, Any]], fidelity: Mapping[str, Any]
+) -> None:
+    """solution.json: how the solver went, and whether the loss agrees; trace.csv: its search, where it has one."""
     kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
-    stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
+    stated = {name: getattr(solved, name) for name in ("damage", "bound", "gap", "feasible", "seconds")}
+    stated |= {"budget": problem.budget.name, "spent": problem.budget.spent(solved.keep), "rounds": list(rounds), "fidelity": fidelity}
     folder.json(
         "solution.json",
         stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept} | dict(solved.notes),

@@ -101,14 +101,14 @@ class Layer:
             part = _part(weight, rows, columns, per_out, per_in)
             blank = zero[columns].reshape(inhabited, -1)[np.repeat(np.arange(inhabited), len(rows) // inhabited)]
             part[torch.from_numpy(blank)] = 0
-        small: Any = self._empty(len(columns), len(rows), inhabited)
+        small: Any = self.resized(len(columns), len(rows), inhabited)
         small.weight = nn.Parameter(part.contiguous(memory_format=_format(weight)), self.module.weight.requires_grad)
         if module.bias is not None:
             small.bias = nn.Parameter(module.bias.detach()[torch.from_numpy(rows)].clone(), module.bias.requires_grad)
         small.train(module.training)
         return cast(nn.Module, small)
 
-    def _empty(self, inputs: int, filters: int, groups: int) -> nn.Module:
+    def resized(self, inputs: int, filters: int, groups: int) -> nn.Module:
         """A layer of another size, its weights still without memory."""
         module, bias = self.module, self.module.bias is not None
         if isinstance(module, nn.Linear):

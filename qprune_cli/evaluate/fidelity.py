@@ -1,0 +1,107 @@
+"""Fidelity: whether an objective predicts what the loss does when single filters are exchanged near a mask.
+
+The objective, not the solver, decides how good a mask is in the end; this is the figure that says how far it can be trusted.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import nn
+from tqdm import tqdm
+
+from qprune_cli.structure.loss import LOSSES
+from qprune_cli.structure.silence import silence
+from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
+
+RESAMPLES = 1000
+
+
+def random_swaps(keep: Bools, dead: Bools, layer_of: Ints, fewest: Ints, count: int, seed: int) -> Ints:
+    """(<=count, 2) distinct pairs of a kept filter and a dropped one, both alive where any are, at random.
+
+    No layer falls below its fewest filters.
+
+    Args:
+        keep: (n,) mask.
+        dead: (n,) filters that are 0 on all calibration images: exchanging them says nothing.
+        layer_of: (n,) layers.
+        fewest: (l) filters that each layer keeps at least.
+        count: pairs wanted.
+        seed: draws them.
+    """
+    rng = np.random.default_rng(seed)
+    above = (np.bincount(layer_of, weights=keep, minlength=len(fewest)) > fewest)[layer_of]
+    inside, outside = (_alive(chosen, dead) for chosen in (keep & above, ~keep))
+    if not len(inside) or not len(outside):
+        return np.empty((0, 2), np.int64)
+    total = len(inside) * len(outside)
+    chosen = rng.choice(total, min(count, total), replace=False)
+    return np.stack([inside[chosen // len(outside)], outside[chosen % len(outside)]], axis=1)
+
+
+def _alive(chosen: Bools, dead: Bools) -> Ints:
+    return np.flatnonzero(chosen & ~dead if (chosen & ~dead).any() else chosen)
+
+
+@torch.no_grad()
+def mean_loss(model: nn.Module, layout: Layout, keep: Bools, images: ImageSet, loss: str, batch: int = 8) -> float:
+    """Mean over the images of the loss of a silenced network."""
+    device = next(model.parameters()).device
+    total = 0.0
+    with silence(model, layout, keep):
+        for noisy, clean in images.batches(batch):
+            losses = LOSSES[loss](model(torch.from_numpy(noisy).to(device)), torch.from_numpy(clean).to(device))
+            total += float(losses.double().sum())
+    return total / len(images)
+
+
+def fidelity(
+    true: Callable[[Bools], float], objectives: Mapping[str, Callable[[Bools], Floats]], keep: Bools, swaps: Ints
+) -> dict[str, Any]:
+    """Rank correlation between predicted and true change of the loss over swaps.
+
+    Args:
+        true: (n,) mask -> loss.
+        objectives: (b, n) masks -> (b,) predicted damage, by name.
+        keep: (n,) mask that the swaps start from.
+        swaps: (s, 2) kept filters that go, and dropped ones that come back.
+
+    Returns:
+        Ready for JSON: for each name ``correlation`` (Spearman's) with a bootstrap ``ci95`` (None where nothing varies), then the swaps
+        with their true and predicted changes.
+    """
+    masks = np.repeat(keep[None], len(swaps), axis=0)
+    for mask, (i, j) in zip(masks, swaps, strict=True):
+        mask[i], mask[j] = False, True
+    start = true(keep)
+    change = np.array([true(mask) - start for mask in tqdm(masks, desc="fidelity", unit="swap", leave=False, disable=None)])
+    predicted = {name: damage(masks) - damage(keep[None])[0] for name, damage in objectives.items()}
+    return {
+        "swaps": len(swaps),
+        **{name: correlation(values, change) for name, values in predicted.items()},
+        "dropped": swaps[:, 0].tolist(),
+        "returned": swaps[:, 1].tolist(),
+        "true": change.tolist(),
+        "predicted": {name: values.tolist() for name, values in predicted.items()},
+    }
+
+
+def correlation(predicted: Floats, true: Floats) -> dict[str, Any]:
+    """Spearman's rank correlation and its 95 % bootstrap interval; None where one of the two does not vary."""
+    rho = _spearman(predicted, true)
+    if rho is None:
+        return {"correlation": None, "ci95": None}
+    rng = np.random.default_rng(0)
+    draws = (rng.integers(len(true), size=len(true)) for _ in range(RESAMPLES))
+    found = [value for rows in draws if (value := _spearman(predicted[rows], true[rows])) is not None]
+    low, high = np.percentile(found, [2.5, 97.5])
+    return {"correlation": rho, "ci95": [float(low), float(high)]}
+
+
+def _spearman(first: Floats, second: Floats) -> float | None:
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first, second).statistic)

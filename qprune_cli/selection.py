@@ -1,0 +1,98 @@
+"""Which filters stay: score and solve, round after round, and how far the objective could be trusted."""
+
+import logging
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from qprune_cli.clock import Clock
+from qprune_cli.evaluate.fidelity import fidelity, mean_loss, random_swaps
+from qprune_cli.plan import RunPlan
+from qprune_cli.problem.bound import lower_bound
+from qprune_cli.problem.budget import Budget
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.remaining import Remaining
+from qprune_cli.scores import Scores
+from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
+
+LOG = logging.getLogger("qprune_cli")
+JUDGED = 24  # calibration images that fidelity is measured on
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What the last round left.
+
+    Attributes:
+        scores: what it was solved with.
+        problem: that problem, over all filters.
+        solution: the mask, with the lower bound of its damage where one is known.
+        rounds: one row for each round.
+        fidelity: see ``fidelity``; empty where it was not asked for.
+    """
+
+    scores: Scores
+    problem: PruningProblem
+    solution: Solution
+    rounds: list[dict[str, Any]]
+    fidelity: dict[str, Any]
+
+
+def select(plan: RunPlan, dense: nn.Module, layout: Layout, splits: Splits, budgets: tuple[Budget, ...], clock: Clock) -> Selected:
+    """Prune in rounds: each scores what is left at the mask of the one before, and takes away some more.
+
+    With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used.
+
+    Args:
+        plan: scorer, solver, compensator and settings.
+        dense: the trained network.
+        layout: its filters.
+        splits: the images.
+        budgets: one for each round; the last one is what was asked.
+        clock: takes the time.
+    """
+    asked, network, keep = plan.settings, dense, np.ones(layout.n, bool)
+    rows: list[dict[str, Any]] = []
+    for number, budget in enumerate(budgets):
+        if number:
+            with clock("compensate"):
+                network, _ = plan.compensate.fit(dense, layout, keep, splits, asked.seed)
+        with clock("score"):
+            scores = plan.scorer.score(network, layout, splits, asked.seed, keep)
+        problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
+        with clock("solve"):
+            solution = solved(plan, Remaining(problem, keep))
+        keep = solution.keep
+        rows.append({"kept": int(keep.sum()), "limit": budget.limit, "spent": budget.spent(keep), "damage": solution.damage})
+    with clock("fidelity"):
+        told = trusted(plan, network, layout, splits, scores, problem, keep) if asked.fidelity else {}
+    return Selected(scores, problem, solution, rows, told)
+
+
+def solved(plan: RunPlan, remaining: Remaining) -> Solution:
+    """Solve among the remaining filters, and prove how good the result is where that can be done."""
+    asked, problem = plan.settings, remaining.problem
+    part = plan.solver.solve(problem, asked.seed)
+    bounds = [bound for bound in (part.bound, lower_bound(problem) if asked.certify else None) if bound is not None]
+    bound = max(bounds) + remaining.spent if bounds else None
+    return remaining.whole.judge(remaining.back(part.keep), part.seconds, bound, **part.notes)
+
+
+def trusted(
+    plan: RunPlan, network: nn.Module, layout: Layout, splits: Splits, scores: Scores, problem: PruningProblem, keep: Bools
+) -> dict[str, Any]:
+    """Fidelity of the scores that the mask was chosen with, and of the same scores taken at the mask."""
+    asked = plan.settings
+    dead = np.zeros(layout.n, bool) if scores.dead is None else scores.dead
+    swaps = random_swaps(keep, dead, problem.layer_of, problem.budget.fewest, asked.fidelity, asked.seed)
+    if not len(swaps):
+        return {}
+    at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep)
+    there = replace(problem, linear=at_mask.linear, pairs=at_mask.pairs)
+    step = max(1, len(splits.calibration) // JUDGED)
+    images = ImageSet(splits.calibration.pairs[::step][:JUDGED])
+    true = partial(mean_loss, network, layout, images=images, loss=asked.loss)
+    return {"images": len(images)} | fidelity(true, {"solved": problem.damage, "at_mask": there.damage}, keep, swaps)
