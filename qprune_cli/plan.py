@@ -14,7 +14,7 @@ from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
 from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver
-from qprune_cli.structure.gates import check_loss
+from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
 

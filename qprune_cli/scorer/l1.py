@@ -7,9 +7,9 @@ from torch import nn
 
 from qprune_cli.errors import UserError
 from qprune_cli.scores import Scores
-from qprune_cli.structure.redundancy import redundancy_pairs
+from qprune_cli.structure.redundancy import cosine, redundancy_pairs
 from qprune_cli.structure.weights import weight_norms, weight_products
-from qprune_cli.types import Layout, Splits
+from qprune_cli.types import Bools, Layout, Splits
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class L1:
         if not 0 <= self.beta < np.inf:
             raise UserError(f"scorer.beta={self.beta}: give the weight of the pairs, at least 0")
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int) -> Scores:
-        """Read the weights."""
+    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+        """Read the weights; the mask does not matter."""
         norms = weight_norms(model, layout)
-        return Scores(norms, redundancy_pairs(layout, weight_products(model, layout), norms, self.beta))
+        similar = [cosine(products) for products in weight_products(model, layout)]
+        return Scores(norms, redundancy_pairs(layout, similar, norms, self.beta))

@@ -1,14 +1,15 @@
 """Gate gradients: how the loss answers when the output of a filter is scaled.
 
-Put a gate ``z_i = 1`` on the output of filter i, where the mask acts. For sample s with loss ``L_s``:
-``V_si = dL_s / dz_i = sum over positions of a_i * dL_s / da_i``. Samples do not interact, so one forward and backward
-pass of a batch gives V for every sample of it.
+Put a gate ``z_i`` on the output ``a_i`` of filter i, where the mask acts: 1 for a kept filter, 0 for a dropped one. For sample
+s with loss ``L_s``: ``V_si = dL_s / dz_i = sum over positions of a_i * dL_s / d(z_i a_i)``. Samples do not interact, so one
+forward and backward pass of a batch gives V for every sample of it. As the gate acts behind the activation, a dropped filter
+has a gradient as well: what the loss does when it comes back.
 
 References:
     Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019, arXiv:1906.10771 (gates).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,63 +17,83 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.structure.execute import precision
+from qprune_cli.structure.factor import GramFactor
+from qprune_cli.structure.loss import losses_of
+from qprune_cli.structure.tap import Tap, tapped
 from qprune_cli.types import Bools, FilterGroup, Floats, ImageSet, Layout, Member
 
-Loss = Callable[[Tensor, Tensor], Tensor]
 
+@dataclass(frozen=True)
+class Activations:
+    """Running sums of what the filters of a group hold, over images and positions.
 
-def _per_image(error: Tensor) -> Tensor:
-    return error.flatten(1).mean(dim=1)
-
-
-# Per-image losses: (N, C, H, W) output and target -> (N,). "psnr" is the negative PSNR in dB, up to a constant.
-LOSSES: dict[str, Loss] = {
-    "psnr": lambda output, clean: 10 * torch.log10(_per_image((output - clean).square()) + 1e-12),
-    "mse": lambda output, clean: _per_image((output - clean).square()),
-    "l1": lambda output, clean: _per_image((output - clean).abs()),
-}
-
-
-def check_loss(loss: str) -> None:
-    """Refuse a loss that does not exist.
-
-    Raises:
-        UserError: no such loss.
+    Attributes:
+        products: (channels, channels) sum of ``a_i * a_j``, over the members as well.
+        sums: (members, channels) sum of ``a_i``.
+        positions: (members,) number of summands.
     """
-    if loss not in LOSSES:
-        raise UserError(f"loss={loss}: no such loss; {nearest(loss, LOSSES)}")
 
-
-def check_pass(loss: str, batch: int) -> None:
-    """Refuse settings of a pass that cannot work.
-
-    Raises:
-        UserError: unknown loss or batch below 1.
-    """
-    check_loss(loss)
-    if batch < 1:
-        raise UserError(f"scorer.batch={batch}: give a number of images, at least 1")
+    products: Floats
+    sums: Floats
+    positions: Floats
 
 
 @dataclass(frozen=True)
 class GateStatistics:
-    """What one pass over the calibration images says about all filters.
+    """What one pass over the calibration images says about all variables. One gate scales all filters of a variable.
 
     Attributes:
-        gradients: (N, n) gate gradient of every image and variable: the matrix V. One gate scales all filters of a variable.
-        products: per group (channels, channels): sum over images, positions and filters of ``a_i * a_j``.
+        images: N, number of images.
+        mean: (n,) ``mean_s V_si``: the gradient of the loss.
+        mean_abs: (n,) ``mean_s |V_si|``.
+        mean_square: (n,) ``mean_s V_si**2``.
+        halves: two factors (rows, n), of the even and of the odd images: ``F^T F = (1/N_half) V_half^T V_half``.
+        activations: per group.
         dead: (n,) True where the output was exactly 0 everywhere.
     """
 
-    gradients: Floats
-    products: tuple[Floats, ...]
+    images: int
+    mean: Floats
+    mean_abs: Floats
+    mean_square: Floats
+    halves: tuple[Floats, Floats]
+    activations: tuple[Activations, ...]
     dead: Bools
+
+    @property
+    def factor(self) -> Floats:
+        """(rows, n) with ``factor.T @ factor = (1/N) V^T V``; exact while the images are few (see ``GramFactor``)."""
+        counts = (self.images + 1) // 2, self.images // 2
+        return np.concatenate([half * np.sqrt(count / self.images) for half, count in zip(self.halves, counts, strict=True)])
+
+
+class _Sums:
+    """Adds gate gradients up, image by image; every second image goes into the other factor."""
+
+    def __init__(self, n: int) -> None:
+        self.images = 0
+        self.plain, self.size, self.square = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.factors = GramFactor(n), GramFactor(n)
+
+    def add(self, answers: Floats) -> None:
+        """Take (N, n) gate gradients in."""
+        self.plain += answers.sum(axis=0)
+        self.size += np.abs(answers).sum(axis=0)
+        self.square += np.square(answers).sum(axis=0)
+        for parity, factor in enumerate(self.factors):
+            factor.add(answers[(parity + self.images) % 2 :: 2])
+        self.images += len(answers)
+
+    def halves(self) -> tuple[Floats, Floats]:
+        """The factors, divided by the number of their images."""
+        even, odd = (factor.rows() for factor in self.factors)
+        return even / np.sqrt((self.images + 1) // 2), odd / np.sqrt(max(self.images // 2, 1))
 
 
 @torch.enable_grad()
-def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: str, batch: int) -> GateStatistics:
-    """Run all images forward and backward once; activations are never stored beyond their batch.
+def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: str, batch: int, keep: Bools | None = None) -> GateStatistics:
+    """Run all images forward and backward once, at a mask; nothing that grows with their number is stored.
 
     Args:
         model: the network, in evaluation mode.
@@ -80,61 +101,41 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
         images: calibration images.
         loss: a name of ``LOSSES``.
         batch: images per pass.
+        keep: (n,) mask at which gradients are taken; None keeps all. Activations of dropped filters are those before the gate.
 
     Raises:
-        UserError: the loss is not finite on an image.
+        UserError: the loss does not fit the network, or is not finite on an image.
     """
-    device = next(model.parameters()).device
-    gradients: list[Tensor] = []
-    products = [torch.zeros(group.channels, group.channels, dtype=torch.float64, device=device) for group in layout.groups]
-    with _recorded(model, layout) as outputs, tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar:
+    device, dtype = next(model.parameters()).device, precision(model)
+    sums = _Sums(layout.n)
+    example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
+    with (
+        tapped(model, layout, keep, example) as taps,
+        tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar,
+    ):
         for noisy, clean in images.batches(batch):
-            result = model(torch.from_numpy(noisy).to(device).requires_grad_().clone())
-            losses = LOSSES[loss](result, torch.from_numpy(clean).to(device))
-            if not torch.isfinite(losses).all():
-                raise UserError(f"loss={loss}: not finite on the calibration images; look for damaged images or weights")
-            slopes = dict(zip(outputs, torch.autograd.grad(losses.sum(), list(outputs.values()), materialize_grads=True), strict=True))
-            with torch.no_grad():
-                gradients.append(torch.cat([_answers(group, outputs, slopes) for group in layout.groups], dim=1).double())
-                for total, group in zip(products, layout.groups, strict=True):
-                    for member in group.members:
-                        flat = _own(outputs[member.gate], member).transpose(0, 1).flatten(1)
-                        total += (flat @ flat.T).double()
+            losses = losses_of(loss, model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device))
+            losses.sum().backward()
+            sums.add(torch.cat([_answers(group, taps) for group in layout.groups], dim=1).double().cpu().numpy())
             bar.update(len(noisy))
-    inner = tuple(product.cpu().numpy() for product in products)
-    dead = np.concatenate([np.diagonal(product) == 0 for product in inner])
-    return GateStatistics(torch.cat(gradients).cpu().numpy(), inner, dead)
+    seen = tuple(_activations(group, taps) for group in layout.groups)
+    dead = np.concatenate([np.diagonal(one.products) == 0 for one in seen])
+    mean, mean_abs, mean_square = (total / sums.images for total in (sums.plain, sums.size, sums.square))
+    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves(), seen, dead)
 
 
-def _answers(group: FilterGroup, outputs: Mapping[str, Tensor], slopes: Mapping[str, Tensor]) -> Tensor:
+def _answers(group: FilterGroup, taps: Mapping[str, Tap]) -> Tensor:
     """(N, channels) gate gradients of the variables of a group."""
-    products = [_own(outputs[member.gate], member) * _own(slopes[member.gate], member) for member in group.members]
-    return sum(((one if one.dim() == 2 else one.flatten(2).sum(dim=2)) for one in products), torch.zeros(()))
+    return torch.stack([taps[member.gate].answers[:, list(member.filters)] for member in group.members]).sum(dim=0)
 
 
-def _own(value: Tensor, member: Member) -> Tensor:
-    """The channels of a value that belong to a member, one per variable."""
-    return value if len(member.filters) == member.width else value[:, list(member.filters)]
+def _activations(group: FilterGroup, taps: Mapping[str, Tap]) -> Activations:
+    """Collect what the gates of a group's members have seen."""
 
+    def own(value: Tensor, member: Member) -> Floats:
+        found: Floats = value.cpu().numpy()[np.ix_(*[list(member.filters)] * value.dim())]
+        return found
 
-class _recorded:
-    """Collects the outputs of all gates of the latest forward pass, by gate name."""
-
-    def __init__(self, model: nn.Module, layout: Layout) -> None:
-        self.outputs: dict[str, Tensor] = {}
-        gates = {member.gate for group in layout.groups for member in group.members}
-        self.handles = [model.get_submodule(gate).register_forward_hook(self._hook(gate)) for gate in sorted(gates)]
-
-    def _hook(self, gate: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], Tensor]:
-        def record(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            self.outputs[gate] = output
-            return output.clone()  # the network may go on in place, and what was recorded must not change
-
-        return record
-
-    def __enter__(self) -> dict[str, Tensor]:
-        return self.outputs
-
-    def __exit__(self, *details: object) -> None:
-        for handle in self.handles:
-            handle.remove()
+    products = sum((own(taps[m.gate].products, m) for m in group.members), np.zeros((group.channels, group.channels)))
+    sums = np.stack([own(taps[m.gate].sums, m) for m in group.members])
+    return Activations(products, sums, np.array([taps[m.gate].positions for m in group.members], np.float64))

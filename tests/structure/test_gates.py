@@ -3,72 +3,175 @@ import pytest
 import torch
 from torch import nn
 
-from qprune_cli.structure.gates import LOSSES, gate_statistics
-from qprune_cli.structure.redundancy import cosine, redundancy_pairs
+from qprune_cli.errors import UserError
+from qprune_cli.structure.factor import GramFactor
+from qprune_cli.structure.gates import gate_statistics
+from qprune_cli.structure.loss import LOSSES
+from qprune_cli.structure.redundancy import SCALES, SIMILARITIES, cosine, redundancy_pairs
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import FilterGroup, ImageSet, Layout, Pair
 
-
-def loss_with_gate(model, layout, pair, loss, i, z):
-    """Loss of one image with gate i at z, in float64."""
-    group = layout.groups[layout.layer_of[i]]
-    channel = i - int(np.flatnonzero(layout.layer_of == layout.layer_of[i])[0])
-
-    def scale(module, inputs, output):
-        factor = torch.ones(output.shape[1], dtype=output.dtype)
-        factor[channel] = z
-        return output * factor.view(1, -1, 1, 1)
-
-    handle = model.get_submodule(group.gate).register_forward_hook(scale)
-    noisy, clean = (torch.from_numpy(picture)[None].double() for picture in (pair.noisy, pair.clean))
-    with torch.no_grad():
-        value = float(LOSSES[loss](model(noisy), clean))
-    handle.remove()
-    return value
+PICTURES = sorted(set(LOSSES) - {"cross_entropy"})
 
 
-@pytest.mark.parametrize("loss", sorted(LOSSES))
-def test_gate_gradients_equal_finite_differences(small_splits, loss):
+class InPlace(nn.Module):
+    """Changes its input, and what comes from a gate, in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.act, self.head = nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)
+        self.skip = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        x -= 0.1
+        y = self.act(self.conv(x))
+        y += self.skip(x)
+        return self.head(y)
+
+
+def plain():
+    return nn.Sequential(nn.Conv2d(3, 5, 3, padding=1), nn.ReLU(), nn.Conv2d(5, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=1))
+
+
+def classifier():
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3))
+
+
+def double(model, granularity="filter"):
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.ReLU(), nn.Conv2d(4, 3, 3, padding=2)).eval()
-    model.add_module("pad", nn.Conv2d(3, 3, 1, padding=1))
-    layout = trace(model)
-    pairs = small_splits.calibration.pairs[:3]
-    seen = gate_statistics(model, layout, ImageSet(pairs), loss, batch=2)
-    assert seen.gradients.shape == (3, layout.n)
-    double = model.double()
-    for s, pair in enumerate(pairs):
-        for i in range(layout.n):
-            step = 1e-4
-            slope = (loss_with_gate(double, layout, pair, loss, i, 1 + step) - loss_with_gate(double, layout, pair, loss, i, 1 - step)) / (
-                2 * step
-            )
-            assert np.isclose(seen.gradients[s, i], slope, rtol=1e-3, atol=1e-6)
+    model = model().double().eval()
+    return model, trace(model, granularity=granularity)
+
+
+def pictures(count=3, side=12):
+    rng = np.random.default_rng(0)
+    return ImageSet(tuple(Pair(str(k), rng.uniform(size=(3, side, side)), rng.uniform(size=(3, side, side))) for k in range(count)))
+
+
+def labelled(count=3):
+    return ImageSet(tuple(Pair(pair.name, pair.noisy, np.array(k % 3)) for k, pair in enumerate(pictures(count).pairs)))
+
+
+def losses(model, layout, noisy, clean, loss, gates):
+    """(N,) losses with gates (n,) on the outputs."""
+    hooks = []
+    for group, part in zip(layout.groups, torch.split(gates, [group.channels for group in layout.groups]), strict=True):
+        for member in group.members:
+            factor = torch.ones(member.width, dtype=gates.dtype).index_put((torch.tensor(member.filters),), part)
+
+            def scale(module, inputs, output, factor=factor):
+                return output * factor.view(1, -1, *[1] * (output.dim() - 2))
+
+            hooks.append(model.get_submodule(member.gate).register_forward_hook(scale))
+    try:
+        return LOSSES[loss](model(noisy.clone()), clean)
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def slopes(model, layout, images, loss, keep):
+    """(N, n) V by central differences."""
+    gates, step = torch.from_numpy(keep.astype(np.float64)), 1e-6
+    noisy, clean = tensors(images)
+    with torch.no_grad():
+        rises = [
+            losses(model, layout, noisy, clean, loss, gates + one) - losses(model, layout, noisy, clean, loss, gates - one)
+            for one in torch.eye(layout.n, dtype=torch.float64) * step
+        ]
+    return torch.stack(rises, dim=1).numpy() / (2 * step)
+
+
+def tensors(images):
+    return [torch.from_numpy(part) for part in next(images.batches(len(images)))]
+
+
+CASES = [
+    *[(plain, "filter", pictures, loss) for loss in PICTURES],
+    (classifier, "filter", labelled, "cross_entropy"),
+    (InPlace, "filter", pictures, "mse"),
+    (InPlace, "group", pictures, "mse"),
+]
+
+
+@pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
+@pytest.mark.parametrize(("network", "granularity", "data", "loss"), CASES)
+def test_gate_gradients_equal_finite_differences_at_any_mask(network, granularity, data, loss, masked):
+    model, layout = double(network, granularity)
+    keep = np.arange(layout.n) % 3 > 0 if masked else np.ones(layout.n, bool)
+    expected = slopes(model, layout, data(), loss, keep)
+    seen = gate_statistics(model, layout, data(), loss, batch=2, keep=keep if masked else None)
+    close = {"rtol": 1e-5, "atol": 1e-8}
+    assert (seen.images == 3 and not masked) or np.abs(expected[:, ~keep]).max() > 0
+    assert np.allclose(seen.mean, expected.mean(axis=0), **close)
+    assert np.allclose(seen.mean_abs, np.abs(expected).mean(axis=0), **close)
+    assert np.allclose(seen.mean_square, np.square(expected).mean(axis=0), **close)
+    assert np.allclose(seen.factor.T @ seen.factor, expected.T @ expected / 3, **close)
+    for half, own in zip(seen.halves, (expected[::2], expected[1::2]), strict=True):
+        assert np.allclose(half.T @ half, own.T @ own / len(own), **close)
+
+
+@pytest.mark.parametrize("granularity", ["filter", "group"])
+def test_gate_gradients_equal_those_of_a_functional_gate(granularity):
+    depthwise = (nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 3, 1))
+    model, layout = double(lambda: nn.Sequential(*depthwise), granularity)
+    keep = np.arange(layout.n) % 3 > 0
+
+    def loss(gates, noisy, clean):
+        return losses(model, layout, noisy[None], clean[None], "psnr", gates)[0]
+
+    slope = torch.func.vmap(torch.func.jacrev(loss), in_dims=(None, 0, 0))
+    expected = slope(torch.from_numpy(keep.astype(np.float64)), *tensors(pictures())).detach().numpy()
+    seen = gate_statistics(model, layout, pictures(), "psnr", batch=2, keep=keep)
+    assert np.allclose(seen.factor.T @ seen.factor, expected.T @ expected / 3) and np.allclose(seen.mean, expected.mean(axis=0))
 
 
 def test_statistics_do_not_depend_on_the_batch(small_model, small_layout, small_splits):
     one, many = (gate_statistics(small_model, small_layout, small_splits.calibration, "psnr", batch) for batch in (1, 4))
-    assert np.allclose(one.gradients, many.gradients, rtol=1e-3, atol=1e-6)
-    for a, b in zip(one.products, many.products, strict=True):
-        assert np.allclose(a, b, rtol=1e-4)
+    assert np.allclose(one.mean_square, many.mean_square, rtol=1e-3, atol=1e-6)
+    assert np.allclose(one.factor.T @ one.factor, many.factor.T @ many.factor, rtol=1e-3, atol=1e-6)
+    for a, b in zip(one.activations, many.activations, strict=True):
+        assert np.allclose(a.products, b.products, rtol=1e-4) and np.allclose(a.sums, b.sums, rtol=1e-4)
+        assert np.array_equal(a.positions, b.positions)
     assert np.array_equal(one.dead, many.dead)
 
 
-def test_products_are_those_of_the_stored_activations(small_model, small_layout, small_splits):
-    stored = {}
+def test_a_pass_leaves_what_needs_a_gradient_as_it_was():
+    model, layout = double(plain)
+    model[0].weight.requires_grad_(False)
+    gate_statistics(model, layout, pictures(), "mse", 2)
+    assert [weight.requires_grad for weight in model.parameters()] == [False, *[True] * 5]
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def stored(model, layout, images):
+    """Per group (members, channels, images * positions) activations."""
+    seen = {}
+    gates = {member.gate for group in layout.groups for member in group.members}
     hooks = [
-        small_model.get_submodule(group.gate).register_forward_hook(lambda m, i, o, gate=group.gate: stored.__setitem__(gate, o))
-        for group in small_layout.groups
+        model.get_submodule(gate).register_forward_hook(lambda m, i, o, gate=gate: seen.__setitem__(gate, o.clone())) for gate in gates
     ]
-    noisy, _ = next(small_splits.calibration.batches(4))
     with torch.no_grad():
-        small_model(torch.from_numpy(noisy))
+        model(tensors(images)[0].clone())
     for hook in hooks:
         hook.remove()
-    seen = gate_statistics(small_model, small_layout, small_splits.calibration, "psnr", 2)
-    for group, products in zip(small_layout.groups, seen.products, strict=True):
-        maps = stored[group.gate].transpose(0, 1).flatten(1).double()
-        assert np.allclose(products, (maps @ maps.T).numpy(), rtol=1e-4)
+    return [
+        np.stack([seen[m.gate][:, list(m.filters)].transpose(0, 1).flatten(1).double().numpy() for m in group.members])
+        for group in layout.groups
+    ]
+
+
+@pytest.mark.parametrize(("network", "granularity"), [(plain, "filter"), (InPlace, "group")])
+def test_similarities_are_those_of_the_stored_activations(network, granularity):
+    model, layout = double(network, granularity)
+    seen = gate_statistics(model, layout, pictures(), "psnr", 2)
+    for maps, one in zip(stored(model, layout, pictures()), seen.activations, strict=True):
+        flat = np.concatenate(maps, axis=1)
+        centred = np.concatenate([member - member.mean(axis=1, keepdims=True) for member in maps], axis=1)
+        assert np.allclose(one.products, flat @ flat.T) and np.allclose(one.sums, maps.sum(axis=2))
+        assert np.allclose(SIMILARITIES["cosine"](one), cosine(flat @ flat.T))
+        assert np.allclose(SIMILARITIES["squared"](one), cosine(flat @ flat.T) ** 2)
+        assert np.allclose(SIMILARITIES["centred"](one), cosine(centred @ centred.T))
 
 
 def test_a_filter_that_never_fires_is_dead():
@@ -79,6 +182,34 @@ def test_a_filter_that_never_fires_is_dead():
     picture = np.full((1, 4, 4), 0.5, np.float32)
     seen = gate_statistics(model, trace(model), ImageSet((Pair("a", picture, picture),)), "mse", 1)
     assert seen.dead.tolist() == [True, False]
+    assert not SIMILARITIES["centred"](seen.activations[0]).any()  # one is dead, the other constant
+
+
+@pytest.mark.parametrize(("loss", "data"), [("cross_entropy", pictures), ("psnr", labelled)])
+def test_a_loss_that_does_not_fit_the_data_is_refused(loss, data):
+    model, layout = double(plain)
+    with pytest.raises(UserError, match=f"loss={loss}"):
+        gate_statistics(model, layout, data(), loss, 2)
+
+
+@pytest.mark.parametrize("loss", sorted(LOSSES))
+def test_a_loss_that_is_not_finite_is_refused(loss):
+    model, layout = double(classifier if loss == "cross_entropy" else plain)
+    with torch.no_grad():
+        model[0].bias[0] = np.nan
+    with pytest.raises(UserError, match=f"loss={loss}: not finite"):
+        gate_statistics(model, layout, labelled() if loss == "cross_entropy" else pictures(), loss, 2)
+
+
+def test_a_factor_stays_small_and_is_exact_where_rows_are_of_low_rank():
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(100, 5)) @ rng.normal(size=(5, 30))
+    factor = GramFactor(30, cap=8)
+    for part in np.array_split(rows, 23):
+        factor.add(part)
+        assert len(factor.stored) < 24
+    assert len(factor.rows()) == 8
+    assert np.allclose(factor.rows().T @ factor.rows(), rows.T @ rows)
 
 
 def test_cosine_is_that_of_the_vectors_and_0_with_a_dead_one():
@@ -89,54 +220,14 @@ def test_cosine_is_that_of_the_vectors_and_0_with_a_dead_one():
     assert not found[2].any()
 
 
-def test_pairs_at_beta_1_add_the_mean_worth_to_a_marginal_when_half_the_layer_is_gone():
+@pytest.mark.parametrize("scale", SCALES)
+def test_pairs_at_beta_1_add_the_mean_worth_to_a_marginal_when_half_the_layer_is_gone(scale):
     layout = Layout((FilterGroup("a", "a", 6), FilterGroup("b", "b", 8)))
     rng = np.random.default_rng(0)
-    products = [(lambda v: v @ v.T)(rng.uniform(size=(group.channels, 20))) for group in layout.groups]
+    similar = [(lambda v: cosine(v @ v.T))(rng.uniform(size=(group.channels, 20))) for group in layout.groups]
     worth = rng.uniform(size=layout.n)
-    pairs = redundancy_pairs(layout, products, worth, beta=1.0)
+    pairs = redundancy_pairs(layout, similar, worth, beta=1.0, scale=scale)
     expected = layout.split(0.5 * pairs.sums(layout.n)[1])
     for name, own in layout.split(worth).items():
         assert np.isclose(expected[name].mean(), own.mean())
-    assert redundancy_pairs(layout, products, worth, beta=0.0).empty
-
-
-class InPlace(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv, self.act, self.head = torch.nn.Conv2d(3, 4, 1), torch.nn.ReLU(), torch.nn.Conv2d(4, 3, 1)
-        self.skip = torch.nn.Conv2d(3, 4, 1)
-
-    def forward(self, x):
-        x -= 0.1
-        y = self.act(self.conv(x))
-        y += self.skip(x)
-        return self.head(y)
-
-
-@pytest.mark.parametrize("granularity", ["filter", "group"])
-def test_gate_gradients_of_a_network_that_works_in_place_equal_finite_differences(granularity, small_splits):
-    torch.manual_seed(0)
-    model = InPlace().double().eval()
-    layout = trace(model, granularity=granularity)
-    pairs = tuple(Pair(p.name, p.noisy.astype(np.float64), p.clean.astype(np.float64)) for p in small_splits.calibration.pairs[:2])
-    images = ImageSet(pairs)
-    found = gate_statistics(model, layout, images, "mse", 8)
-    noisy, clean = next(images.batches(8))
-
-    def loss(scale):
-        hooks = []
-        for group, part in zip(layout.groups, layout.split(scale).values(), strict=True):
-            for member in group.members:
-                factor = torch.from_numpy(part)[:, None, None]
-                hooks.append(model.get_submodule(member.gate).register_forward_hook(lambda m, i, o, f=factor: o * f))
-        with torch.no_grad():
-            value = LOSSES["mse"](model(torch.from_numpy(noisy.copy())), torch.from_numpy(clean)).numpy()
-        for hook in hooks:
-            hook.remove()
-        return value
-
-    for k in range(layout.n):
-        step = np.zeros(layout.n)
-        step[k] = 1e-5
-        assert np.allclose((loss(1 + step) - loss(1 - step)) / 2e-5, found.gradients[:, k], rtol=1e-5, atol=1e-9)
+    assert redundancy_pairs(layout, similar, worth, beta=0.0, scale=scale).empty
