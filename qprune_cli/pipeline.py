@@ -156,7 +156,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
         sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
     summary = {name: value for name, value in compensation.items() if name != "layers"}
-    trust = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
+    trust: dict[str, Any] = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
     warnings += missed
     told = {"sparsity": sparsity, "fidelity": trust, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)

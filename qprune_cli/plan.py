@@ -39,7 +39,7 @@ class RunSettings:
     scope: str
     floor: int
     round_to: int
-    limits: dict[str, tuple[int, int]]
+    limits: dict[str, list[int]]
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     rounds: int
@@ -62,9 +62,9 @@ class RunSettings:
         for name, least in (("floor", 0), ("seed", 0), ("fidelity", 0), ("rounds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least {least}")
-        for pattern, (low, high) in self.limits.items():
-            if not 0 <= low <= high or high < 1:
-                raise UserError(f"limits: {pattern}: [{low}, {high}]: give the fewest filters and the most, such as [8, 48]")
+        for pattern, span in self.limits.items():
+            if len(span) != 2 or not 0 <= span[0] <= span[1] or span[1] < 1:
+                raise UserError(f"limits: {pattern}: {span}: give the fewest filters and the most, such as [8, 48]")
         if self.round_to < 1:
             raise UserError(f"round_to={self.round_to}: give a whole number, at least 1; 8 or 16 make widths that CPUs compute fast")
         check_loss(self.loss)

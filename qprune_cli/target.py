@@ -53,7 +53,7 @@ def allowed(asked: RunSettings, layout: Layout) -> tuple[Ints, ...]:
     Raises:
         UserError: a limit names no layer, or leaves a layer nothing.
     """
-    limits: Limits = {pattern: (int(low), int(high)) for pattern, (low, high) in asked.limits.items()}
+    limits: Limits = {pattern: (low, high) for pattern, (low, high) in asked.limits.items()}
     return layer_counts(layout, asked.floor, asked.round_to, limits)
 
 

@@ -38,7 +38,8 @@ class Composed:
         Raises:
             UserError: an unknown or missing section or setting, or a value of the wrong type or out of range.
         """
-        top = {name: value for name, value in self.settings.items() if not isinstance(value, dict) and name not in roles}
+        own = {field.name for field in fields(settings)}
+        top = {name: value for name, value in self.settings.items() if name in own or (not isinstance(value, dict) and name not in roles)}
         for name in self.settings.keys() - top.keys() - set(roles):
             raise UserError(f"{name}: no such section; {nearest(name, roles)}")
         return {role: self.component(role) for role in roles} | {"settings": build(top, "", settings)}

@@ -19,17 +19,18 @@ from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.errors import UserError, nearest
 
-FREE = "model.arguments"  # a section whose keys are the user's own
+FREE = ("model.arguments", "limits", "solver.options")  # sections whose keys are the user's own
 
 
 def freed(overrides: list[str]) -> list[str]:
-    """Write overrides of the section with free keys as Hydra wants keys that may be new.
+    """Write overrides of the sections with free keys as Hydra wants keys that may be new.
 
     Example:
         >>> freed(["model.arguments.depth=17", "seed=1"])
         ['++model.arguments.depth=17', 'seed=1']
     """
-    return [f"++{word}" if word.startswith((f"{FREE}.", f"{FREE}=")) else word for word in overrides]
+    starts = tuple(f"{section}{sign}" for section in FREE for sign in ".=")
+    return [f"++{word}" if word.startswith(starts) else word for word in overrides]
 
 
 def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> list[Composed]:

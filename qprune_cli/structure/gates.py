@@ -9,7 +9,7 @@ References:
     Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019, arXiv:1906.10771 (gates).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,12 +116,22 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
         for noisy, clean in images.batches(batch):
             losses = losses_of(loss, model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device))
             losses.sum().backward()
-            sums.add(torch.cat([_answers(group, taps) for group in layout.groups], dim=1).double().cpu().numpy())
+            sums.add(answers_of(layout, taps))
             bar.update(len(noisy))
-    seen = tuple(_activations(group, taps) for group in layout.groups)
-    dead = np.concatenate([np.diagonal(one.products) == 0 for one in seen])
+    seen = tuple(activations_of(group, taps) for group in layout.groups)
     mean, mean_abs, mean_square = (total / sums.images for total in (sums.plain, sums.size, sums.square))
-    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves(), seen, dead)
+    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves(), seen, dead_of(seen))
+
+
+def answers_of(layout: Layout, taps: Mapping[str, Tap]) -> Floats:
+    """(N, n) gate gradients of the latest batch."""
+    found: Floats = torch.cat([_answers(group, taps) for group in layout.groups], dim=1).double().cpu().numpy()
+    return found
+
+
+def dead_of(seen: Sequence[Activations]) -> Bools:
+    """(n,) True where all that went through the gate was 0."""
+    return np.concatenate([np.diagonal(one.products) == 0 for one in seen])
 
 
 def _answers(group: FilterGroup, taps: Mapping[str, Tap]) -> Tensor:
@@ -129,7 +139,7 @@ def _answers(group: FilterGroup, taps: Mapping[str, Tap]) -> Tensor:
     return torch.stack([taps[member.gate].answers[:, list(member.filters)] for member in group.members]).sum(dim=0)
 
 
-def _activations(group: FilterGroup, taps: Mapping[str, Tap]) -> Activations:
+def activations_of(group: FilterGroup, taps: Mapping[str, Tap]) -> Activations:
     """Collect what the gates of a group's members have seen."""
 
     def own(value: Tensor, member: Member) -> Floats:

@@ -1,5 +1,6 @@
 """The losses whose rise scores predict: one number per image."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -66,3 +67,44 @@ def losses_of(loss: str, output: Tensor, target: Tensor) -> Tensor:
     if not torch.isfinite(losses).all():
         raise UserError(f"loss={loss}: not finite on the calibration images; look for damaged images or weights")
     return losses
+
+
+def _signs(output: Tensor, generator: torch.Generator) -> Tensor:
+    signs = torch.randint(0, 2, output.shape, generator=generator, dtype=output.dtype)
+    return (2 * signs - 1).to(output.device)
+
+
+def _per_value(output: Tensor, curvature: Tensor) -> Tensor:
+    """Square root of a curvature per image, (N,), spread over the values of the output."""
+    return (curvature / output[0].numel()).sqrt().reshape(-1, *[1] * (output.dim() - 1))
+
+
+def _probe_psnr(output: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+    return _signs(output, generator) * _per_value(output, 20 / math.log(10) / (_mean((output - clean).square()) + 1e-12))
+
+
+def _probe_mse(output: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+    return _signs(output, generator) * _per_value(output, torch.full_like(_mean(output), 2.0))
+
+
+def _probe_l1(output: Tensor, clean: Tensor, generator: torch.Generator) -> Tensor:
+    size = (output - clean).abs()
+    typical = size.flatten(1).mean(dim=1).reshape(-1, *[1] * (output.dim() - 1))
+    return _signs(output, generator) / (torch.maximum(size, typical + 1e-12) * output[0].numel()).sqrt()
+
+
+def _probe_cross_entropy(output: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    chances = output.softmax(dim=1)
+    drawn = torch.multinomial(chances.cpu(), 1, generator=generator)[:, 0].to(output.device)
+    return chances - F.one_hot(drawn, output.shape[1])
+
+
+# Random vectors r at the output, of its shape, with mean 0 and E[r r^T] = the curvature of the loss there (Gauss-Newton). That of
+# "psnr" leaves out the logarithm's own, which is negative; "l1" has none, so it gets that of the parabola through the typical error;
+# the labels of "cross_entropy" are drawn from what the network believes, which gives the Fisher information.
+PROBES: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
+    "psnr": _probe_psnr,
+    "mse": _probe_mse,
+    "l1": _probe_l1,
+    "cross_entropy": _probe_cross_entropy,
+}

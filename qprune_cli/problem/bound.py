@@ -1,0 +1,5 @@
+"""placeholder until merged"""
+
+
+def lower_bound(problem):  # type: ignore
+    return None

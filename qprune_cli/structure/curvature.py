@@ -1,0 +1,101 @@
+"""Curvature: how the loss bends when several filters are scaled at once, sampled by random backward passes.
+
+With J_si = d output_s / d z_i the Gauss-Newton matrix of a sample is ``J^T C J``, C the curvature of the loss at the output. A random
+vector r at the output with ``E[r r^T] = C`` gives ``u = J^T r`` by one backward pass, and ``E[u u^T] = J^T C J``: a few such rows per
+image are a factor of the whole matrix, across all layers, which is never built.
+
+References:
+    Schraudolph, "Fast curvature matrix-vector products for second-order gradient descent", Neural Computation, 2002 (Gauss-Newton).
+    Hutchinson, "A stochastic estimator of the trace of the influence matrix", 1989 (random signs).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from qprune_cli.structure.execute import precision
+from qprune_cli.structure.factor import GramFactor
+from qprune_cli.structure.gates import activations_of, answers_of, dead_of
+from qprune_cli.structure.loss import PROBES, losses_of
+from qprune_cli.structure.tap import tapped
+from qprune_cli.types import Bools, Floats, ImageSet, Layout
+
+
+@dataclass(frozen=True)
+class Curvature:
+    """The loss near a mask: ``L(z + u) = L(z) + gradient . u + 1/2 u^T H u``.
+
+    Attributes:
+        gradient: (n,) mean over the images.
+        halves: two factors (rows, n) of the even and of the odd images, each with ``F^T F`` an estimate of H.
+        dead: (n,) True where the output was exactly 0 everywhere.
+    """
+
+    gradient: Floats
+    halves: tuple[Floats, Floats]
+    dead: Bools
+
+    @property
+    def factor(self) -> Floats:
+        """(rows, n) factor of the mean of both estimates."""
+        found: Floats = np.concatenate(self.halves) / np.sqrt(sum(len(half) > 0 for half in self.halves))
+        return found
+
+    def agreement(self) -> float:
+        """Share of the couplings of one half that the other half confirms, in [0, 1]: the factor by which they fit it best."""
+        if not all(len(half) for half in self.halves):
+            return 0.0
+        a, b = self.halves
+        shared = np.square(a @ b.T).sum() - np.square(a).sum(axis=0) @ np.square(b).sum(axis=0)
+        own = sum(np.square(half @ half.T).sum() - np.square(np.square(half).sum(axis=0)).sum() for half in (a, b)) / 2
+        return float(np.clip(shared / own, 0, 1)) if own > 0 else 0.0
+
+
+@torch.enable_grad()
+def curvature(
+    model: nn.Module, layout: Layout, images: ImageSet, loss: str, batch: int, keep: Bools | None, probes: int, seed: int
+) -> Curvature:
+    """Run all images forward once and backward ``1 + probes`` times, at a mask; with no probes, gate gradients take their place.
+
+    Args:
+        model: the network, in evaluation mode.
+        layout: its filters.
+        images: calibration images.
+        loss: a name of ``LOSSES``.
+        batch: images per pass.
+        keep: (n,) the mask; None keeps all.
+        probes: random vectors per image.
+        seed: draws them.
+
+    Raises:
+        UserError: the loss does not fit the network, or is not finite on an image.
+    """
+    device, dtype = next(model.parameters()).device, precision(model)
+    generator = torch.Generator().manual_seed(seed)
+    gradient, halves, counts, seen = np.zeros(layout.n), (GramFactor(layout.n), GramFactor(layout.n)), [0, 0], 0
+    example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
+    with (
+        tapped(model, layout, keep, example) as taps,
+        tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar,
+    ):
+        for noisy, clean in images.batches(batch):
+            output, target = model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device)
+            losses_of(loss, output, target).sum().backward(retain_graph=probes > 0)
+            answers = [answers_of(layout, taps)]
+            gradient += answers[0].sum(axis=0)
+            for probe in range(probes):
+                output.backward(PROBES[loss](output.detach(), target, generator), retain_graph=probe + 1 < probes)
+                answers.append(answers_of(layout, taps))
+            for rows in answers[1:] or answers:
+                for parity in (0, 1):
+                    own = rows[(parity + seen) % 2 :: 2]
+                    halves[parity].add(own)
+                    counts[parity] += len(own)
+            seen += len(noisy)
+            bar.update(len(noisy))
+    dead = dead_of([activations_of(group, taps) for group in layout.groups])
+    even, odd = (half.rows() / np.sqrt(max(count, 1)) for half, count in zip(halves, counts, strict=True))
+    return Curvature(gradient / seen, (even, odd), dead)
