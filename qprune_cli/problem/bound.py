@@ -1,5 +1,0 @@
-"""placeholder until merged"""
-
-
-def lower_bound(problem):  # type: ignore
-    return None
