@@ -66,7 +66,7 @@ def profiles(problem: PruningProblem) -> tuple[Profile, ...]:
     found: dict[int, Profile] = {}
     for width in np.unique(widths):
         layers = np.flatnonzero(widths == width)
-        for part in np.array_split(layers, -(-len(layers) * int(width) ** 2 // STACK)):
+        for part in np.array_split(layers, len(layers) * int(width) ** 2 // STACK + 1):
             found |= zip(part.tolist(), _profiled(problem, part, int(width)), strict=True)
     return tuple(found[layer] for layer in range(len(widths)))
 
@@ -141,7 +141,7 @@ def _better(rows: Rows, others: Rows) -> Rows:
 def _descended(couplings: Floats, rows: Rows) -> Rows:
     """Swap within every row, best swap first, until no swap of good candidates helps."""
     width = rows.keep.shape[1]
-    for part in np.array_split(np.arange(len(rows.keep)), -(-rows.keep.size // CHUNK)):
+    for part in np.array_split(np.arange(len(rows.keep)), rows.keep.size // CHUNK + 1):
         while len(part):
             part = part[_swapped(couplings, rows, part, width if width <= SMALL else CANDIDATES)]
     return rows
