@@ -58,6 +58,11 @@ class PruningProblem:
         return self.layout.layer_of
 
     @cached_property
+    def filters_of(self) -> tuple[Ints, ...]:
+        """(l) the filters of each layer."""
+        return tuple(np.split(np.arange(self.layout.n), np.cumsum([group.channels for group in self.layout.groups])[:-1]))
+
+    @cached_property
     def prices(self) -> Prices:
         """What filters cost, as a model in their numbers; of a budget that is not a number of filters."""
         assert self.budget.spend is not None, "filters cost one each"

@@ -16,9 +16,11 @@ import numpy as np
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Bools, Floats, Ints
 
+TINY = 12  # layers up to this width are enumerated
 CANDIDATES = 8  # filters on each side of a swap that are looked at
 SMALL = 32  # layers up to this width are searched more thoroughly: all swaps, and more neighbours as starts
-STARTS = 12  # neighbours of each row that small layers start from
+RANDOM = 16  # random starts of each row of small layers
+STARTS = 8  # neighbours of each row that small layers start from
 ROUNDS = 8  # at most so many exchanges with the neighbouring counts
 STACK = 2**22  # numbers in one stack of couplings
 CHUNK = 2**18  # numbers in one stack of rows
@@ -47,6 +49,10 @@ class Rows(NamedTuple):
     keep: Bools
     marginal: Floats
     damage: Floats
+
+    def some(self, which: Bools) -> "Rows":
+        """A copy of some rows."""
+        return Rows(self.layer[which], self.keep[which], self.marginal[which], self.damage[which])
 
 
 def profiles(problem: PruningProblem) -> tuple[Profile, ...]:
@@ -81,7 +87,14 @@ def _profiled(problem: PruningProblem, layers: Ints, width: int) -> Iterator[Pro
     start = np.searchsorted(problem.layer_of, layers)
     own = start[:, None] + np.arange(width)
     linear, couplings = problem.linear[own], np.stack([problem.pairs.between(filters, filters) for filters in own])
+    if width <= TINY:
+        yield from (_enumerated(problem.budget.counts[k], a, q) for k, a, q in zip(layers, linear, couplings, strict=True))
+        return
     rows = _better(_descended(couplings, _dropped(linear, couplings)), _descended(couplings, _returned(linear, couplings)))
+    if width <= SMALL:
+        rng = np.random.default_rng(0)
+        for _ in range(RANDOM):
+            rows = _better(rows, _descended(couplings, _drawn(rng, linear, couplings)))
     rows = _settled(couplings, rows)
     keep, damage = rows.keep.reshape(len(layers), width + 1, width), rows.damage.reshape(len(layers), width + 1)
     for place, layer in enumerate(layers):
@@ -118,6 +131,29 @@ def _returned(linear: Floats, couplings: Floats) -> Rows:
             keep[every, j] = -np.inf
             marginal -= couplings[every, j]
     return _flat(rows)
+
+
+def _drawn(rng: np.random.Generator, linear: Floats, couplings: Floats) -> Rows:
+    """Random masks."""
+    layers, width = linear.shape
+    order = rng.permuted(np.tile(np.arange(width), (layers, 1)), axis=1)
+    rows = _rows(layers, width)
+    rows.keep[...] = order[:, None] < np.arange(width + 1)[:, None]
+    drop = 1.0 - rows.keep
+    rows.marginal[...] = linear[:, None] + drop @ couplings
+    rows.damage[...] = 0.5 * (drop * (linear[:, None] + rows.marginal)).sum(axis=2)
+    return _flat(rows)
+
+
+def _enumerated(counts: Ints, linear: Floats, couplings: Floats) -> Profile:
+    """The profile of a layer by looking at every mask."""
+    width = len(linear)
+    keep = (np.arange(2**width)[:, None] >> np.arange(width) & 1).astype(bool)
+    drop, kept = 1.0 - keep, keep.sum(axis=1)
+    damage = drop @ linear + 0.5 * (drop * (drop @ couplings)).sum(axis=1)
+    order = np.lexsort((damage, kept))
+    best = order[np.searchsorted(kept[order], counts)]
+    return Profile(counts, damage[best], keep[best])
 
 
 def _rows(layers: int, width: int) -> Rows:
@@ -179,7 +215,7 @@ def _settled(couplings: Floats, rows: Rows) -> Rows:
                 places, starts = _neighbours(couplings, rows, sign, rank)
                 if not small:  # what starts worse seldom ends better, and wide layers have many rows
                     promising = starts.damage < rows.damage[places]
-                    places, starts = places[promising], Rows(*(part[promising] for part in starts))
+                    places, starts = places[promising], starts.some(promising)
                 _descended(couplings, starts)
                 won = starts.damage < rows.damage[places]
                 for mine, theirs in zip(rows[1:], starts[1:], strict=True):
