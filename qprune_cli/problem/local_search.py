@@ -186,14 +186,23 @@ def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
         if walk.kept[layer] not in options:
             walk.walked(layer, int(options[np.abs(options - walk.kept[layer]).argmin()]))
     while (excess := budget.spent(walk.keep) - budget.limit) > 0:
-        while excess > 0:
-            steps = list(_steps(problem, walk, -1))
-            assert steps, "the budget is one that the fewest filters meet"
+        steps = list(_steps(problem, walk, -1))
+        if not steps:
+            walk = _aligned(problem)
+            break
+        while excess > 0 and steps:
             _, layer, count, saved = min(steps)
             walk.walked(layer, count)
             excess -= saved if saved > 0 else excess
+            steps = list(_steps(problem, walk, -1))
     _fill(problem, walk)
     return walk.keep
+
+
+def _aligned(problem: PruningProblem) -> Walk:
+    """The first filters of each layer, as few as may be: where layers share channels, they hold the same ones."""
+    keep = [np.arange(len(own)) < fewest for own, fewest in zip(problem.filters_of, problem.budget.fewest, strict=True)]
+    return Walk(problem, np.concatenate(keep))
 
 
 def _fill(problem: PruningProblem, walk: Walk) -> bool:
