@@ -1,6 +1,7 @@
 """What several tests share: small problems, a small network, a small data set."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import nn
 
 from qprune_cli.data.sample import Sample
 from qprune_cli.model.half_unet import HalfUNet
-from qprune_cli.problem.budget import Budget
+from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
 from qprune_cli.structure.trace import trace
@@ -37,6 +38,49 @@ def random_problem(seed: int, widths=(4, 5, 3), budget: int = 6, floor: int = 1,
     blocks = [rng.normal(size=(w, w)) if signed else rng.uniform(size=(w, w)) for w in widths]
     pairs = Pairs(tuple(np.triu(block, 1) + np.triu(block, 1).T for block in blocks))
     return PruningProblem(layout, rng.uniform(size=layout.n), pairs, Budget.filters(layout, budget, floor))
+
+
+def priced_problem(
+    seed: int, widths=(4, 5, 3), share: float = 0.6, union: bool = False, signed: bool = False, round_to: int = 1
+) -> PruningProblem:
+    """A random problem whose budget is the parameters of a chain of 3x3 layers.
+
+    With ``union`` the first two layers feed one sum, so that what reads it holds a channel that either of the two keeps.
+    """
+    base = random_problem(seed, widths, budget=sum(widths), signed=signed)
+    stops = np.cumsum(widths)[:-1]
+
+    def spend(keep: np.ndarray) -> float:
+        kept = np.split(keep, stops)
+        if not union:
+            sizes = [1, *(int(part.sum()) for part in kept), 1]
+            return float(9 * sum(a * b for a, b in pairwise(sizes)))
+        shared = min(len(kept[0]), len(kept[1]))
+        either = int((kept[0][:shared] | kept[1][:shared]).sum()) + int(kept[0][shared:].sum()) + int(kept[1][shared:].sum())
+        sizes = [either, *(int(part.sum()) for part in kept[2:]), 1]
+        own = int(kept[0].sum()) + int(kept[1].sum())
+        return float(9 * (own + sum(a * b for a, b in pairwise(sizes))))
+
+    counts = layer_counts(base.layout, 1, round_to)
+    fewest = base.layout.n * [False]
+    for own, options in zip(np.split(np.arange(base.layout.n), stops), counts, strict=True):
+        for i in own[: options[0]]:
+            fewest[i] = True
+    limit = max(share * spend(np.ones(base.layout.n, bool)), 1.5 * spend(np.array(fewest)))
+    return PruningProblem(base.layout, base.linear, base.pairs, Budget("params", limit, counts, spend))
+
+
+def factored_problem(seed: int, widths=(4, 5, 3), rank: int = 2, budget: int = 6) -> PruningProblem:
+    """A random problem whose couplings reach across layers, of both signs."""
+    base = random_problem(seed, widths, budget=budget)
+    factor = np.random.default_rng(seed).normal(size=(rank, base.layout.n))
+    return PruningProblem(base.layout, base.linear, Pairs(base.pairs.blocks, factor), base.budget)
+
+
+def best_damage(problem: PruningProblem) -> float:
+    """The least damage, by looking at every mask."""
+    masks = all_masks(problem.layout.n)
+    return float(problem.damage(masks[[problem.feasible(mask) for mask in masks]]).min())
 
 
 def all_masks(n: int) -> np.ndarray:

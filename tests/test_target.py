@@ -67,7 +67,10 @@ def test_a_latency_budget_is_a_prediction_that_grows_with_the_filters(asked, sma
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"budget": "macs", "sparsity": 0.99}, r"GMACs may stay, but .* keep at least .* in what cannot be cut; lower sparsity to at most 0\."),
+        (
+            {"budget": "macs", "sparsity": 0.99},
+            r"GMACs may stay, but .* keep at least .* in what cannot be cut; lower sparsity to at most 0\.",
+        ),
         ({"budget": "params", "sparsity": 0.95, "limits": {"decoder.0.conv": [6, 6]}}, r"because of what decoder\.0\.conv \(6 filters\)"),
         ({"sparsity": 0.9, "limits": {"encoder.*": [5, 6]}}, r"most of them in encoder\.0\.0\.conv \(5\)"),
         ({"sparsity": 0.1, "limits": {"encoder.*": [1, 3]}}, r"keep at most .* because of encoder"),

@@ -75,7 +75,7 @@ class Budget:
         limit: for filters, exactly so many variables stay; otherwise at most so much is spent.
         counts: (l) numbers of filters that each layer may keep, rising.
         spend: (n,) mask -> what the network that it leaves costs; None for filters.
-        prices: a model of that in the numbers of filters; None for filters.
+        prices: a model of that in the numbers of filters, where it is known already.
 
     Example:
         >>> from qprune_cli.types import FilterGroup
@@ -89,9 +89,6 @@ class Budget:
     counts: tuple[Ints, ...]
     spend: Callable[[Bools], float] | None = None
     prices: Prices | None = None
-
-    def __post_init__(self) -> None:
-        assert (self.spend is None) == (self.prices is None) == (self.name == "filters"), "what costs has a price"
 
     @staticmethod
     def filters(layout: Layout, kept: int, floor: int = 1, round_to: int = 1) -> "Budget":

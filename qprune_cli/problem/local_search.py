@@ -13,7 +13,8 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Bools, Floats, Ints
 
 TOLERANCE = 1e-12
-ALTERNATIVES = 16  # filters that are tried where the best one does not fit the budget
+ALTERNATIVES = 16  # filters that are tried, where the best one does not fit the budget, before all are taken to cost the same
+UNCHECKED = 0.9  # share of what is left of the budget that the model of the prices is trusted with
 CANDIDATES = 1024  # filters on each side that swaps across layers look at where a factor couples all
 
 
@@ -46,6 +47,10 @@ class Walk:
         else:
             self._inside.clear()
 
+    def refuse(self, i: int) -> None:
+        """No swap within the layer of filter i until the layer changes."""
+        self._inside[int(self.problem.layer_of[i])] = (np.inf, -1, -1)
+
     def cheapest_drop(self) -> int:
         """The kept filter whose loss hurts least, in a layer above its fewest; layers above their most come first."""
         over = self.kept > self.problem.budget.most
@@ -74,7 +79,7 @@ class Walk:
 
     def _within(self, layer: int) -> tuple[float, int, int]:
         if layer not in self._inside:
-            own = np.flatnonzero(self.problem.layer_of == layer)
+            own = self.problem.filters_of[layer]
             self._inside[layer] = self._best(own[self.keep[own]], own[~self.keep[own]])
         return self._inside[layer]
 
@@ -107,7 +112,7 @@ class Walk:
 
     def walked(self, layer: int, count: int) -> float:
         """Drop or bring back filters of one layer until so many stay, by marginal damage; returns the rise of the damage."""
-        own, rise = np.flatnonzero(self.problem.layer_of == layer), 0.0
+        own, rise = self.problem.filters_of[layer], 0.0
         while (kept := self.kept[layer]) != count:
             candidates = own[self.keep[own] == (kept > count)]
             place = candidates[self.marginal[candidates].argmin() if kept > count else self.marginal[candidates].argmax()]
@@ -172,54 +177,95 @@ def repaired(problem: PruningProblem, keep: Bools) -> Bools:
 
 
 def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
-    """Give up what costs most for its worth until the budget is met, then bring back whatever still fits."""
-    budget, prices = problem.budget, problem.prices
+    """Give up what costs most for its worth until the budget is met, then bring back whatever still fits.
+
+    What masks really cost is asked for seldom: the model of the prices says for how many steps that is not needed.
+    """
+    budget = problem.budget
     for layer, options in enumerate(budget.counts):
         if walk.kept[layer] not in options:
             walk.walked(layer, int(options[np.abs(options - walk.kept[layer]).argmin()]))
-    while not budget.met(walk.keep):
-        steps = list(_steps(problem, walk, -1, prices.marginal(walk.kept)))
-        assert steps, "the budget is one that the fewest filters meet"
-        walk.walked(*min(steps)[1:])
-    full: set[int] = set()
-    while steps := [step for step in _steps(problem, walk, 1, prices.marginal(walk.kept)) if step[1] not in full]:
-        _, layer, count = max(steps)
-        if not _returned(problem, walk, layer, count):
-            full.add(layer)
+    while (excess := budget.spent(walk.keep) - budget.limit) > 0:
+        steps = list(_steps(problem, walk, -1))
+        if not steps:
+            walk = _aligned(problem)
+            break
+        while excess > 0 and steps:
+            _, layer, count, saved = min(steps)
+            walk.walked(layer, count)
+            excess -= saved if saved > 0 else excess
+            steps = list(_steps(problem, walk, -1))
+    _fill(problem, walk)
     return walk.keep
 
 
-def _steps(problem: PruningProblem, walk: Walk, sign: int, price: Floats) -> Iterator[tuple[float, int, int]]:
-    """Each layer with its next allowed number, down (-1) or up (1), and what that changes of the damage for its price."""
+def _aligned(problem: PruningProblem) -> Walk:
+    """The first filters of each layer, as few as may be: where layers share channels, they hold the same ones."""
+    keep = [np.arange(len(own)) < fewest for own, fewest in zip(problem.filters_of, problem.budget.fewest, strict=True)]
+    return Walk(problem, np.concatenate(keep))
+
+
+def _fill(problem: PruningProblem, walk: Walk) -> bool:
+    """Bring back filters, most worth for their cost first, until none fits; says whether there were any."""
+    filled, again = False, True
+    slack = UNCHECKED * (problem.budget.limit - problem.budget.spent(walk.keep))
+    before = walk.keep.copy()
+    while fitting := [step for step in _steps(problem, walk, 1) if 0 < step[3] < slack]:
+        _, layer, count, cost = max(fitting)
+        walk.walked(layer, count)
+        slack -= cost
+    if not problem.budget.met(walk.keep):  # the model is wrong here: step by step
+        for i in np.flatnonzero(walk.keep != before):
+            walk.flip(int(i))
+    filled = bool((walk.keep != before).any())
+    while again:  # what did not fit may do so later, where another layer has come to hold its channel
+        again, full = False, set[int]()
+        while steps := [step for step in _steps(problem, walk, 1) if step[1] not in full]:
+            _, layer, count, _ = max(steps)
+            if _returned(problem, walk, layer, count):
+                again = filled = True
+            else:
+                full.add(layer)
+    return filled
+
+
+def _steps(problem: PruningProblem, walk: Walk, sign: int) -> Iterator[tuple[float, int, int, float]]:
+    """Each layer with its next allowed number, down (-1) or up (1): what that changes of the damage for its price, and the price."""
+    price = problem.prices.marginal(walk.kept)
     for layer, options in enumerate(problem.budget.counts):
         place = int(np.searchsorted(options, walk.kept[layer])) + sign
         if 0 <= place < len(options):
-            own = np.flatnonzero(problem.layer_of == layer)
+            own = problem.filters_of[layer]
             step = abs(int(options[place] - walk.kept[layer]))
-            marginals = np.sort(walk.marginal[own[walk.keep[own] == (sign < 0)]] * -sign)[:step]
-            yield -sign * float(marginals.sum()) / max(step * price[layer], 1e-300), layer, int(options[place])
+            marginals = walk.marginal[own[walk.keep[own] == (sign < 0)]] * -sign
+            worth = float(np.partition(marginals, step - 1)[:step].sum())
+            yield -sign * worth / max(step * price[layer], 1e-300), layer, int(options[place]), step * float(price[layer])
 
 
 def _returned(problem: PruningProblem, walk: Walk, layer: int, count: int) -> bool:
     """Bring filters of a layer back if that is within the budget: the best ones, or one of the next best where a single one is wanted.
 
-    What a filter costs depends on whether another layer holds its channel already.
+    What a filter costs depends on whether another layer holds its channel already. Where the first ones all cost the same, the others
+    are taken to do so too.
     """
-    own = np.flatnonzero((problem.layer_of == layer) & ~walk.keep)
+    own = problem.filters_of[layer][~walk.keep[problem.filters_of[layer]]]
     order = own[np.argsort(-walk.marginal[own], kind="stable")]
-    step = count - walk.kept[layer]
-    for chosen in [order[:step]] if step > 1 else order[:ALTERNATIVES, None]:
+    step, costs = count - walk.kept[layer], set[float]()
+    for place, chosen in enumerate([order[:step]] if step > 1 else order[:, None]):
         keep = walk.keep.copy()
         keep[chosen] = True
+        costs.add(problem.budget.spent(keep))
         if problem.budget.met(keep):
             for i in chosen:
                 walk.flip(int(i))
             return True
+        if place + 1 == ALTERNATIVES and len(costs) == 1:
+            return False
     return False
 
 
 def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
-    """Exchange filters, best exchange first, until no exchange lowers the damage.
+    """Exchange filters, best exchange first, until no exchange lowers the damage; where a cost is the budget, use up what is left of it.
 
     Args:
         problem: the problem.
@@ -229,11 +275,15 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
         The (n,) feasible mask and the number of exchanges.
     """
     walk, swaps = Walk(problem, keep), 0
-    while (swap := walk.best_swap()) is not None:
-        before = walk.keep.copy()
-        walk.flip(swap[0])
-        walk.flip(swap[1])
-        if not problem.budget.met(walk.keep):  # another layer holds one of the two channels, so they do not cost the same
-            return before, swaps
-        swaps += 1
-    return walk.keep, swaps
+    while True:
+        while (swap := walk.best_swap()) is not None:
+            walk.flip(swap[0])
+            walk.flip(swap[1])
+            if problem.budget.met(walk.keep):
+                swaps += 1
+            else:  # another layer holds one of the two channels, so they do not cost the same
+                walk.flip(swap[1])
+                walk.flip(swap[0])
+                walk.refuse(swap[0])
+        if problem.budget.exact or not _fill(problem, walk):
+            return walk.keep, swaps

@@ -57,11 +57,16 @@ class PruningProblem:
         """(n,) layer of each filter."""
         return self.layout.layer_of
 
-    @property
+    @cached_property
+    def filters_of(self) -> tuple[Ints, ...]:
+        """(l) the filters of each layer."""
+        return tuple(np.split(np.arange(self.layout.n), np.cumsum([group.channels for group in self.layout.groups])[:-1]))
+
+    @cached_property
     def prices(self) -> Prices:
         """What filters cost, as a model in their numbers; of a budget that is not a number of filters."""
-        assert self.budget.prices is not None, "filters cost one each"
-        return self.budget.prices
+        assert self.budget.spend is not None, "filters cost one each"
+        return self.budget.prices or Prices.probed(self.layout, self.budget.spend)
 
     def damage(self, keep: Bools) -> Floats:
         """(b, n) masks -> (b,) damage."""

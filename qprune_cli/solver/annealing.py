@@ -1,18 +1,22 @@
-"""Simulated annealing inside a capacity-driven search."""
+"""A sampler inside a capacity-driven search: simulated annealing, or any other of dimod's kind."""
 
-from dataclasses import dataclass
+import importlib
+import inspect
+from dataclasses import dataclass, field
 from time import perf_counter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from dwave.samplers import SimulatedAnnealingSampler
 from tqdm import tqdm
 
-from qprune_cli.errors import UserError
+from qprune_cli.errors import UserError, nearest
 from qprune_cli.problem.bqm import CapacityModel
 from qprune_cli.problem.local_search import polished, repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Bools, Floats, Solution
+
+METHODS = {"SimulatedAnnealingSampler": "simulated annealing"}
+COUNTED = {"num_reads": "reads", "num_sweeps": "sweeps"}  # options with a setting of their own
 
 
 class Step(NamedTuple):
@@ -25,31 +29,51 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Annealing:
-    """Bisect a uniform reward for keeping until the annealed minimiser keeps the asked number of filters.
+    """Bisect a uniform reward for keeping until the sampled minimiser keeps the asked number of filters.
 
     The reward ``alpha`` shifts the linear term only, so the couplings keep their meaning, unlike with a penalty on the
-    count. A count that is no vertex of the lower convex hull of the optimal energies is met by no alpha, and annealing
+    count. A count that is no vertex of the lower convex hull of the optimal energies is met by no alpha, and sampling
     is noisy: the reads nearest to the asked count are then repaired by marginal damage and polished by swaps, so the
     count is always exact. (Our reading of the "dynamic capacity-driven search".)
 
     Args:
-        reads: annealing runs per capacity.
-        sweeps: sweeps over all variables per run.
+        sampler: import path of a dimod sampler, such as ``dwave.samplers.SimulatedAnnealingSampler``. One that knows only the graph
+            of a machine is wrapped in an ``EmbeddingComposite``.
+        reads: runs per capacity (the sampler's ``num_reads``); None where it counts none.
+        sweeps: sweeps over all variables per run (``num_sweeps``); None where it has none.
         steps: at most so many capacities.
+        options: what else the sampler's ``sample`` is to be given. A seed and the range of temperatures are added where it knows them.
+
+    Raises:
+        UserError: no such sampler, it cannot be reached, or an option that it does not know.
 
     References:
         Orabi et al., "Neural Network Pruning via QUBO Optimization", 2026, arXiv:2604.05856.
-        D-Wave, dwave-samplers (formerly dwave-neal), simulated annealing.
+        D-Wave, dwave-samplers (formerly dwave-neal).
     """
 
-    reads: int = 10
-    sweeps: int = 200
+    sampler: str = "dwave.samplers.SimulatedAnnealingSampler"
+    reads: int | None = 10
+    sweeps: int | None = 200
     steps: int = 20
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("reads", "sweeps", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"solver.{name}={getattr(self, name)}: give a whole number, at least 1")
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UserError(f"solver.{name}={value}: give a whole number, at least 1")
+        known = connected(self.sampler).parameters
+        for name in self._options.keys() - known.keys():
+            if name in COUNTED:
+                raise UserError(f"solver.{COUNTED[name]}: {self.sampler} has no {name}; set solver.{COUNTED[name]}=null")
+            raise UserError(f"solver.options.{name}: {self.sampler} has no such option; {nearest(name, known)}")
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        """What every call of the sampler is given."""
+        counted = {name: getattr(self, setting) for name, setting in COUNTED.items()}
+        return {name: value for name, value in counted.items() if value is not None} | self.options
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Search the capacity, then repair and polish the nearest reads."""
@@ -63,7 +87,7 @@ class Annealing:
         return problem.judge(
             keep,
             perf_counter() - start,
-            method="simulated annealing, capacity bisection, repair, swaps",
+            method=f"{METHODS.get(name := self.sampler.rpartition('.')[2], name)}, capacity bisection, repair, swaps",
             trace=[self._row(step) for step in searched],
             alpha=chosen.alpha,
             reads={"kept": chosen.keeps.sum(axis=1).tolist(), "energy": chosen.energies.tolist()},
@@ -76,20 +100,15 @@ class Annealing:
         )
 
     def _search(self, problem: PruningProblem, seed: int) -> list[Step]:
-        model, sampler, rng = CapacityModel(problem), SimulatedAnnealingSampler(), np.random.default_rng(seed)
+        model, sampler, rng = CapacityModel(problem), connected(self.sampler), np.random.default_rng(seed)
         low, high = model.bracket()
-        temperatures = model.temperatures()
+        extra = {"beta_range": model.temperatures()} if "beta_range" in sampler.parameters else {}
         searched: list[Step] = []
-        with tqdm(total=self.steps, desc="anneal", unit="capacity", leave=False, disable=None) as bar:
+        with tqdm(total=self.steps, desc="sample", unit="capacity", leave=False, disable=None) as bar:
             while len(searched) < self.steps:
                 alpha = (low + high) / 2
-                samples = sampler.sample(
-                    model.bqm(alpha),
-                    num_reads=self.reads,
-                    num_sweeps=self.sweeps,
-                    beta_range=temperatures,
-                    seed=int(rng.integers(2**31)),
-                )
+                drawn = {"seed": int(rng.integers(2**31))} if "seed" in sampler.parameters else {}
+                samples = sampler.sample(model.bqm(alpha), **extra | drawn | self._options)
                 searched.append(Step(alpha, *model.decode(samples)))
                 spent = self._spent(problem, searched[-1].keeps[:1])[0]
                 bar.set_postfix(spent=spent, asked=problem.budget.limit)
@@ -114,3 +133,29 @@ class Annealing:
             "kept_max": int(counts.max()),
             "energy": float(step.energies[0]),
         }
+
+
+def connected(path: str) -> Any:
+    """The sampler of an import path, connected to its machine where it has one.
+
+    Raises:
+        UserError: nothing of that name can be imported, it is no sampler, or its machine cannot be reached.
+    """
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, ValueError) as error:
+        hint = "pip install 'qprune[dwave]'" if module == "dwave.system" else "give an import path such as dwave.samplers.TabuSampler"
+        raise UserError(f"solver.sampler={path}: {module or 'it'} cannot be imported; {hint}") from error
+    except AttributeError as error:
+        raise UserError(f"solver.sampler={path}: {module} has no {name}; give an import path such as dwave.samplers.TabuSampler") from error
+    if not inspect.isclass(found) or not hasattr(found, "parameters"):
+        raise UserError(f"solver.sampler={path}: not a sampler of dimod; give a class such as dwave.samplers.TabuSampler")
+    try:
+        sampler = found()
+    except Exception as error:  # the cloud client raises many kinds: no token, no network, no such machine
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"solver.sampler={path}: no connection ({why}); put a token into DWAVE_API_TOKEN or run `dwave setup`") from error
+    if hasattr(sampler, "nodelist"):  # it knows the graph of a machine only
+        return importlib.import_module("dwave.system").EmbeddingComposite(sampler)
+    return sampler

@@ -1,0 +1,44 @@
+"""Profiles of the layers, joined by a choice of counts."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from qprune_cli.problem.allocation import least_costs
+from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.profile import profiles
+from qprune_cli.types import Floats, Solution
+
+ROWS = 200
+
+
+@dataclass(frozen=True)
+class Profile:
+    """The least damage of every layer at every count, counts by dynamic programming, then swaps.
+
+    Where couplings stay within layers this is as good as the profiles are, which are optimal for nearly all counts; where they reach
+    other layers, profiles look at the part within layers and the swaps at all of it. A cost is met by bisecting its price. The seed is
+    not used. (Ours; no sampler is asked, so there is nothing to tune.)
+    """
+
+    def solve(self, problem: PruningProblem, seed: int) -> Solution:
+        """Profile the layers, choose their counts, swap."""
+        start = perf_counter()
+        chosen = profiles(problem)
+        keep, priced = proposed(problem, chosen)
+        notes: dict[str, Any] = {}
+        if priced is not None:
+            notes = {"price": priced.price, "spent": problem.budget.spent(keep)}
+        elif problem.pairs.separable:
+            notes = {"trace": _curve(least_costs(problem.budget.counts, [profile.damage for profile in chosen]))}
+        return problem.judge(keep, perf_counter() - start, method="profiles of the layers, allocation of counts, swaps", **notes)
+
+
+def _curve(least: Floats) -> list[dict[str, float | int]]:
+    """Damage by number of kept filters, for some of them."""
+    kept = np.flatnonzero(np.isfinite(least))
+    kept = kept[np.unique(np.linspace(0, len(kept) - 1, ROWS).round().astype(int))] if len(kept) > ROWS else kept
+    return [{"kept": int(k), "damage": float(least[k])} for k in kept]

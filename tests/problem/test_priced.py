@@ -1,0 +1,62 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from qprune_cli.problem.local_search import polished, repaired
+from qprune_cli.problem.priced import priced_counts, proposed
+from qprune_cli.problem.profile import profiles
+from tests.conftest import best_damage, priced_problem
+
+SEEDS = st.integers(0, 10**6)
+
+
+def nothing_fits(problem, keep):
+    """Whether no layer can go to its next number of filters: by any filter, or where it takes several, by the best ones."""
+    for own, options in zip(problem.filters_of, problem.budget.counts, strict=True):
+        bigger = options[options > keep[own].sum()]
+        step = int(bigger[0] - keep[own].sum()) if len(bigger) else 0
+        if step == 1:
+            for i in own[~keep[own]]:
+                more = keep.copy()
+                more[i] = True
+                if problem.feasible(more):
+                    return False
+    return True
+
+
+@settings(max_examples=60)
+@given(SEEDS, st.booleans(), st.booleans(), st.floats(0.2, 0.95), st.integers(1, 2))
+def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, share, round_to):
+    problem = priced_problem(seed, share=share, union=union, signed=signed, round_to=round_to)
+    start = np.random.default_rng(seed).uniform(size=problem.layout.n) < 0.5
+    for keep in (repaired(problem, start), polished(problem, repaired(problem, start))[0], proposed(problem, profiles(problem))[0]):
+        assert problem.feasible(keep) and nothing_fits(problem, keep)
+
+
+@settings(max_examples=30)
+@given(SEEDS, st.floats(0.2, 0.95))
+def test_bound_of_priced_counts_is_below_every_choice_and_counts_are_near_the_best(seed, share):
+    problem = priced_problem(seed, share=share)
+    chosen = profiles(problem)
+    found = priced_counts(chosen, problem.prices, problem.budget.limit)
+    kept = np.array(list(product(*(profile.counts for profile in chosen))))
+    cost = np.array([problem.prices.cost(row) for row in kept])
+    damage = sum(profile.damage[row - profile.counts[0]] for profile, row in zip(chosen, kept.T, strict=True))
+    least = damage[cost <= problem.budget.limit * (1 + 1e-9)].min()
+    assert found.bound <= least + 1e-9
+    assert least - 1e-9 <= found.damage <= least + 0.1 * np.ptp(damage)
+    assert problem.prices.cost(found.kept) <= problem.budget.limit
+
+
+@pytest.mark.parametrize(("union", "tolerance"), [(False, 0.06), (True, 0.12)])
+def test_priced_masks_are_near_the_best_of_all_masks(union, tolerance):
+    gaps = []
+    for seed in range(10):
+        problem = priced_problem(seed, union=union)
+        keep, _ = proposed(problem, profiles(problem))
+        best = best_damage(problem)
+        gaps.append((problem.damage(keep[None])[0] - best) / best)
+    assert np.mean(gaps) < tolerance
