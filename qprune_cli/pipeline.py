@@ -162,7 +162,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:
         LOG.warning(warning)
-    table = f"{run_table(identity, stages)}\n{solution_lines(problem.budget, solved, trust)}"
+    table = f"{run_table(identity, stages)}\n{solution_lines(problem, solved, trust)}"
     return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""))
 
 

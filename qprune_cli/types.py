@@ -223,13 +223,6 @@ class Solution:
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", frozen(self.keep))
 
-    @property
-    def gap(self) -> float | None:
-        """How far the damage is above its bound, as a share of its size; None where no bound is known."""
-        if self.bound is None:
-            return None
-        return max(self.damage - self.bound, 0.0) / max(abs(self.damage), np.finfo(float).tiny)
-
 
 @dataclass(frozen=True, slots=True)
 class Footprint:

@@ -63,7 +63,7 @@ def test_prune_takes_stacks_and_arrays_and_other_settings(small_model):
         ([(np.full((3, 8, 8), 255), np.zeros((3, 8, 8)))] * 8, {}, r"values from 255 to 255; give images in \[0, 1\]"),
         ([(np.zeros((20, 24, 3)), np.zeros((20, 24, 3)))] * 8, {}, r"looks like \(H, W, C\); give \(C, H, W\)"),
         (noisy_pairs(), {"sparsity": 1.0}, "sparsity=1.0"),
-        (noisy_pairs(), {"sparsity": 0.99}, "sparsity: .* keeps at least"),
+        (noisy_pairs(), {"sparsity": 0.99}, "sparsity: .* keep at least"),
         (noisy_pairs(), {"scorer": "tailor"}, "did you mean 'taylor'"),
         (noisy_pairs(), {"florr": 2}, "florr: no such setting; did you mean 'floor'"),
         (noisy_pairs(), {"keep_layers": ("nowhere",)}, "no layer of this network matches 'nowhere'"),

@@ -217,7 +217,7 @@ class Branching(nn.Module):
         (["model.factory=nets:words"], "it returned str"),
         (["model.factory=nets:good", "model.arguments.width=5"], r"'0.weight' has shape \(4, 3, 3, 3\), not \(5, 3, 3, 3\)"),
         (["model.factory=nets:good", "model.checkpoint=nothing.pth"], "no such file"),
-        (["model.factory=nets:good", "sparsity=0.9"], "floor=1 in 1 layers keeps at least 1"),
+        (["model.factory=nets:good", "sparsity=0.9"], "keep at least 1"),
         (["model.factory=nets:Branching"], r"at nets.py:\d+ `if x.mean\(\) > 0.5:`.*model.wrap="),
     ],
 )

@@ -81,6 +81,13 @@ class PruningProblem:
         """Whether an (n,) mask meets the budget, and keeps an allowed number in each layer."""
         return self.budget.allows(self.kept_per_layer(keep)) and self.budget.met(keep)
 
+    def gap(self, solution: Solution) -> float | None:
+        """How far the damage is above its bound, as a share of what the kept filters are worth; None where no bound is known."""
+        if solution.bound is None:
+            return None
+        worth = abs(float(self.damage(np.zeros((1, self.layout.n), bool))[0]) - solution.damage)
+        return max(solution.damage - solution.bound, 0.0) / max(worth, np.finfo(float).tiny)
+
     def judge(self, keep: Bools, seconds: float, bound: float | None = None, **notes: object) -> Solution:
         """Turn a proposed mask into a solution; the only place where damage and feasibility are stated."""
         return Solution(keep.astype(bool), float(self.damage(keep[None])[0]), self.feasible(keep), seconds, bound, notes)

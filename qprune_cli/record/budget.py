@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from qprune_cli.problem.budget import Budget, amount
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Bools, Solution, Stage
 
 NOISE = 0.05  # by which a measured latency may exceed its budget before it counts as missed
@@ -40,10 +41,11 @@ def missed_target(budget: Budget, sparsity: float, stages: Mapping[str, Stage]) 
     return [f"budget={budget.name}: the smaller network has {share:.3f} of the dense one's, more than the {asked:.3f} that was asked"]
 
 
-def solution_lines(budget: Budget, solution: Solution, fidelity: Mapping[str, Any]) -> str:
+def solution_lines(problem: PruningProblem, solution: Solution, fidelity: Mapping[str, Any]) -> str:
     """One line on the budget, the damage and its proof; one on how far the scores can be trusted."""
+    budget = problem.budget
     spent = f"{amount(budget.name, budget.spent(solution.keep))} of {amount(budget.name, budget.limit)}"
-    proof = "" if (gap := solution.gap) is None else f", at most {gap:.2%} above the least possible"
+    proof = "" if (gap := problem.gap(solution)) is None else f", proven within {gap:.2%} of the best (of what the kept filters are worth)"
     lines = [f"budget: {spent}; predicted damage {solution.damage:.5g}{proof}"]
     known = {name: fidelity[name]["correlation"] for name in ("solved", "at_mask") if name in fidelity}
     if any(value is not None for value in known.values()):
