@@ -41,7 +41,7 @@ def test_sparsity_of_a_half_unet_keeps_the_exact_count(sparsity, kept):
 
 @pytest.mark.parametrize(("budget", "floor"), [(2, 1), (12, 4), (13, 1), (0, 0)])
 def test_unreachable_targets_are_refused(budget, floor):
-    with pytest.raises(UserError, match="floor|limits"):
+    with pytest.raises(UserError, match=r"floor|limits"):
         random_problem(0, budget=budget, floor=floor)
 
 
