@@ -64,7 +64,7 @@ def prune(
         budget: what sparsity counts.
         scorer: what each filter is worth; ``qprune list scorer`` shows which there are.
         solver: which filters to keep; ``qprune list solver``. An alias such as "hybrid_qubo" brings its own scorer.
-        loss: whose rise the scores predict: psnr, mse or l1.
+        loss: whose rise the scores predict: psnr, mse, l1, or cross_entropy for classifiers.
         granularity: "filter", or "group" for no scatters (see ``trace``).
         keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
         wrap: black boxes that are kept whole (see ``trace``).

@@ -54,10 +54,12 @@ class LeaveOneOut:
                 replay = Replay(model, layout, mask, torch.tensor(noisy, device=device, dtype=dtype))
                 target = torch.from_numpy(clean).to(device)
                 base = self._total(replay.answer, target)
-                for i in range(layout.n):
+                silent = replay.dead()  # these change nothing
+                bar.update(int(silent.sum()) * len(noisy))
+                for i in np.flatnonzero(~silent).tolist():
                     rises[i] += (self._total(replay.flipped(i), target) - base) * (1 if mask[i] else -1)
                     bar.update(len(noisy))
-                dead &= replay.dead()
+                dead &= silent
         return dead_first(Scores(rises / len(shown), Pairs.none(), dead), weight_norms(model, layout))
 
     def _total(self, output: Tensor, target: Tensor) -> float:

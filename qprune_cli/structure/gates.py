@@ -3,7 +3,8 @@
 Put a gate ``z_i`` on the output ``a_i`` of filter i, where the mask acts: 1 for a kept filter, 0 for a dropped one. For sample
 s with loss ``L_s``: ``V_si = dL_s / dz_i = sum over positions of a_i * dL_s / d(z_i a_i)``. Samples do not interact, so one
 forward and backward pass of a batch gives V for every sample of it. As the gate acts behind the activation, a dropped filter
-has a gradient as well: what the loss does when it comes back.
+has a gradient as well: what the loss does when it comes back. (Where a function, rather than a module, is the activation, the
+gate lies before it, and a dropped filter behind a ReLU may have none.)
 
 References:
     Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019, arXiv:1906.10771 (gates).

@@ -30,7 +30,7 @@ class Tap:
     @torch.no_grad()
     def see(self, output: Tensor) -> None:
         """Add what goes through the gate."""
-        maps = _maps(output)
+        maps = maps_of(output)
         self.products += _products(maps)
         self.sums += maps.sum(dim=2).sum(dim=0)
         self.positions += maps.shape[0] * maps.shape[2]
@@ -38,7 +38,7 @@ class Tap:
 
     def answer(self, output: Tensor, slope: Tensor) -> None:
         """Take how the loss answers: ``V_si = sum over positions of a_i * dL_s / d(masked a_i)``."""
-        self.answers = torch.linalg.vecdot(_maps(output), _maps(slope))
+        self.answers = torch.linalg.vecdot(maps_of(output), maps_of(slope))
 
 
 class _Gate(torch.autograd.Function):
@@ -137,6 +137,6 @@ def _products(maps: Tensor) -> Tensor:
     return torch.bmm(maps, maps.mT).sum(dim=0)
 
 
-def _maps(value: Tensor) -> Tensor:
+def maps_of(value: Tensor) -> Tensor:
     """(N, C, ...) -> (N, C, positions)."""
     return value.flatten(2) if value.dim() > 2 else value.unsqueeze(2)

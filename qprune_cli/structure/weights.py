@@ -24,14 +24,17 @@ def rows(model: nn.Module, group: FilterGroup) -> list[Floats]:
     return [_rows(model, member) for member in group.members]
 
 
+def filter_rows(module: nn.Module, values: Tensor) -> Floats:
+    """(filters, weights of a filter) of values of the shape of a layer's weight."""
+    if isinstance(module, nn.ConvTranspose2d):  # (groups * inputs, filters of a group, ...)
+        values = values.unflatten(0, (module.groups, -1)).transpose(1, 2).flatten(0, 1)
+    found: Floats = values.flatten(1).double().cpu().numpy()
+    return found
+
+
 def _rows(model: nn.Module, member: Member) -> Floats:
     module = model.get_submodule(member.layer)
-    weight = cast(Tensor, module.weight).detach()
-    if isinstance(module, nn.ConvTranspose2d):  # (groups * inputs, filters of a group, ...)
-        parts = weight.unflatten(0, (module.groups, -1)).transpose(1, 2)
-        weight = parts.flatten(0, 1)
-    found: Floats = weight.flatten(1).double().cpu().numpy()[list(member.filters)]
-    return found
+    return filter_rows(module, cast(Tensor, module.weight).detach())[list(member.filters)]
 
 
 def _mean_size(members: list[Floats]) -> Floats:

@@ -1,5 +1,6 @@
 """What every component of a role owes; components are found by their yaml files."""
 
+import copy
 from dataclasses import fields
 
 import numpy as np
@@ -13,6 +14,7 @@ from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric
 from qprune_cli.structure.trace import trace
+from qprune_cli.types import frozen
 from tests.conftest import random_problem, write_pairs
 from tests.data.test_sidd import write_scenes
 
@@ -73,17 +75,39 @@ def test_solver_is_exact_repeatable_and_leaves_the_problem_alone(name, signed):
         assert np.array_equal(problem.linear, before)
 
 
+@pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])
 @pytest.mark.parametrize("name", components("scorer"))
-def test_scorer_is_finite_repeatable_and_leaves_the_network_alone(name, small_model, small_layout, small_splits):
+def test_scorer_is_finite_repeatable_and_leaves_the_network_and_the_mask_alone(name, masked, small_model, small_layout, small_splits):
     scorer = built("scorer", name)
     before = {key: value.clone() for key, value in small_model.state_dict().items()}
-    scores, again = (scorer.score(small_model, small_layout, small_splits, seed=3) for _ in range(2))
+    keep = np.arange(small_layout.n) % 3 > 0 if masked else None
+    mask = None if keep is None else frozen(keep.copy())
+    scores, again = (scorer.score(small_model, small_layout, small_splits, seed=3, keep=mask) for _ in range(2))
+    assert mask is None or np.array_equal(mask, keep)
     assert scores.linear.shape == (small_layout.n,) and (scores.dead is None or scores.dead.shape == (small_layout.n,))
     weights, same = (one.pairs.entries(small_layout.n)[2] for one in (scores, again))
     assert np.isfinite(scores.linear).all() and np.isfinite(weights).all()
     assert np.array_equal(scores.linear, again.linear) and np.array_equal(weights, same)
     assert all(torch.equal(value, before[key]) for key, value in small_model.state_dict().items())
-    assert not small_model.training and all(parameter.grad is None for parameter in small_model.parameters())
+    assert not small_model.training and not any(module._forward_hooks for module in small_model.modules())
+    assert all(parameter.grad is None and parameter.requires_grad for parameter in small_model.parameters())
+
+
+@pytest.mark.parametrize("name", components("scorer"))
+def test_scorer_takes_a_mask_that_keeps_everything_for_none(name, small_model, small_layout, small_splits):
+    scorer = built("scorer", name)
+    everything = np.ones(small_layout.n, bool)
+    dense, kept = (scorer.score(small_model, small_layout, small_splits, seed=3, keep=keep) for keep in (None, everything))
+    assert np.array_equal(dense.linear, kept.linear)
+
+
+@pytest.mark.parametrize("name", sorted(set(components("scorer")) - {"random", "l1", "l1_cosine"}))
+def test_scorer_that_looks_at_images_refuses_a_damaged_network(name, small_model, small_layout, small_splits):
+    damaged = copy.deepcopy(small_model)
+    with torch.no_grad():
+        next(damaged.parameters()).fill_(np.nan)
+    with pytest.raises(UserError, match="not finite on the calibration images"):
+        built("scorer", name).score(damaged, small_layout, small_splits, seed=0)
 
 
 @pytest.mark.parametrize("name", components("refine"))

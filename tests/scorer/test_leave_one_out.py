@@ -32,7 +32,7 @@ def alone(model, layout, images, loss, keep):
 
 
 def naf():
-    model = NAFNet(width=3, encoder=(1,), middle=1, decoder=(1,), weights=None).build()
+    model = NAFNet(width=2, encoder=(1,), middle=1, decoder=(1,), weights=None).build()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if name.endswith(("beta", "gamma")):

@@ -19,7 +19,7 @@ class InPlace(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.conv, self.act, self.head = nn.Conv2d(3, 4, 1), nn.ReLU(), nn.Conv2d(4, 3, 1)
+        self.conv, self.act, self.head = nn.Conv2d(3, 4, 1), nn.ReLU(inplace=True), nn.Conv2d(4, 3, 1)
         self.skip = nn.Conv2d(3, 4, 1)
 
     def forward(self, x):

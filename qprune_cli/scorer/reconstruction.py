@@ -1,0 +1,61 @@
+"""What the next layers miss, after the best compensation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from qprune_cli.errors import UserError
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.structure.dead import dead_first
+from qprune_cli.structure.residual import activation_products, readers_error, residual_maps
+from qprune_cli.structure.weights import weight_norms
+from qprune_cli.types import Bools, Layout, Splits
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    r"""The error in the outputs of the layers that read a filter, after the survivors have taken over what they can.
+
+    1. Within each layer the activation of filter i is fitted by those of the other live filters, over all calibration images
+       and positions: ``delta_i = a_i - sum_j c_ij a_j``, by ridge regression in closed form.
+    2. ``score_i = mean_s ||J delta_i||^2``: what ``delta_i`` does to the outputs of the layers that read the filter, and to
+       that of the network where it is read directly, as a share of their energy, summed over the readers. Random probes
+       estimate it (see ``Readers``), without bias.
+
+    No loss is looked at. At a mask the survivors are the filters that are kept; a dropped filter is scored by what the readers
+    miss without it. Where several filters live and die together, each layer compensates its own. Dead filters go first.
+
+    Args:
+        ridge: strength of the ridge, relative to the mean square of the activations of the layer.
+        probes: random probes for every image; more make the estimate steadier.
+        batch: images per pass.
+
+    References:
+        He, Zhang, Sun, "Channel pruning for accelerating very deep neural networks", ICCV 2017, arXiv:1707.06168 (the aim);
+        Luo, Wu, Lin, "ThiNet", ICCV 2017, arXiv:1707.06342.
+    """
+
+    ridge: float = 1e-3
+    probes: int = 2
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ridge < np.inf:
+            raise UserError(f"scorer.ridge={self.ridge}: give the strength of the ridge, above 0")
+        for name in ("probes", "batch"):
+            if getattr(self, name) < 1:
+                raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
+
+    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+        """One forward pass over the calibration images for the fit, one forward and several backward passes for the error."""
+        images = splits.calibration
+        products = activation_products(model, layout, images, self.batch, keep)
+        residual = residual_maps(layout, products, self.ridge, keep)
+        source = torch.Generator().manual_seed(seed)
+        linear = readers_error(model, layout, images, residual, self.batch, self.probes, source, keep)
+        dead = np.concatenate(
+            [np.all([np.diagonal(products[m.gate])[list(m.filters)] == 0 for m in g.members], axis=0) for g in layout.groups]
+        )
+        return dead_first(Scores(linear, Pairs.none(), dead), weight_norms(model, layout))

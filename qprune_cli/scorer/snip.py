@@ -1,0 +1,40 @@
+"""Connection sensitivity."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.structure.connection import connection_sensitivity
+from qprune_cli.structure.dead import dead_first
+from qprune_cli.structure.loss import check_pass
+from qprune_cli.structure.weights import weight_norms
+from qprune_cli.types import Bools, Layout, Splits
+
+
+@dataclass(frozen=True)
+class Snip:
+    """Connection sensitivity: ``score_i = sum_w |w dL/dw|`` over the incoming weights w of filter i, biases left out.
+
+    L is the mean over the calibration images of the per-image loss. The published score is divided by its sum over all
+    weights, which changes no comparison. At a mask the gradients are taken there; the weights of a dropped filter get what
+    arrives behind its gate. Dead filters go first, those with the smaller weights before the others.
+
+    Args:
+        loss: per-image loss whose change is predicted: psnr, mse, l1, or cross_entropy for classifiers.
+        batch: images per pass.
+
+    References:
+        Lee et al., "SNIP: single-shot network pruning based on connection sensitivity", ICLR 2019, arXiv:1810.02340.
+    """
+
+    loss: str = "psnr"
+    batch: int = 8
+
+    def __post_init__(self) -> None:
+        check_pass(self.loss, self.batch)
+
+    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+        """One forward and backward pass over the calibration images, with gradients of the weights."""
+        linear, dead = connection_sensitivity(model, layout, splits.calibration, self.loss, self.batch, keep)
+        return dead_first(Scores(linear, Pairs.none(), dead), weight_norms(model, layout))
