@@ -29,7 +29,7 @@ from tqdm import tqdm
 from qprune_cli.problem.allocation import least_costs
 from qprune_cli.problem.bound import lower_bound
 from qprune_cli.problem.budget import Budget, layer_counts
-from qprune_cli.problem.priced import priced_counts, proposed
+from qprune_cli.problem.priced import dual, proposed
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.profile import profiles
 from qprune_cli.scores import Pairs
@@ -119,7 +119,8 @@ def priced(problem: PruningProblem, share: float) -> PruningProblem:
         sizes = [3, *np.add.reduceat(keep.astype(np.int64), starts).tolist(), 3]
         return float(9 * sum(a * b for a, b in pairwise(sizes)))
 
-    limit = share * spend(np.ones(problem.layout.n, bool))
+    fewest = np.concatenate([np.arange(len(own)) < 1 for own in problem.filters_of])
+    limit = max(share * spend(np.ones(problem.layout.n, bool)), 1.01 * spend(fewest))
     return PruningProblem(problem.layout, problem.linear, problem.pairs, Budget("params", limit, problem.budget.counts, spend))
 
 
@@ -232,7 +233,10 @@ def proven(seconds: float, seeds: list[int]) -> Rows:
 
 
 def coupled(sizes: list[int], seeds: list[int]) -> Rows:
-    """Parameters of a chain as budget: share used, gap of the damage to the Lagrangian bound of the same profiles."""
+    """Parameters of a chain as budget: share used, gap of the damage to the Lagrangian bound of the same profiles.
+
+    Where the price is below 0, the bound is that of masks that cost as much as the one found.
+    """
     rows = []
     for size in sizes:
         for share in (0.5, 0.25):
@@ -244,9 +248,11 @@ def coupled(sizes: list[int], seeds: list[int]) -> Rows:
                 keep, found = proposed(problem, chosen)
                 seconds.append(process_time() - start)
                 damage = float(problem.damage(keep[None])[0])
-                assert found is not None and found.bound is not None
-                bound = priced_counts(chosen, problem.prices, problem.budget.limit).bound
-                used.append(problem.budget.spent(keep) / problem.budget.limit)
+                assert found is not None
+                spent = problem.budget.spent(keep)
+                level = problem.budget.limit if found.price >= 0 else spent
+                bound = dual(chosen, problem.prices, found.price, level)
+                used.append(spent / problem.budget.limit)
                 gaps.append((damage - bound) / abs(energy(problem, damage)))
             rows.append({"n": size, "share": share, "used": min(used), "gap": max(gaps), "seconds": max(seconds),
                          "target": 1e-3 if size < 960 else 5e-5})  # fmt: skip
