@@ -18,7 +18,8 @@ from qprune_cli.problem.profile import Profile, assembled
 from qprune_cli.types import Bools, Floats, Ints
 
 BISECTIONS = 40
-EXCHANGES = 16  # exchanges of two layers' steps that are tried, best first
+REACH = 8  # steps that a layer may be moved by in an exchange
+EXCHANGES = 32  # exchanges of two layers that are tried, best first
 LINEARISED = 6  # at most so many times are terms between layers that are no neighbours linearised anew
 CORRECTIONS = 4  # at most so many times is the limit of the model corrected by what a mask really costs
 
@@ -204,23 +205,39 @@ def _filled(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints)
 
 
 def _exchanged(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints) -> Ints:
-    """From counts that nothing more fits into: a step up in one layer for one down in another, and fill, while that lowers the damage."""
-    while True:
-        up, gain, dearer = _steps(chosen, prices, kept, 1)
-        down, loss, cheaper = _steps(chosen, prices, kept, -1)
-        rise = np.where(np.isfinite(gain)[:, None] & np.isfinite(loss), gain[:, None] + loss, np.inf)
-        np.fill_diagonal(rise, np.inf)
-        rise[prices.cost(kept) + dearer[:, None] + cheaper + prices.cross * up[:, None] * down > limit] = np.inf
-        for place in np.argsort(rise, axis=None)[:EXCHANGES]:
-            a, b = divmod(int(place), len(kept))
-            if not rise[a, b] < 0:
-                return kept
-            other = kept.copy()
-            other[a] += up[a]
-            other[b] += down[b]
+    """From counts that nothing more fits into: move two layers by some steps each, and fill, while that lowers the damage."""
+    while (other := _exchange(chosen, prices, limit, kept)) is not None:
+        kept = other
+    return kept
+
+
+def _exchange(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints) -> Ints | None:
+    """One move of two layers that lowers the damage once what it leaves is filled up; None where none is found."""
+    reach = np.arange(-REACH, REACH + 1)
+    move, rise = np.zeros((len(kept), len(reach)), np.int64), np.full((len(kept), len(reach)), np.inf)
+    for layer, profile in enumerate(chosen):
+        at = int(np.searchsorted(profile.counts, kept[layer]))
+        there = (at + reach >= 0) & (at + reach < len(profile.counts))
+        move[layer, there] = profile.counts[at + reach[there]] - kept[layer]
+        rise[layer, there] = profile.damage[at + reach[there]] - profile.damage[at]
+    own = np.diagonal(prices.cross)[:, None]
+    cost = prices.marginal(kept)[:, None] * move + 0.5 * own * np.square(move)
+    now, level = prices.cost(kept), _damage(chosen, kept)
+    found: list[tuple[float, int, int, int, int]] = []
+    for a in range(len(kept)):
+        both = rise[a][:, None, None] + rise[None, a + 1 :]
+        spent = now + cost[a][:, None, None] + cost[None, a + 1 :]
+        spent = spent + prices.cross[a, a + 1 :][None, :, None] * move[a][:, None, None] * move[None, a + 1 :]
+        both = np.where(spent <= limit, both, np.inf)
+        for place in np.argpartition(both, min(EXCHANGES, both.size - 1), axis=None)[:EXCHANGES] if both.size else ():
+            s, b, t = np.unravel_index(place, both.shape)
+            found.append((float(both[s, b, t]), a, a + 1 + int(b), int(move[a, s]), int(move[a + 1 + b, t])))
+    for change, a, b, s, t in sorted(found)[:EXCHANGES]:
+        other = kept.copy()
+        other[a] += s
+        other[b] += t
+        if np.isfinite(change):
             other = _filled(chosen, prices, limit, other)
-            if _damage(chosen, other) < _damage(chosen, kept) - 1e-12 * (1 + abs(_damage(chosen, kept))):
-                kept = other
-                break
-        else:
-            return kept
+            if _damage(chosen, other) < level - 1e-12 * (1 + abs(level)):
+                return other
+    return None
