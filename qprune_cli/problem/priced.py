@@ -1,7 +1,8 @@
 """Counts for a budget that is a cost: parameters, multiply-accumulates, latency.
 
 A chain of layers costs ``sum_l s_l k_{l-1} k_l``, so what a filter costs depends on how many its neighbours keep. At one price ``mu`` per
-unit of cost the best counts of a chain are found exactly by a Viterbi pass; ``mu`` is bisected until the budget is met.
+unit of cost the best counts of a chain are found exactly by a Viterbi pass; ``mu`` is bisected until the budget is met. The budget is
+always used up, as far as steps allow: where couplings would have it that less does less damage, ``mu`` is below 0.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from qprune_cli.problem.profile import Profile, assembled
 from qprune_cli.types import Bools, Floats, Ints
 
 BISECTIONS = 40
+REACH = 8  # steps that a layer may be moved by in an exchange
+EXCHANGES = 32  # exchanges of two layers that are tried, best first
 LINEARISED = 6  # at most so many times are terms between layers that are no neighbours linearised anew
 CORRECTIONS = 4  # at most so many times is the limit of the model corrected by what a mask really costs
 
@@ -27,8 +30,8 @@ class Priced(NamedTuple):
     Attributes:
         kept: (l,) counts.
         damage: their sum of the profiles' damage.
-        price: damage per unit of cost at which they were found.
-        bound: no counts of these profiles do less damage within the limit; None where the model is no chain.
+        price: damage per unit of cost at which they were found; below 0 where less than the limit would do less damage.
+        bound: no counts of these profiles do less damage within the limit; None where the model is no chain, or nothing to choose.
     """
 
     kept: Ints
@@ -76,30 +79,45 @@ def priced_counts(chosen: Sequence[Profile], prices: Prices, limit: float) -> Pr
         Everett, "Generalized Lagrange multiplier method for solving problems of optimum allocation of resources", 1963.
         Viterbi, "Error bounds for convolutional codes and an asymptotically optimum decoding algorithm", 1967.
     """
-    chain, rest = _parts(prices.cross)
-    fewest = np.array([profile.counts[0] for profile in chosen])
-    span = sum(float(np.ptp(profile.damage)) for profile in chosen) + 1e-12
+    parts = _parts(prices.cross)
+    fewest, most = (np.array([profile.counts[place] for profile in chosen]) for place in (0, -1))
     if prices.cost(fewest) >= limit:
         return Priced(fewest, _damage(chosen, fewest), np.inf, None)
-    best, bound, kept = fewest, -np.inf, fewest
-    low, high, price = 0.0, np.inf, 0.0
+    if prices.cost(most) <= limit:
+        return Priced(most, _damage(chosen, most), -np.inf, None)
+    scale = sum(float(np.ptp(profile.damage)) for profile in chosen) / (prices.cost(most) - prices.cost(fewest)) + 1e-300
+    best: Ints | None = None
+    bound, kept, low, high, price = -np.inf, fewest, -np.inf, np.inf, 0.0
     for _ in range(BISECTIONS):
-        kept = _at_price(chosen, prices, chain, rest, price, kept)
-        cost, damage = prices.cost(kept), _damage(chosen, kept)
-        bound = max(bound, damage + price * (cost - limit))
+        kept = _at_price(chosen, prices, parts, price, kept)
+        cost = prices.cost(kept)
+        if price >= 0:
+            bound = max(bound, _damage(chosen, kept) + price * (cost - limit))
         if cost <= limit:
             high = price
-            best = _climbed(chosen, prices, limit, kept, best)
-            if price == 0:
-                break
         else:
             low = price
-            best = _climbed(chosen, prices, limit, _lowered(chosen, prices, limit, kept), best)
-        start = span / (limit - prices.cost(fewest))
-        price = (low + high) / 2 if np.isfinite(high) else max(4 * low, start)
-        if np.isfinite(high) and high - low <= 1e-9 * high:
+        near = _filled(chosen, prices, limit, _lowered(chosen, prices, limit, kept))
+        if best is None or _damage(chosen, near) < _damage(chosen, best):
+            best = near
+        if not np.isfinite(high - low):
+            price = 4 * price if price else scale if low == 0 else -scale
+        elif high - low > 1e-9 * max(abs(high), abs(low)):
+            price = (low + high) / 2
+        else:
             break
-    return Priced(best, _damage(chosen, best), high if np.isfinite(high) else low, None if rest.any() else float(bound))
+    assert best is not None, "at least one price is looked at"
+    best = _exchanged(chosen, prices, limit, best)
+    return Priced(best, _damage(chosen, best), high if np.isfinite(high) else low, None if parts[1].any() else float(bound))
+
+
+def dual(chosen: Sequence[Profile], prices: Prices, price: float, level: float) -> float:
+    """The least ``damage + price * (cost - level)``: no counts do less damage that cost at most the level, at least for a price below 0.
+
+    It holds for chains.
+    """
+    kept = _at_price(chosen, prices, _parts(prices.cross), price, np.array([profile.counts[0] for profile in chosen]))
+    return _damage(chosen, kept) + price * (prices.cost(kept) - level)
 
 
 def _parts(cross: Floats) -> tuple[Floats, Floats]:
@@ -112,8 +130,9 @@ def _parts(cross: Floats) -> tuple[Floats, Floats]:
     return chain, rest
 
 
-def _at_price(chosen: Sequence[Profile], prices: Prices, chain: Floats, rest: Floats, price: float, kept: Ints) -> Ints:
+def _at_price(chosen: Sequence[Profile], prices: Prices, parts: tuple[Floats, Floats], price: float, kept: Ints) -> Ints:
     """The best counts at one price; couplings of layers that are no neighbours are linearised at the counts found last."""
+    chain, rest = parts
     for _ in range(LINEARISED if rest.any() else 1):
         slope, before = prices.linear + rest @ kept, kept
         kept = _viterbi(chosen, price * slope, price * np.diagonal(prices.cross), price * chain)
@@ -173,23 +192,52 @@ def _lowered(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints
     return kept
 
 
-def _climbed(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints, best: Ints) -> Ints:
-    """From counts within the limit: step up, or up in one layer and down in another, while that lowers the damage and fits."""
-    if prices.cost(kept) > limit:
-        return best
+def _filled(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints) -> Ints:
+    """Step up where that is worth most for its cost, until nothing fits."""
     kept = kept.copy()
     while True:
-        up, gain, dearer = _steps(chosen, prices, kept, 1)
-        down, loss, cheaper = _steps(chosen, prices, kept, -1)
-        rise = np.where(np.isfinite(gain)[:, None] & np.isfinite(loss), gain[:, None] + loss, np.inf)
-        cost = dearer[:, None] + cheaper + prices.cross * up[:, None] * down
-        np.fill_diagonal(rise, gain)
-        np.fill_diagonal(cost, dearer)
-        rise[prices.cost(kept) + cost > limit] = np.inf
-        a, b = divmod(int(rise.argmin()), len(kept))
-        if not rise[a, b] < -1e-12 * (1 + abs(_damage(chosen, kept))):
-            break
-        kept[a] += up[a]
-        if a != b:
-            kept[b] += down[b]
-    return kept if prices.cost(best) > limit or _damage(chosen, kept) < _damage(chosen, best) else best
+        step, rise, cost = _steps(chosen, prices, kept, 1)
+        fits = np.isfinite(rise) & (prices.cost(kept) + cost <= limit)
+        if not fits.any():
+            return kept
+        layer = int(np.where(fits, -np.where(fits, rise, 0) / np.maximum(cost, 1e-300), -np.inf).argmax())
+        kept[layer] += step[layer]
+
+
+def _exchanged(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints) -> Ints:
+    """From counts that nothing more fits into: move two layers by some steps each, and fill, while that lowers the damage."""
+    while (other := _exchange(chosen, prices, limit, kept)) is not None:
+        kept = other
+    return kept
+
+
+def _exchange(chosen: Sequence[Profile], prices: Prices, limit: float, kept: Ints) -> Ints | None:
+    """One move of two layers that lowers the damage once what it leaves is filled up; None where none is found."""
+    reach = np.arange(-REACH, REACH + 1)
+    move, rise = np.zeros((len(kept), len(reach)), np.int64), np.full((len(kept), len(reach)), np.inf)
+    for layer, profile in enumerate(chosen):
+        at = int(np.searchsorted(profile.counts, kept[layer]))
+        there = (at + reach >= 0) & (at + reach < len(profile.counts))
+        move[layer, there] = profile.counts[at + reach[there]] - kept[layer]
+        rise[layer, there] = profile.damage[at + reach[there]] - profile.damage[at]
+    own = np.diagonal(prices.cross)[:, None]
+    cost = prices.marginal(kept)[:, None] * move + 0.5 * own * np.square(move)
+    now, level = prices.cost(kept), _damage(chosen, kept)
+    found: list[tuple[float, int, int, int, int]] = []
+    for a in range(len(kept)):
+        both = rise[a][:, None, None] + rise[None, a + 1 :]
+        spent = now + cost[a][:, None, None] + cost[None, a + 1 :]
+        spent = spent + prices.cross[a, a + 1 :][None, :, None] * move[a][:, None, None] * move[None, a + 1 :]
+        both = np.where(spent <= limit, both, np.inf)
+        for place in np.argpartition(both, min(EXCHANGES, both.size - 1), axis=None)[:EXCHANGES] if both.size else ():
+            s, b, t = np.unravel_index(place, both.shape)
+            found.append((float(both[s, b, t]), a, a + 1 + int(b), int(move[a, s]), int(move[a + 1 + b, t])))
+    for change, a, b, s, t in sorted(found)[:EXCHANGES]:
+        other = kept.copy()
+        other[a] += s
+        other[b] += t
+        if np.isfinite(change):
+            other = _filled(chosen, prices, limit, other)
+            if _damage(chosen, other) < level - 1e-12 * (1 + abs(level)):
+                return other
+    return None

@@ -31,6 +31,8 @@ class Fisher:
     def __post_init__(self) -> None:
         check_pass(self.loss, self.batch)
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward and backward pass over the calibration images."""
         return sensitivity(lambda seen: 0.5 * seen.mean_square, model, layout, splits, self.loss, self.batch, keep)

@@ -63,7 +63,9 @@ class Gram:
             raise UserError(f"scorer.shrink={self.shrink}: give a share in [0, 1], or -1 to find it")
         check_pass(self.loss, self.batch)
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward pass and ``1 + probes`` backward passes over the calibration images."""
         seen = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed)
         gone = np.zeros(layout.n) if keep is None else (~keep).astype(np.float64)

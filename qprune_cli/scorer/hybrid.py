@@ -71,7 +71,9 @@ class Hybrid:
         check_redundancy(self.similarity, self.scale)
         check_pass(self.loss, self.batch)
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward and backward pass over the calibration images."""
         seen = gate_statistics(model, layout, splits.calibration, self.loss, self.batch, keep)
         worth = self.taylor * _relative(seen.mean_abs) + self.fisher * _relative(0.5 * seen.mean_square)

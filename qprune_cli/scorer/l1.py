@@ -32,7 +32,9 @@ class L1:
         if not 0 <= self.beta < np.inf:
             raise UserError(f"scorer.beta={self.beta}: give the weight of the pairs, at least 0")
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """Read the weights; the mask does not matter."""
         norms = weight_norms(model, layout)
         similar = [cosine(products) for products in weight_products(model, layout)]

@@ -43,7 +43,9 @@ class LeaveOneOut:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
         check_pass(self.loss, self.batch)
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward pass for every filter."""
         mask = np.ones(layout.n, bool) if keep is None else keep
         shown = _centres(splits.calibration, self.images, self.patch)

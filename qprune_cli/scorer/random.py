@@ -13,7 +13,9 @@ from qprune_cli.types import Bools, Layout, Splits
 class Random:
     """Uniform random scores in [0, 1), drawn from ``seed``; no weight and no image is looked at."""
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """Draw one number per filter; the mask does not matter."""
         linear = np.random.default_rng(seed).uniform(size=layout.n)
         return Scores(linear, Pairs.none())

@@ -48,7 +48,9 @@ class Reconstruction:
             if getattr(self, name) < 1:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward pass over the calibration images for the fit, one forward and several backward passes for the error."""
         images = splits.calibration
         products = activation_products(model, layout, images, self.batch, keep)

@@ -34,7 +34,9 @@ class Snip:
     def __post_init__(self) -> None:
         check_pass(self.loss, self.batch)
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """One forward and backward pass over the calibration images, with gradients of the weights."""
         linear, dead = connection_sensitivity(model, layout, splits.calibration, self.loss, self.batch, keep)
         return dead_first(Scores(linear, Pairs.none(), dead), weight_norms(model, layout))

@@ -15,12 +15,14 @@ from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import metric
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import frozen
-from tests.conftest import random_problem, write_pairs
+from tests.conftest import factored_problem, priced_problem, random_problem, write_pairs
 from tests.data.test_sidd import write_scenes
 
 ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 NEEDS = {"pairs": ["data.root=."], "sidd": ["data.root=."], "custom": FACTORY}
+
+MACHINES = {("solver", "dwave"), ("solver", "leap")}
 
 
 def cases(*names):
@@ -28,6 +30,9 @@ def cases(*names):
 
 
 def built(role, name, *overrides):
+    if (role, name) in MACHINES:
+        pytest.importorskip("dwave.system")
+        pytest.skip("it needs an account of D-Wave")
     return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides])[0].component(role)
 
 
@@ -73,6 +78,32 @@ def test_solver_is_exact_repeatable_and_leaves_the_problem_alone(name, signed):
         assert solved.bound is None or solved.bound <= solved.damage + 1e-9
         assert np.array_equal(solved.keep, again.keep)
         assert np.array_equal(problem.linear, before)
+
+
+@pytest.mark.parametrize("name", components("solver"))
+@pytest.mark.parametrize("union", [False, True])
+def test_solver_never_exceeds_a_cost_and_is_repeatable(name, union):
+    solver = built("solver", name)
+    if union and name == "scip":
+        pytest.skip("it takes chains only, and says so")
+    for seed, share in ((0, 0.6), (1, 0.3), (2, 0.95)):
+        problem = priced_problem(seed, share=share, union=union, signed=seed == 2)
+        solved, again = solver.solve(problem, seed), solver.solve(problem, seed)
+        assert solved.feasible and problem.feasible(solved.keep) and problem.budget.spent(solved.keep) <= problem.budget.limit
+        assert np.isclose(solved.damage, problem.damage(solved.keep[None])[0])
+        assert solved.bound is None or solved.bound <= solved.damage + 1e-9
+        assert np.array_equal(solved.keep, again.keep)
+
+
+@pytest.mark.parametrize("name", components("solver"))
+def test_solver_takes_couplings_across_layers(name):
+    solver = built("solver", name)
+    for seed in range(3):
+        problem = factored_problem(seed)
+        solved, again = solver.solve(problem, seed), solver.solve(problem, seed)
+        assert solved.feasible and np.isclose(solved.damage, problem.damage(solved.keep[None])[0])
+        assert solved.bound is None or solved.bound <= solved.damage + 1e-9
+        assert np.array_equal(solved.keep, again.keep)
 
 
 @pytest.mark.parametrize("masked", [False, True], ids=["dense", "masked"])

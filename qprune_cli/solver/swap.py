@@ -1,0 +1,72 @@
+"""Annealing by swaps, many chains at once."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from qprune_cli.errors import UserError
+from qprune_cli.problem.local_search import polished, repaired
+from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.swapping import Chains
+from qprune_cli.types import Bools, Solution
+
+HOT, COLD = 0.3, 1e-3  # temperatures, as shares of a typical change of the damage
+PROMISING = 4  # chains whose masks are polished
+
+
+@dataclass(frozen=True)
+class Swap:
+    """Anneal masks of the right size by exchanging filters, then descend; made for couplings of both signs and across layers.
+
+    Every move drops a filter and brings one back, so the numbers stay as they are allowed to be. A chain looks at some filters on
+    either side and draws one of their exchanges, or none, by its Boltzmann weight (heat bath), while the temperature falls. Chains
+    start from greedy removal, greedy return, the layers' profiles and random masks; those that are not random take part as they are as
+    well, so the result is never worse. Where a cost is the budget, chains start at different numbers and move within layers.
+
+    Args:
+        chains: annealed side by side.
+        sweeps: as many exchanges are looked at as there are filters, so often.
+
+    References:
+        Kirkpatrick et al., "Optimization by simulated annealing", 1983.
+        Kawasaki, "Diffusion constants near the critical point for time-dependent Ising models", 1966 (moves that keep the sum).
+    """
+
+    chains: int = 16
+    sweeps: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in (("chains", 1), ("sweeps", 0)):
+            if getattr(self, name) < least:
+                raise UserError(f"solver.{name}={getattr(self, name)}: give a whole number, at least {least}")
+
+    def solve(self, problem: PruningProblem, seed: int) -> Solution:
+        """Anneal, repair, descend; the best of the best chains and of what they started from."""
+        start, rng = perf_counter(), np.random.default_rng(seed)
+        n = problem.layout.n
+        built = [repaired(problem, np.ones(n, bool)), repaired(problem, np.zeros(n, bool)), proposed(problem, profiles(problem))[0]]
+        drawn = [repaired(problem, rng.permutation(n) < rng.integers(1, n + 1)) for _ in range(self.chains - len(built))]
+        annealed = self._annealed(problem, np.stack([*built, *drawn])[: self.chains], rng)
+        annealed = annealed[np.argsort(problem.damage(annealed), kind="stable")]
+        promising = np.unique([*built, *(repaired(problem, keep) for keep in annealed[:PROMISING])], axis=0)
+        finished = np.stack([*built, *(polished(problem, keep)[0] for keep in promising)])
+        damage = np.where([problem.feasible(keep) for keep in finished], problem.damage(finished), np.inf)
+        return problem.judge(
+            finished[int(damage.argmin())],
+            perf_counter() - start,
+            method="annealing by swaps, swaps",
+            built=dict(zip(("removal", "return", "profile"), damage.tolist(), strict=False)),
+            chains=problem.damage(annealed).tolist(),
+        )
+
+    def _annealed(self, problem: PruningProblem, keep: Bools, rng: np.random.Generator) -> Bools:
+        """(chains, n) masks after annealing, each the best that its chain has seen."""
+        chains = Chains(problem, keep)
+        steps = self.sweeps * -(-problem.layout.n // chains.looked_at)
+        scale = chains.typical(rng)
+        for temperature in scale * np.geomspace(HOT, COLD, steps):
+            chains.step(rng, float(temperature))
+        return chains.best
