@@ -49,11 +49,13 @@ class Model(Protocol):
 class Scorer(Protocol):
     """What each filter is worth."""
 
-    def score(self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None) -> Scores:
+    def score(
+        self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
+    ) -> Scores:
         """Score all filters of a trained network, at a mask; None keeps all.
 
         A kept filter is scored by what the loss rises when it goes, a dropped one by what bringing it back is worth, by the
-        same formula.
+        same formula. ``dense`` is the network before any weights were re-fitted; None where it is the same.
         """
 
 

@@ -61,14 +61,14 @@ def select(plan: RunPlan, dense: nn.Module, layout: Layout, splits: Splits, budg
             with clock("compensate"):
                 network, _ = plan.compensate.fit(dense, layout, keep, splits, asked.seed)
         with clock("score"):
-            scores = plan.scorer.score(network, layout, splits, asked.seed, keep)
+            scores = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)
         problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
         with clock("solve"):
             solution = solved(plan, Remaining(problem, keep))
         keep = solution.keep
         rows.append({"kept": int(keep.sum()), "limit": budget.limit, "spent": budget.spent(keep), "damage": solution.damage})
     with clock("fidelity"):
-        told = trusted(plan, network, layout, splits, scores, problem, keep) if asked.fidelity else {}
+        told = trusted(plan, network, dense, layout, splits, scores, problem, keep) if asked.fidelity else {}
     return Selected(scores, problem, solution, rows, told)
 
 
@@ -82,7 +82,14 @@ def solved(plan: RunPlan, remaining: Remaining) -> Solution:
 
 
 def trusted(
-    plan: RunPlan, network: nn.Module, layout: Layout, splits: Splits, scores: Scores, problem: PruningProblem, keep: Bools
+    plan: RunPlan,
+    network: nn.Module,
+    dense: nn.Module,
+    layout: Layout,
+    splits: Splits,
+    scores: Scores,
+    problem: PruningProblem,
+    keep: Bools,
 ) -> dict[str, Any]:
     """Fidelity of the scores that the mask was chosen with, and of the same scores taken at the mask."""
     asked = plan.settings
@@ -90,7 +97,7 @@ def trusted(
     swaps = random_swaps(keep, dead, problem.layer_of, problem.budget.fewest, asked.fidelity, asked.seed)
     if not len(swaps):
         return {}
-    at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep)
+    at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)
     there = replace(problem, linear=at_mask.linear, pairs=at_mask.pairs)
     step = max(1, len(splits.calibration) // JUDGED)
     images = ImageSet(splits.calibration.pairs[::step][:JUDGED])

@@ -37,7 +37,13 @@ def write_solution(
     """solution.json: how the solver went, and whether the loss agrees; trace.csv: its search, where it has one."""
     kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
     stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
-    stated |= {"gap": problem.gap(solved), "budget": problem.budget.name, "spent": problem.budget.spent(solved.keep), "rounds": list(rounds), "fidelity": fidelity}
+    stated |= {
+        "gap": problem.gap(solved),
+        "budget": problem.budget.name,
+        "spent": problem.budget.spent(solved.keep),
+        "rounds": list(rounds),
+        "fidelity": fidelity,
+    }
     folder.json(
         "solution.json",
         stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept} | dict(solved.notes),

@@ -12,6 +12,7 @@ from qprune_cli.structure.loss import check_pass
 from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Floats, Layout, Splits
 
+SLOPES = ("teacher", "loss", "none")
 REACHES = ("network", "layer", "none")
 TIE = 1e-9  # of the mean size of the linear terms: what dead filters are worth at most
 
@@ -20,7 +21,7 @@ TIE = 1e-9  # of the mean size of the linear terms: what dead filters are worth 
 class Gram:
     r"""The loss to second order around a mask, with the curvature as a Gram matrix of a few random rows.
 
-    With gates z at the mask, ``u = z' - z`` for another mask z', ``damage = g . u + 1/2 u^T H u``: g the mean gate gradient, and
+    With gates z at the mask, ``u = z' - z`` for another mask z', ``damage = g . u + 1/2 u^T H u``: g a mean gate gradient, and
     ``H = F^T F`` the Gauss-Newton matrix of the loss, sampled by ``probes`` random backward passes per image (see ``curvature``). In
     ``d = 1 - z'`` that is a quadratic problem again, with linear terms and couplings between all filters of the network, which are never
     written out: F has a few hundred rows.
@@ -28,13 +29,17 @@ class Gram:
     A removal is no small step, and the first order alone wants to remove filters with a large gradient; the curvature counters that.
     Taken at a mask this predicts the loss far better than any score of the dense network, so it is made for ``rounds``.
 
+    The slope of the loss itself (``slope="loss"``) also knows by how much the noise of just these images happens to resemble what a filter
+    gives, and a mask that follows it fits them rather than others. By default g is the slope of the loss as it would be if what the mask
+    changes had nothing to do with the dense network's own error (``slope="teacher"``): at the dense network it is 0.
+
     H is sampled, so its couplings are noisy: they are multiplied by ``1 - shrink``. Dead filters cost nothing, those with the smaller
     weights least.
 
     Args:
         probes: random backward passes per image; 0 takes the gate gradients themselves as rows (``H = V^T V / N``, the empirical Fisher
             matrix, whose scale fits a log-likelihood only).
-        first: weight of the gradient.
+        slope: teacher, loss or none: whose slope g is.
         reach: network: couplings between all filters; layer: within layers only, which has a certificate; none: the diagonal alone.
         shrink: share of the couplings that is taken away, in [0, 1]; -1 takes as much as two halves of the images disagree.
         loss: per-image loss whose rise is predicted: psnr, mse, l1, or cross_entropy for classifiers.
@@ -46,7 +51,7 @@ class Gram:
     """
 
     probes: int = 4
-    first: float = 1.0
+    slope: str = "teacher"
     reach: str = "network"
     shrink: float = 0.0
     loss: str = "psnr"
@@ -55,10 +60,9 @@ class Gram:
     def __post_init__(self) -> None:
         if self.probes < 0:
             raise UserError(f"scorer.probes={self.probes}: give a number of random passes, at least 0")
-        if not 0 <= self.first < np.inf:
-            raise UserError(f"scorer.first={self.first}: give the weight of the gradient, at least 0")
-        if self.reach not in REACHES:
-            raise UserError(f"scorer.reach={self.reach}: no such reach; {nearest(self.reach, REACHES)}")
+        for name, known in (("slope", SLOPES), ("reach", REACHES)):
+            if getattr(self, name) not in known:
+                raise UserError(f"scorer.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
         if not (self.shrink == -1 or 0 <= self.shrink <= 1):
             raise UserError(f"scorer.shrink={self.shrink}: give a share in [0, 1], or -1 to find it")
         check_pass(self.loss, self.batch)
@@ -67,11 +71,13 @@ class Gram:
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
         """One forward pass and ``1 + probes`` backward passes over the calibration images."""
-        seen = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed)
+        teacher = (dense or model) if self.slope == "teacher" and keep is not None else None
+        seen = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed, teacher)
         gone = np.zeros(layout.n) if keep is None else (~keep).astype(np.float64)
         own = np.square(seen.factor).sum(axis=0)
         pairs = self._pairs(seen, layout)
-        linear = -self.first * seen.gradient + own * (0.5 - gone) - pairs.field(gone[None])[0]
+        slope = 0.0 if self.slope == "none" or (self.slope == "teacher" and teacher is None) else seen.gradient
+        linear = -slope + own * (0.5 - gone) - pairs.field(gone[None])[0]
         norms = weight_norms(model, layout)
         tie = TIE * np.abs(linear).mean() * norms / max(float(norms.max()), np.finfo(float).tiny)
         return Scores(np.where(seen.dead, tie, linear), pairs, seen.dead)

@@ -9,6 +9,7 @@ References:
     Hutchinson, "A stochastic estimator of the trace of the influence matrix", 1989 (random signs).
 """
 
+import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from qprune_cli.structure.execute import precision
 from qprune_cli.structure.factor import GramFactor
 from qprune_cli.structure.gates import activations_of, answers_of, dead_of
-from qprune_cli.structure.loss import PROBES, losses_of
+from qprune_cli.structure.loss import PROBES, TAUGHT, losses_of
 from qprune_cli.structure.tap import tapped
 from qprune_cli.types import Bools, Floats, ImageSet, Layout
 
@@ -56,7 +57,15 @@ class Curvature:
 
 @torch.enable_grad()
 def curvature(
-    model: nn.Module, layout: Layout, images: ImageSet, loss: str, batch: int, keep: Bools | None, probes: int, seed: int
+    model: nn.Module,
+    layout: Layout,
+    images: ImageSet,
+    loss: str,
+    batch: int,
+    keep: Bools | None,
+    probes: int,
+    seed: int,
+    teacher: nn.Module | None = None,
 ) -> Curvature:
     """Run all images forward once and backward ``1 + probes`` times, at a mask; with no probes, gate gradients take their place.
 
@@ -69,12 +78,14 @@ def curvature(
         keep: (n,) the mask; None keeps all.
         probes: random vectors per image.
         seed: draws them.
+        teacher: whose outputs the loss is to stay near (see ``TAUGHT``); None looks at the clean images or labels alone.
 
     Raises:
         UserError: the loss does not fit the network, or is not finite on an image.
     """
     device, dtype = next(model.parameters()).device, precision(model)
     generator = torch.Generator().manual_seed(seed)
+    teacher = copy.deepcopy(model) if teacher is model else teacher  # the taps of the one are not to see the other
     gradient, halves, counts, seen = np.zeros(layout.n), (GramFactor(layout.n), GramFactor(layout.n)), [0, 0], 0
     example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
     with (
@@ -83,7 +94,12 @@ def curvature(
     ):
         for noisy, clean in images.batches(batch):
             output, target = model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device)
-            losses_of(loss, output, target).sum().backward(retain_graph=probes > 0)
+            losses = losses_of(loss, output, target)
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(torch.tensor(noisy, device=device, dtype=dtype))
+                losses = TAUGHT[loss](output, target, taught)
+            losses.sum().backward(retain_graph=probes > 0)
             answers = [answers_of(layout, taps)]
             gradient += answers[0].sum(axis=0)
             for probe in range(probes):

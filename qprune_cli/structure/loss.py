@@ -108,3 +108,21 @@ PROBES: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
     "l1": _probe_l1,
     "cross_entropy": _probe_cross_entropy,
 }
+
+
+def _taught_psnr(output: Tensor, clean: Tensor, taught: Tensor) -> Tensor:
+    return 10 * torch.log10(_mean((taught - clean).square()) + _mean((output - taught).square()) + 1e-12)
+
+
+def _taught_cross_entropy(output: Tensor, labels: Tensor, taught: Tensor) -> Tensor:
+    return F.cross_entropy(output, taught.softmax(dim=1), reduction="none")
+
+
+# The losses as they would be if what a network makes different from its teacher had nothing to do with the teacher's own error: output,
+# target and the teacher's output -> (N,). Their slope cannot profit from the noise of the images that happen to be looked at.
+TAUGHT: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "psnr": _taught_psnr,
+    "mse": lambda output, clean, taught: _mean((output - taught).square()),
+    "l1": lambda output, clean, taught: _mean((output - taught).abs()),
+    "cross_entropy": _taught_cross_entropy,
+}

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from qprune_cli.structure.curvature import Curvature, curvature
-from qprune_cli.structure.loss import LOSSES, PROBES
+from qprune_cli.structure.loss import LOSSES, PROBES, TAUGHT
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import ImageSet, Pair
 
@@ -72,3 +72,23 @@ def test_two_equal_halves_agree_and_two_that_have_nothing_in_common_do_not():
     left[0, :4], right[0, 4:] = 1, 1
     assert Curvature(np.zeros(8), (left, right), np.zeros(8, bool)).agreement() == 0
     assert Curvature(np.zeros(8), (rows, np.empty((0, 8))), np.zeros(8, bool)).agreement() == 0
+
+
+@pytest.mark.parametrize("loss", ["psnr", "mse", "l1"])
+def test_leaving_the_teacher_costs_nothing_to_first_order_and_more_the_further(loss):
+    torch.manual_seed(0)
+    clean, taught, step = torch.rand(3, 2, 1, 2, 3)
+    values = [TAUGHT[loss](taught + scale * step, clean, taught) for scale in (0.0, 0.1, 1.0)]
+    assert (values[0] < values[1]).all() and (values[1] < values[2]).all()
+    if loss == "psnr":
+        assert torch.allclose(values[0], LOSSES["psnr"](taught, clean))
+
+
+def test_the_teacher_is_run_without_the_mask_and_its_runs_are_not_counted():
+    model, layout, images = linear_network()
+    keep = np.array([True, True, False, True])
+    plain = curvature(model, layout, images, "mse", 4, keep, probes=1, seed=0)
+    taught = curvature(model, layout, images, "mse", 4, keep, probes=1, seed=0, teacher=model)
+    assert np.allclose(plain.factor, taught.factor) and not np.allclose(plain.gradient, taught.gradient)
+    whole = curvature(model, layout, images, "mse", 4, None, probes=1, seed=0, teacher=model)
+    assert np.allclose(whole.gradient, 0, atol=1e-7)
