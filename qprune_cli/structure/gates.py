@@ -137,16 +137,18 @@ def dead_of(seen: Sequence[Activations]) -> Bools:
 
 def _answers(group: FilterGroup, taps: Mapping[str, Tap]) -> Tensor:
     """(N, channels) gate gradients of the variables of a group."""
-    return torch.stack([taps[member.gate].answers[:, list(member.filters)] for member in group.members]).sum(dim=0)
+    return torch.stack([_own(taps[member.gate].answers, member) for member in group.members]).sum(dim=0)
+
+
+def _own(value: Tensor, member: Member) -> Tensor:
+    """The filters of a member along the last axis, one per variable."""
+    return value if member.filters == tuple(range(member.width)) else value[..., list(member.filters)]
 
 
 def activations_of(group: FilterGroup, taps: Mapping[str, Tap]) -> Activations:
     """Collect what the gates of a group's members have seen."""
-
-    def own(value: Tensor, member: Member) -> Floats:
-        found: Floats = value.cpu().numpy()[np.ix_(*[list(member.filters)] * value.dim())]
-        return found
-
-    products = sum((own(taps[m.gate].products, m) for m in group.members), np.zeros((group.channels, group.channels)))
-    sums = np.stack([own(taps[m.gate].sums, m) for m in group.members])
-    return Activations(products, sums, np.array([taps[m.gate].positions for m in group.members], np.float64))
+    members = [(member, taps[member.gate]) for member in group.members]
+    products = torch.stack([_own(_own(tap.products, member).T, member) for member, tap in members]).sum(dim=0)
+    sums = torch.stack([_own(tap.sums, member) for member, tap in members])
+    positions = np.array([tap.positions for _, tap in members], np.float64)
+    return Activations(products.cpu().numpy(), sums.cpu().numpy(), positions)
