@@ -1,16 +1,19 @@
 """A certificate: damage that no feasible mask falls below, from a convex relaxation."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.shift import tuned, uniform
 from qprune_cli.scores import Pairs
 from qprune_cli.types import Bools, Floats, Ints
 
 ITERATIONS = 400
 CHECKED = 20  # iterations between two looks at the bound
 CLOSED = 1e-7  # gap of the relaxation itself, as a share of its value, at which to stop
+UNDECIDED = 0.03  # least weight of a filter in that: with less, the shifts of decided filters grow without measure
+TUNED = 256  # widest layer whose diagonal is tuned
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,18 @@ class Relaxation:
         """The relaxation with one shift per layer."""
         shifts = np.zeros(len(problem.filters_of))
         for layer, block in enumerate(problem.pairs.blocks):
-            if block.any():
-                values = np.linalg.eigvalsh(block.astype(np.float64))
-                shifts[layer] = max(0.0, -float(values[0])) + 1e-12 * float(np.abs(values).max())
+            shifts[layer] = uniform(block)
         shift = shifts[problem.layer_of]
         return Relaxation(problem, shift if problem.pairs.factor is None else shift + np.square(problem.pairs.factor).sum(axis=0))
+
+    def tuned(self, drop: Floats) -> "Relaxation":
+        """The relaxation whose shifts are least where an (n,) point is undecided; wide layers keep their own."""
+        shift = self.shift.copy()
+        for own, block in zip(self.problem.filters_of, self.problem.pairs.blocks, strict=False):
+            if len(own) <= TUNED and block.any():
+                undecided = np.maximum(drop[own] * (1 - drop[own]), UNDECIDED)
+                shift[own] += tuned(block, undecided) - uniform(block)
+        return Relaxation(self.problem, shift)
 
     def value(self, drop: Floats) -> tuple[float, Floats]:
         """The function and its slope at an (n,) point."""
@@ -58,11 +68,15 @@ class Certificate:
     """A bound, and the relaxation's answer that it comes from.
 
     Attributes:
+        relaxation: where it comes from.
+        drop: (n,) the best point found there.
         bound: no feasible mask does less damage.
         slope: (n,) of the tangent.
         gone: (n,) filters that the tangent's best mask drops.
     """
 
+    relaxation: Relaxation
+    drop: Floats
     bound: float
     slope: Floats
     gone: Bools
@@ -85,18 +99,21 @@ def certificate(problem: PruningProblem) -> Certificate | None:
     """The bound of ``lower_bound`` with what it rests on."""
     if not problem.budget.exact:
         return None
-    return minimised(Relaxation.of(problem))
+    plain = Relaxation.of(problem)
+    start = minimised(plain, cheapest(problem, problem.linear).astype(np.float64))
+    if not any(0 < block.size <= TUNED**2 and block.any() for block in problem.pairs.blocks):
+        return start
+    return max(start, minimised(plain.tuned(start.drop), start.drop), key=lambda found: found.bound)
 
 
-def minimised(relaxation: Relaxation) -> Certificate:
-    """Minimise by accelerated gradient steps (FISTA, restarted when it overshoots); the best tangent is the certificate.
+def minimised(relaxation: Relaxation, drop: Floats) -> Certificate:
+    """Minimise from an (n,) point by accelerated gradient steps (FISTA, restarted when it overshoots); the best tangent counts.
 
     References:
         Beck and Teboulle, "A fast iterative shrinkage-thresholding algorithm for linear inverse problems", 2009.
         O'Donoghue and Candes, "Adaptive restart for accelerated gradient schemes", 2015.
     """
     problem = relaxation.problem
-    drop: Floats = cheapest(problem, problem.linear).astype(np.float64)
     size = _largest(relaxation)
     ahead, momentum, last = drop, 1.0, np.inf
     best: Certificate | None = None
@@ -105,7 +122,7 @@ def minimised(relaxation: Relaxation) -> Certificate:
             bound, slope, gone = relaxation.tangent(drop)
             value, _ = relaxation.value(drop)
             if best is None or bound > best.bound:
-                best = Certificate(bound, slope, gone)
+                best = Certificate(relaxation, drop, bound, slope, gone)
             if size == 0 or value - best.bound <= CLOSED * max(1.0, abs(value)):
                 break
         value, slope = relaxation.value(ahead)
@@ -118,7 +135,7 @@ def minimised(relaxation: Relaxation) -> Certificate:
         ahead, drop, momentum = step + (momentum - 1) / grown * (step - drop), step, grown
     assert best is not None, "the first point is looked at"
     margin = 1e-12 * float(np.abs(problem.linear).sum())  # rounding errors
-    return Certificate(best.bound - margin, best.slope, best.gone)
+    return replace(best, drop=drop, bound=best.bound - margin)
 
 
 def _largest(relaxation: Relaxation) -> float:

@@ -64,7 +64,7 @@ class Scip:
         if (stay | go).all():
             status, bound = "optimal", damage
         elif left > 0:
-            program = _Program(problem, keep, stay, go)
+            program = _Program(found.relaxation if found else Relaxation.of(problem), keep, stay, go)
             status, bound, nodes = program.solve(left, self.gap)
             better = program.best()
             if problem.feasible(better) and problem.damage(better[None])[0] < damage:
@@ -99,13 +99,13 @@ def _check_prices(problem: PruningProblem) -> None:
 class _Program:
     """The program of the filters that are not decided; damages are divided by ``scale``."""
 
-    def __init__(self, problem: PruningProblem, keep: Bools, stay: Bools, go: Bools) -> None:
+    def __init__(self, relaxation: Relaxation, keep: Bools, stay: Bools, go: Bools) -> None:
+        problem = relaxation.problem
         self.problem, self.keep, self.go = problem, keep, go
         self.free = np.flatnonzero(~(stay | go))
         self.model = Model()
         self.model.hideOutput()
         fixed = np.where(go, 1.0, 0.0)
-        relaxation = Relaxation.of(problem)
         self.constant = float(problem.damage(~go[None])[0])
         pull = problem.pairs.field(fixed[None])[0]
         self.linear = (problem.linear + pull)[self.free]
