@@ -56,14 +56,12 @@ OBJECTIVES = {
 METHODS = {
     "hybrid_qubo": ["solver=hybrid_qubo"],
     "hybrid, profile": ["solver=profile", "scorer=hybrid"],
-    "hybrid, profile, 8 rounds": ["solver=profile", "scorer=hybrid", "rounds=8"],
     "greedy_taylor": ["solver=greedy_taylor"],
     "greedy_taylor, 8 rounds": ["solver=greedy_taylor", "rounds=8"],
     "gram, profile": ["solver=profile", "scorer=gram", "scorer.reach=layer"],
     "gram, swap": ["solver=swap", "scorer=gram"],
-    "gram, swap, 4 rounds": ["solver=swap", "scorer=gram", "rounds=4"],
     "gram, swap, 8 rounds": ["solver=swap", "scorer=gram", "rounds=8"],
-    "leave_one_out, 8 rounds": ["solver=greedy", "scorer=leave_one_out", "rounds=8"],
+    "leave_one_out, 4 rounds": ["solver=greedy", "scorer=leave_one_out", "rounds=4"],
     "random": ["solver=random"],
 }
 SCALES: dict[str, dict[str, Any]] = {
