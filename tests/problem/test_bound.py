@@ -13,7 +13,7 @@ from tests.conftest import all_masks, best_damage, factored_problem, priced_prob
 SEEDS = st.integers(0, 10**6)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(SEEDS, st.booleans(), st.integers(0, 2), st.integers(6, 12))
 def test_no_mask_falls_below_the_bound(seed, signed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor, signed=signed)
@@ -27,6 +27,7 @@ def test_no_mask_falls_below_the_bound_with_couplings_across_layers(seed, rank):
     assert lower_bound(problem) <= best_damage(problem) + 1e-9
 
 
+@settings(max_examples=10)
 @given(SEEDS)
 def test_the_bound_of_a_problem_without_couplings_is_its_least_damage(seed):
     problem = random_problem(seed)
@@ -48,6 +49,7 @@ def test_a_cost_has_no_bound():
     assert lower_bound(priced_problem(0)) is None
 
 
+@settings(max_examples=20)
 @given(SEEDS, st.integers(0, 2), st.integers(6, 12))
 def test_best_mask_of_a_tangent_equals_enumeration(seed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor)
@@ -60,6 +62,7 @@ def test_best_mask_of_a_tangent_equals_enumeration(seed, floor, kept):
     assert problem.feasible(~gone) and np.isclose(slope[gone].sum(), ((~feasible) @ slope).min())
 
 
+@settings(max_examples=20)
 @given(SEEDS, st.integers(0, 2), st.integers(6, 12))
 def test_projection_is_feasible_and_nearer_than_any_mask(seed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor)
@@ -71,7 +74,7 @@ def test_projection_is_feasible_and_nearer_than_any_mask(seed, floor, kept):
     assert ((corners - nearest) @ (point - nearest) <= 1e-6).all(), "the angle to every feasible point is obtuse"
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(SEEDS, st.booleans(), st.integers(0, 2), st.integers(6, 12))
 def test_decided_filters_are_those_of_every_better_mask(seed, signed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor, signed=signed)
