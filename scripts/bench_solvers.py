@@ -10,7 +10,7 @@ activations), duplicates (exact ones), dead (a tenth with c = S = 0), signed (co
 to stay together). Energies are ``-c . x + sum_{i<j} S_ij x_i x_j`` in what is kept; gaps are shares of their size. Times are CPU seconds
 of this process; ratios are of one run, taken in turn.
 
---problems reads layers from .npz files: (n,) ``linear``, and ``block0``, ``block1``, ... with the couplings of each layer.
+--problems reads what runs were given: (n,) ``linear``, ``layer_of``, and the couplings within layers as a list ``i``, ``j``, ``weight``.
 """
 
 import argparse
@@ -282,7 +282,9 @@ def real(paths: list[Path]) -> Rows:
     rows = []
     for path in paths:
         with np.load(path) as file:
-            blocks = [file[f"block{k}"] for k in range(sum(name.startswith("block") for name in file.files))]
+            widths = np.bincount(file["layer_of"])
+            layout = Layout(tuple(FilterGroup(f"layer{k}", f"gate{k}", int(width)) for k, width in enumerate(widths)))
+            blocks = Pairs.listed(layout, file["i"], file["j"], file["weight"]).blocks
             problem = problem_of(file["linear"].astype(np.float64), blocks, 0.5)
         for name, solver in (("greedy", Greedy()), ("profile", Profile()), ("swap", Swap())):
             start = process_time()

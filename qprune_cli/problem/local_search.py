@@ -5,6 +5,7 @@ The marginal of a filter is what dropping it adds to the damage, or what bringin
 """
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 
@@ -47,10 +48,6 @@ class Walk:
         else:
             self._inside.clear()
 
-    def refuse(self, i: int) -> None:
-        """No swap within the layer of filter i until the layer changes."""
-        self._inside[int(self.problem.layer_of[i])] = (np.inf, -1, -1)
-
     def cheapest_drop(self) -> int:
         """The kept filter whose loss hurts least, in a layer above its fewest; layers above their most come first."""
         over = self.kept > self.problem.budget.most
@@ -63,12 +60,15 @@ class Walk:
         layers = short if short.any() else self.kept < self.problem.budget.most
         return int(np.where(~self.keep & layers[self.problem.layer_of], self.marginal, -np.inf).argmax())
 
-    def best_swap(self) -> tuple[int, int] | None:
+    def best_swap(self, without: AbstractSet[int] = frozenset()) -> tuple[int, int] | None:
         """The kept and the dropped filter whose exchange lowers the damage most, None when no exchange does.
 
         Filters of two layers are exchanged where both layers may keep the new numbers, and all cost the same.
+
+        Args:
+            without: layers that no swap within is looked for.
         """
-        found = min((self._within(layer) for layer in range(len(self.kept))), default=(np.inf, -1, -1))
+        found = min((self._within(layer) for layer in range(len(self.kept)) if layer not in without), default=(np.inf, -1, -1))
         budget = self.problem.budget
         if budget.exact and budget.free:
             give = (self.kept > budget.fewest)[self.problem.layer_of] & self.keep
@@ -275,15 +275,17 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
         The (n,) feasible mask and the number of exchanges.
     """
     walk, swaps = Walk(problem, keep), 0
+    refused: set[int] = set()  # layers whose best swap does not fit the budget
     while True:
-        while (swap := walk.best_swap()) is not None:
+        while (swap := walk.best_swap(refused)) is not None:
             walk.flip(swap[0])
             walk.flip(swap[1])
             if problem.budget.met(walk.keep):
                 swaps += 1
+                refused.clear()
             else:  # another layer holds one of the two channels, so they do not cost the same
                 walk.flip(swap[1])
                 walk.flip(swap[0])
-                walk.refuse(swap[0])
+                refused.add(int(problem.layer_of[swap[0]]))
         if problem.budget.exact or not _fill(problem, walk):
             return walk.keep, swaps

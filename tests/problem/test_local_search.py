@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qprune_cli.problem.local_search import Walk, polished, repaired
-from tests.conftest import all_masks, random_problem
+from qprune_cli.scores import Pairs
+from tests.conftest import all_masks, priced_problem, random_problem
 
 SEEDS = st.integers(0, 10**6)
 
@@ -54,3 +55,13 @@ def test_a_polished_mask_without_couplings_is_optimal():
     masks = np.array([mask for mask in all_masks(linear.layout.n) if linear.feasible(mask)])
     keep, _ = polished(linear, masks[-1])
     assert np.isclose(linear.damage(keep[None])[0], linear.damage(masks).min())
+
+
+@given(SEEDS)
+def test_polishing_ends_where_swaps_do_not_fit_the_budget_and_filters_are_coupled_across_layers(seed):
+    base = priced_problem(seed, union=True, share=0.5)
+    factor = np.random.default_rng(seed).normal(size=(3, base.layout.n))
+    problem = dataclasses.replace(base, pairs=Pairs(base.pairs.blocks, factor))
+    start = repaired(problem, np.random.default_rng(seed).uniform(size=base.layout.n) < 0.5)
+    keep, _ = polished(problem, start)
+    assert problem.feasible(keep)
