@@ -102,6 +102,8 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
         UserError: the images do not fit, the network cannot be followed, or the target cannot be reached.
     """
     example = splits.calibration.pairs[0].noisy
+    if asked.loss == "cross_entropy":
+        raise UserError("loss=cross_entropy: these images have no labels; choose psnr, mse or l1")
     refuse_unjudgeable(splits.test, len(example))
     refuse_unfit(dense, example)
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
