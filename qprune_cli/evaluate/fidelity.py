@@ -12,6 +12,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from tqdm import tqdm
 
+from qprune_cli.structure.feed import fed
 from qprune_cli.structure.loss import LOSSES
 from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
@@ -49,12 +50,8 @@ def _alive(chosen: Bools, dead: Bools) -> Ints:
 @torch.no_grad()
 def mean_loss(model: nn.Module, layout: Layout, keep: Bools, images: ImageSet, loss: str, batch: int = 8) -> float:
     """Mean over the images of the loss of a silenced network."""
-    device = next(model.parameters()).device
-    total = 0.0
     with silence(model, layout, keep):
-        for noisy, clean in images.batches(batch):
-            losses = LOSSES[loss](model(torch.from_numpy(noisy).to(device)), torch.from_numpy(clean).to(device))
-            total += float(losses.double().sum())
+        total = sum(float(LOSSES[loss](model(noisy), target).double().sum()) for noisy, target in fed(model, images, batch, "loss"))
     return total / len(images)
 
 

@@ -7,9 +7,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from qprune_cli.structure.execute import precision
+from qprune_cli.structure.feed import fed
 from qprune_cli.structure.loss import losses_of
 from qprune_cli.structure.masks import at_gates
 from qprune_cli.structure.weights import filter_rows
@@ -45,24 +44,21 @@ def connection_sensitivity(
     slopes = {layer: torch.zeros_like(weight) for layer, weight in weights.items()}
     live = {member.gate: torch.zeros(member.width, dtype=torch.bool) for member in members.values()}
     seen: dict[str, tuple[Tensor, Tensor]] = {}
-    device, dtype = next(model.parameters()).device, precision(model)
-    with ExitStack() as stack, tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar:
+    with ExitStack() as stack:
         for layer, member in members.items():
             stack.callback(weights[layer].requires_grad_, asked[layer])
             weights[layer].requires_grad_(True)
             hook = _watch(member.gate, masks.get(member.gate), seen)
             stack.callback(model.get_submodule(member.gate).register_forward_hook(hook).remove)
-        for noisy, clean in images.batches(batch):
+        for noisy, target in fed(model, images, batch, "score"):
             with torch.enable_grad():
-                output = model(torch.tensor(noisy, device=device, dtype=dtype))
-                total = losses_of(loss, output, torch.from_numpy(clean).to(device)).sum()
+                total = losses_of(loss, model(noisy), target).sum()
             behind = torch.autograd.grad(total, [masked for _, masked in seen.values()], retain_graph=True, materialize_grads=True)
             arriving = dict(zip(seen, behind, strict=True))
             for layer, member in members.items():
                 opened = seen[member.gate][0]
                 slopes[layer] += torch.autograd.grad(opened, weights[layer], arriving[member.gate], retain_graph=True)[0]
                 live[member.gate] |= (opened.detach() != 0).transpose(0, 1).flatten(1).any(dim=1).cpu()
-            bar.update(len(noisy))
     sizes = {layer: (slopes[layer] * weights[layer].detach()).abs() / len(images) for layer in members}
     score = np.concatenate([_sums(model, group, sizes) for group in layout.groups])
     dead = np.concatenate([~_any(group, live) for group in layout.groups])

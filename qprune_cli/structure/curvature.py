@@ -15,10 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from tqdm import tqdm
 
-from qprune_cli.structure.execute import precision
-from qprune_cli.structure.factor import GramFactor
+from qprune_cli.structure.factor import Halves
+from qprune_cli.structure.feed import example_of, fed
 from qprune_cli.structure.gates import activations_of, answers_of, dead_of
 from qprune_cli.structure.loss import PROBES, TAUGHT, losses_of
 from qprune_cli.structure.tap import tapped
@@ -83,21 +82,16 @@ def curvature(
     Raises:
         UserError: the loss does not fit the network, or is not finite on an image.
     """
-    device, dtype = next(model.parameters()).device, precision(model)
     generator = torch.Generator().manual_seed(seed)
     teacher = copy.deepcopy(model) if teacher is model else teacher  # the taps of the one are not to see the other
-    gradient, halves, counts, seen = np.zeros(layout.n), (GramFactor(layout.n), GramFactor(layout.n)), [0, 0], 0
-    example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
-    with (
-        tapped(model, layout, keep, example) as taps,
-        tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar,
-    ):
-        for noisy, clean in images.batches(batch):
-            output, target = model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device)
+    gradient, halves, seen = np.zeros(layout.n), Halves(layout.n), 0
+    with tapped(model, layout, keep, example_of(model, images)) as taps:
+        for noisy, target in fed(model, images, batch, "score"):
+            output = model(noisy)
             losses = losses_of(loss, output, target)
             if teacher is not None:
                 with torch.no_grad():
-                    taught = teacher(torch.tensor(noisy, device=device, dtype=dtype))
+                    taught = teacher(noisy)
                 losses = TAUGHT[loss](output, target, taught)
             losses.sum().backward(retain_graph=probes > 0)
             answers = [answers_of(layout, taps)]
@@ -106,12 +100,7 @@ def curvature(
                 output.backward(PROBES[loss](output.detach(), target, generator), retain_graph=probe + 1 < probes)
                 answers.append(answers_of(layout, taps))
             for rows in answers[1:] or answers:
-                for parity in (0, 1):
-                    own = rows[(parity + seen) % 2 :: 2]
-                    halves[parity].add(own)
-                    counts[parity] += len(own)
+                halves.add(rows, seen)
             seen += len(noisy)
-            bar.update(len(noisy))
     dead = dead_of([activations_of(group, taps) for group in layout.groups])
-    even, odd = (half.rows() / np.sqrt(max(count, 1)) for half, count in zip(halves, counts, strict=True))
-    return Curvature(gradient / seen, (even, odd), dead)
+    return Curvature(gradient / seen, halves.rows(), dead)

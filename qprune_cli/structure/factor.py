@@ -43,3 +43,27 @@ class GramFactor:
         _, size, directions = np.linalg.svd(self.stored, full_matrices=False)
         found: Floats = size[: self.cap, None] * directions[: self.cap]
         return found
+
+
+class Halves:
+    """Two Gram matrices as factors, of the even and of the odd images, so that one can be held against the other.
+
+    Args:
+        n: length of a row.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.factors = GramFactor(n), GramFactor(n)
+        self.counts = [0, 0]
+
+    def add(self, rows: Floats, first: int) -> None:
+        """Take (N, n) in, one row of each image; ``first`` is the number of the first one."""
+        for parity, factor in enumerate(self.factors):
+            own = rows[(parity + first) % 2 :: 2]
+            factor.add(own)
+            self.counts[parity] += len(own)
+
+    def rows(self) -> tuple[Floats, Floats]:
+        """The factors of the means: each divided by the root of the number of its rows."""
+        even, odd = (factor.rows() / np.sqrt(max(count, 1)) for factor, count in zip(self.factors, self.counts, strict=True))
+        return even, odd

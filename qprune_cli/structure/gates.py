@@ -16,10 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
-from qprune_cli.structure.execute import precision
-from qprune_cli.structure.factor import GramFactor
+from qprune_cli.structure.factor import Halves
+from qprune_cli.structure.feed import example_of, fed
 from qprune_cli.structure.loss import losses_of
 from qprune_cli.structure.tap import Tap, tapped
 from qprune_cli.types import Bools, FilterGroup, Floats, ImageSet, Layout, Member
@@ -75,21 +74,15 @@ class _Sums:
     def __init__(self, n: int) -> None:
         self.images = 0
         self.plain, self.size, self.square = np.zeros(n), np.zeros(n), np.zeros(n)
-        self.factors = GramFactor(n), GramFactor(n)
+        self.halves = Halves(n)
 
     def add(self, answers: Floats) -> None:
         """Take (N, n) gate gradients in."""
         self.plain += answers.sum(axis=0)
         self.size += np.abs(answers).sum(axis=0)
         self.square += np.square(answers).sum(axis=0)
-        for parity, factor in enumerate(self.factors):
-            factor.add(answers[(parity + self.images) % 2 :: 2])
+        self.halves.add(answers, self.images)
         self.images += len(answers)
-
-    def halves(self) -> tuple[Floats, Floats]:
-        """The factors, divided by the number of their images."""
-        even, odd = (factor.rows() for factor in self.factors)
-        return even / np.sqrt((self.images + 1) // 2), odd / np.sqrt(max(self.images // 2, 1))
 
 
 @torch.enable_grad()
@@ -107,21 +100,14 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
     Raises:
         UserError: the loss does not fit the network, or is not finite on an image.
     """
-    device, dtype = next(model.parameters()).device, precision(model)
     sums = _Sums(layout.n)
-    example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
-    with (
-        tapped(model, layout, keep, example) as taps,
-        tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar,
-    ):
-        for noisy, clean in images.batches(batch):
-            losses = losses_of(loss, model(torch.tensor(noisy, device=device, dtype=dtype)), torch.from_numpy(clean).to(device))
-            losses.sum().backward()
+    with tapped(model, layout, keep, example_of(model, images)) as taps:
+        for noisy, target in fed(model, images, batch, "score"):
+            losses_of(loss, model(noisy), target).sum().backward()
             sums.add(answers_of(layout, taps))
-            bar.update(len(noisy))
     seen = tuple(activations_of(group, taps) for group in layout.groups)
     mean, mean_abs, mean_square = (total / sums.images for total in (sums.plain, sums.size, sums.square))
-    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves(), seen, dead_of(seen))
+    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves.rows(), seen, dead_of(seen))
 
 
 def answers_of(layout: Layout, taps: Mapping[str, Tap]) -> Floats:

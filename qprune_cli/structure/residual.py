@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from qprune_cli.errors import UserError
 from qprune_cli.structure.execute import precision
+from qprune_cli.structure.feed import example_of, fed
 from qprune_cli.structure.masks import per_layer
 from qprune_cli.structure.readers import Readers
 from qprune_cli.structure.tap import maps_of, tapped
@@ -22,11 +22,9 @@ def activation_products(model: nn.Module, layout: Layout, images: ImageSet, batc
     Raises:
         UserError: the network gives values that are not finite.
     """
-    device, dtype = next(model.parameters()).device, precision(model)
-    example = torch.tensor(images.pairs[0].noisy[None], device=device, dtype=dtype)
-    with tapped(model, layout, keep, example) as taps:
-        for noisy, _ in tqdm(images.batches(batch), desc="fit", unit="batch", leave=False, disable=None):
-            model(torch.tensor(noisy, device=device, dtype=dtype))
+    with tapped(model, layout, keep, example_of(model, images)) as taps:
+        for noisy, _ in fed(model, images, batch, "fit"):
+            model(noisy)
         products = {gate: tap.products.cpu().numpy() for gate, tap in taps.items()}
     for gate, own in products.items():
         if not np.isfinite(own).all():
@@ -98,13 +96,12 @@ def readers_error(
     device, dtype = next(model.parameters()).device, precision(model)
     matrices = {gate: torch.from_numpy(matrix).to(device, dtype) for gate, matrix in residual.items()}
     total = torch.zeros(layout.n, dtype=torch.float64, device=device)
-    with Readers(model, layout, keep) as readers, tqdm(total=len(images), desc="score", unit="image", leave=False, disable=None) as bar:
-        for noisy, _ in images.batches(batch):
-            for behind in readers.probes(torch.tensor(noisy, device=device, dtype=dtype), probes, source):
+    with Readers(model, layout, keep) as readers:
+        for noisy, _ in fed(model, images, batch, "score"):
+            for behind in readers.probes(noisy, probes, source):
                 errors = {gate: _error(opened, slope, matrices[gate]) for gate, (opened, slope) in behind.items()}
                 shares = [sum(errors[m.gate][:, list(m.filters)] for m in group.members) for group in layout.groups]
                 total += torch.cat([torch.as_tensor(share) for share in shares], dim=1).double().square().sum(dim=0)
-            bar.update(len(noisy))
     result: Floats = (total / (len(images) * probes)).cpu().numpy()
     return result
 
