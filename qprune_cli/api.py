@@ -1,7 +1,7 @@
 """The Python API: prune a network in memory."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -60,8 +60,8 @@ def prune(
         data: pairs of a noisy and a clean image, each (C, H, W) with values in [0, 1], tensors or arrays; stacks (N, C, H, W), as a
             DataLoader gives them, will do. Half of the images are for scores, a quarter each for refinement and for test. Or
             splits that are disjoint already.
-        sparsity: share of the filters to remove, in [0, 1).
-        budget: what sparsity counts.
+        sparsity: share of the budget to remove, in [0, 1).
+        budget: filters, params, macs or latency.
         scorer: what each filter is worth; ``qprune list scorer`` shows which there are.
         solver: which filters to keep; ``qprune list solver``. An alias such as "hybrid_qubo" brings its own scorer.
         loss: whose rise the scores predict: psnr, mse, l1, or cross_entropy for classifiers.
@@ -87,13 +87,16 @@ def prune(
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"model: {type(model).__name__} is no network; give a torch.nn.Module and the images behind it")
-    asked = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
-    plan = RunPlan.of(compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in asked.items()])[0])
+    asked: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
+    plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | list | tuple)}
+    held = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in asked.items() if isinstance(v, Mapping | list | tuple)}
+    job = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()])[0]
+    plan = RunPlan.of(replace(job, settings=job.settings | held))
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
     with evaluating(model), TemporaryDirectory() as place:
-        job = prepare_job(plan.settings, model, splits, keep_layers, wrap)
-        pruned = prune_job(plan, job, Folder(Path(place)), Clock())
-    return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
+        prepared = prepare_job(plan.settings, model, splits, keep_layers, wrap)
+        pruned = prune_job(plan, prepared, Folder(Path(place)), Clock())
+    return Result(pruned.model.eval(), pruned.keep.copy(), prepared.layout, pruned.metrics)
 
 
 def _chosen(solver: str, scorer: str) -> list[str]:

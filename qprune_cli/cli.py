@@ -30,7 +30,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
 `qprune run --help` shows all settings, `qprune run --cfg job` the composed configuration.
 Tab completion in bash: eval "$(qprune -sc install=bash)"
 Exit codes: 0 done, 2 a mistake in what was asked (one sentence says which; of apply also: files were left out, the rest is done),
-130 interrupted, 1 a bug."""
+3 the smaller network exceeds its budget, 130 interrupted, 1 a bug."""
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, 
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.budget import Budget
+from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.budget import asked_line, missed_target, obtained, solution_lines
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
@@ -38,6 +39,7 @@ from qprune_cli.record.run import (
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import compensation_warnings, quality_warnings, run_warnings
+from qprune_cli.scores import Pairs
 from qprune_cli.selection import select
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
@@ -159,6 +161,8 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
     summary = {name: value for name, value in compensation.items() if name != "layers"}
     trust: dict[str, Any] = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
+    if asked.fidelity and "solved" not in trust:
+        warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
     warnings += missed
     told = {"sparsity": sparsity, "fidelity": trust, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
@@ -186,6 +190,7 @@ def run(plan: RunPlan) -> Path:
         device = pick_device(plan.settings.device)
         dense = plan.model.load().to(device)
         job = prepare(plan.settings, dense, plan.data.load(plan.settings.seed), plan.model.keep_layers, plan.model.wrap)
+        plan.solver.check(PruningProblem(job.layout, np.zeros(job.layout.n), Pairs.none(), job.budgets[0]))
     folder = plan.folder()
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))

@@ -10,6 +10,7 @@ import yaml
 from qprune_cli.compose.build import Composed
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
@@ -62,6 +63,8 @@ class RunSettings:
         for name, least in (("floor", 0), ("seed", 0), ("fidelity", 0), ("rounds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least {least}")
+        if 0 < self.fidelity < FEWEST_SWAPS:
+            raise UserError(f"fidelity={self.fidelity}: so few swaps say nothing; give at least {FEWEST_SWAPS}, or 0 for none")
         for pattern, span in self.limits.items():
             if len(span) != 2 or not 0 <= span[0] <= span[1] or span[1] < 1:
                 raise UserError(f"limits: {pattern}: {span}: give the fewest filters and the most, such as [8, 48]")

@@ -62,6 +62,9 @@ class Scorer(Protocol):
 class Solver(Protocol):
     """Which filters to keep."""
 
+    def check(self, problem: PruningProblem) -> None:
+        """Raise UserError where it cannot take a problem of such layers and such a budget; scores are not looked at."""
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Propose a feasible mask of small damage."""
 

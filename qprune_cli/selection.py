@@ -9,10 +9,11 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.evaluate.fidelity import fidelity, mean_loss, random_swaps
+from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss, random_swaps
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.bound import lower_bound
 from qprune_cli.problem.budget import Budget
+from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.remaining import Remaining
 from qprune_cli.scores import Scores
@@ -73,12 +74,16 @@ def select(plan: RunPlan, dense: nn.Module, layout: Layout, splits: Splits, budg
 
 
 def solved(plan: RunPlan, remaining: Remaining) -> Solution:
-    """Solve among the remaining filters, and prove how good the result is where that can be done."""
-    asked, problem = plan.settings, remaining.problem
+    """Solve among the remaining filters, and prove how good the result is where that can be done.
+
+    Where allowed widths or what is left of a budget ask for it, filters of earlier rounds come back.
+    """
+    asked, whole, problem = plan.settings, remaining.whole, remaining.problem
     part = plan.solver.solve(problem, asked.seed)
     bounds = [bound for bound in (part.bound, lower_bound(problem) if asked.certify else None) if bound is not None]
-    bound = max(bounds) + remaining.spent if bounds else None
-    return remaining.whole.judge(remaining.back(part.keep), part.seconds, bound, **part.notes)
+    keep = repaired(whole, remaining.back(part.keep))
+    bound = max(bounds) + remaining.spent if bounds and not (keep & ~remaining.keep).any() else None
+    return whole.judge(keep, part.seconds, bound, **part.notes)
 
 
 def trusted(
@@ -94,9 +99,13 @@ def trusted(
     """Fidelity of the scores that the mask was chosen with, and of the same scores taken at the mask."""
     asked = plan.settings
     dead = np.zeros(layout.n, bool) if scores.dead is None else scores.dead
-    swaps = random_swaps(keep, dead, problem.layer_of, problem.budget.fewest, asked.fidelity, asked.seed)
-    if not len(swaps):
-        return {}
+    budget, kept = problem.budget, problem.kept_per_layer(keep)
+    movable = budget.exact and budget.free
+    swaps = random_swaps(
+        keep, dead, problem.layer_of, movable & (kept > budget.fewest), movable & (kept < budget.most), asked.fidelity, asked.seed
+    )
+    if len(swaps) < FEWEST_SWAPS:
+        return {"swaps": len(swaps)}
     at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)
     there = replace(problem, linear=at_mask.linear, pairs=at_mask.pairs)
     step = max(1, len(splits.calibration) // JUDGED)

@@ -28,32 +28,29 @@ def budgets(asked: RunSettings, model: nn.Module, layout: Layout, shape: tuple[i
     Raises:
         UserError: no mask can meet the budget.
     """
-    counts = allowed(asked, layout)
+    counts, early = allowed(asked, layout), allowed(asked, layout, ceilings=False)
     left = [(1 - asked.sparsity) ** (k / asked.rounds) for k in range(1, asked.rounds + 1)]
-    wide = tuple(np.arange(options[0], group.channels + 1) for options, group in zip(counts, layout.groups, strict=True))
+    if asked.budget == "filters" and asked.scope == "layer":
+        return tuple(_even_filters(layout, counts if share == left[-1] else early, share) for share in left)
     if asked.budget == "filters":
-        if asked.scope == "layer":
-            counts = evenly(layout, counts, 1 - asked.sparsity)
-            asked_last = Budget("filters", sum(int(options[0]) for options in counts), counts)
-        else:
-            asked_last = Budget.share(layout, asked.sparsity, counts)
-        return (*(Budget.share(layout, 1 - max(share, asked_last.limit / layout.n), wide) for share in left[:-1]), asked_last)
+        last = Budget.share(layout, asked.sparsity, counts)
+        return (*(Budget.share(layout, 1 - max(share, last.limit / layout.n), early) for share in left[:-1]), last)
     spend = spending(asked.budget, model, layout, shape)
     total, prices = spend(np.ones(layout.n, bool)), Prices.probed(layout, spend)
     limits = [total * share for share in left]
     check_spending(asked.budget, spend, layout, counts, limits[-1], total)
     if asked.scope == "layer":
         counts = _even_spending(layout, counts, spend, limits[-1])
-    return tuple(Budget(asked.budget, limit, counts if limit == limits[-1] else wide, spend, prices) for limit in limits)
+    return tuple(Budget(asked.budget, limit, counts if limit == limits[-1] else early, spend, prices) for limit in limits)
 
 
-def allowed(asked: RunSettings, layout: Layout) -> tuple[Ints, ...]:
-    """(l) numbers of filters that the settings let each layer keep.
+def allowed(asked: RunSettings, layout: Layout, ceilings: bool = True) -> tuple[Ints, ...]:
+    """(l) numbers of filters that the settings let each layer keep, with or without the most that ``limits`` name.
 
     Raises:
         UserError: a limit names no layer, or leaves a layer nothing.
     """
-    limits: Limits = {pattern: (low, high) for pattern, (low, high) in asked.limits.items()}
+    limits: Limits = {pattern: (low, high if ceilings else layout.n) for pattern, (low, high) in asked.limits.items()}
     return layer_counts(layout, asked.floor, asked.round_to, limits)
 
 
@@ -87,19 +84,29 @@ def check_spending(name: str, spend: Spend, layout: Layout, counts: tuple[Ints, 
         held.append((least - spend(fewest_mask(layout, with_one)), f"{group.layer} ({counts[layer][0]} filters)"))
     binding = [text for saved, text in sorted(held, reverse=True)[:3] if saved > 0]
     floors = f"most of it because of what {', '.join(binding)} are to keep, " if binding else ""
+    whole = [fixed.layer for fixed in sorted(layout.fixed, key=lambda fixed: -fixed.filters)[:3]]
+    fixed = f"and what cannot be cut, such as {', '.join(whole)}" if whole else ""
     raise UserError(
         f"sparsity: {amount(name, limit)} of {amount(name, total)} may stay, but floor, limits and round_to keep at least "
-        f"{amount(name, least)}: {floors}{amount(name, bare)} in what cannot be cut; lower sparsity to at most "
+        f"{amount(name, least)}: {floors}{amount(name, bare)} in one filter of each layer {fixed}; lower sparsity to at most "
         f"{np.floor(1000 * (1 - least / total)) / 1000:.3f}, or lower floor, limits or round_to"
     )
 
 
+def _even_filters(layout: Layout, counts: tuple[Ints, ...], share: float) -> Budget:
+    """Keep the same share of the filters of every layer, as nearly as allowed numbers let it."""
+    even = evenly(layout, counts, share)
+    return Budget("filters", sum(int(options[0]) for options in even), even)
+
+
 def evenly(layout: Layout, counts: tuple[Ints, ...], share: float) -> tuple[Ints, ...]:
-    """(l) one number for each layer: the allowed one that is nearest to a share of its filters."""
-    nearest_ones = [
-        options[np.abs(options - share * group.channels).argmin()] for options, group in zip(counts, layout.groups, strict=True)
-    ]
-    return tuple(np.array([k]) for k in nearest_ones)
+    """(l) one number for each layer: the allowed one nearest to a share of its filters, plus what the layers before it fell short of."""
+    found, short = [], 0.0
+    for options, group in zip(counts, layout.groups, strict=True):
+        wanted = share * group.channels + short
+        found.append(options[[np.abs(options - wanted).argmin()]])
+        short = wanted - float(found[-1][0])
+    return tuple(found)
 
 
 def _even_spending(layout: Layout, counts: tuple[Ints, ...], spend: Spend, limit: float) -> tuple[Ints, ...]:
@@ -128,4 +135,6 @@ def kept_layers(asked: RunSettings, layers: list[str]) -> tuple[str, ...]:
                 raise UserError(f"{name}={pattern}: no such layer; {nearest(pattern, layers)}")
     included = [layer for layer in layers if not asked.include or any(fnmatchcase(layer, p) for p in asked.include)]
     gone = [layer for layer in included if any(fnmatchcase(layer, p) for p in asked.exclude)]
+    if len(gone) == len(included):
+        raise UserError("include, exclude: no layer is left that could lose filters; name fewer in exclude or more in include")
     return tuple(layer for layer in layers if layer not in included or layer in gone)

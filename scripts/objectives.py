@@ -129,7 +129,8 @@ def fidelities(names: list[str], overrides: list[str], seeds: list[int]) -> Iter
                 taylor = at_dense["taylor"]
                 keep = planned("solver=greedy").solver.solve(PruningProblem(layout, taylor.linear, taylor.pairs, budget), seed).keep
                 assert taylor.dead is not None
-                swaps = random_swaps(keep, taylor.dead, layout.layer_of, budget.fewest, SWAPS, seed)
+                kept = np.bincount(layout.layer_of, weights=keep)
+                swaps = random_swaps(keep, taylor.dead, layout.layer_of, kept > budget.fewest, kept < budget.most, SWAPS, seed)
                 masks = np.repeat(keep[None], len(swaps), axis=0)
                 for mask, (i, j) in zip(masks, swaps, strict=True):
                     mask[i], mask[j] = False, True

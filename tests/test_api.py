@@ -140,3 +140,12 @@ def test_custom_network_from_the_command_line_to_a_smaller_one(tmp_path, monkeyp
     assert cli.dispatch(["run", "--from", str(folder), "sparsity=0.25", "output_root=again"]) == 0
     (folder,) = (tmp_path / "again" / "runs").iterdir()
     assert qp.load_run(folder).keep.sum() == 6
+
+
+def test_limits_and_patterns_are_given_as_plain_containers(small_model):
+    settings = {"limits": {"decoder.*": (2, 3)}, "exclude": ("encoder.0.*",), "budget": "macs", "fidelity": 0, "latency": False}
+    result = qp.prune(small_model, noisy_pairs(), sparsity=0.3, **settings)
+    kept = result.layout.masks(result.keep)
+    assert all(2 <= mask.sum() <= 3 for name, mask in kept.items() if name.startswith("decoder."))
+    assert not any(name.startswith("encoder.0.") for name in kept)
+    assert result.metrics["stages"]["compensated"]["macs"] <= 0.7 * result.metrics["stages"]["dense"]["macs"]

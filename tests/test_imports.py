@@ -30,7 +30,7 @@ ALLOWED = {
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "clock": set(),
-    "plan": LEAVES | {"compose", "device", "problem", "record", "roles", "structure", "train"},
+    "plan": LEAVES | {"compose", "device", "evaluate", "problem", "record", "roles", "structure", "train"},
     "target": LEAVES | {"plan", "problem", "structure"},
     "selection": LEAVES | {"clock", "evaluate", "plan", "problem"},
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},

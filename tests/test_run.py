@@ -241,10 +241,14 @@ def broken_images(tmp_path):
         (["model.width=16"], "another architecture"),
         (["sparsity=0.75", "floor=4"], "lower sparsity to at most 0.500"),
         (["loss=cross_entropy"], "have no labels"),
-        (["budget=macs", "sparsity=0.999"], "in what cannot be cut"),
+        (["budget=macs", "sparsity=0.999"], "what cannot be cut, such as head"),
+        (["solver=exact"], "solver=exact: 64 free filters"),
+        (["solver=scip", "budget=macs"], "no quadratic function"),
+        (["exclude=['*']"], "no layer is left"),
+        (["fidelity=1"], "so few swaps"),
         (["limits={decoder: [1, 2]}"], "limits: decoder: no such layer"),
         (["exclude=[encoder.9]"], "exclude=encoder.9: no such layer"),
-        (["floor=9"], "has 8 filters; give at most that"),
+        (["floor=9"], "is to keep 9 filters and has 8"),
         (["data=pairs", "data.root=empty"], "no image below"),
         (["data=pairs", "data.root=nowhere"], "no folder"),
         (["data=pairs", "data.root=lonely"], "no clean image '3_clean"),
@@ -263,7 +267,7 @@ def test_bad_weights_data_and_targets_stop_the_run_before_it_writes(overrides, m
     broken_images(tmp_path)
     write_pairs(tmp_path / "images", 5)
     before = sorted(tmp_path.rglob("*"))
-    smoke = ["run", "model=half_unet_small", "solver=hybrid_qubo", "data.crops=4", "data.crop_size=32"]
+    smoke = ["run", "model=half_unet_small", "scorer=hybrid", "data.crops=4", "data.crop_size=32"]
     with pytest.raises(UserError, match=message) as caught:
         cli.dispatch([*smoke, *overrides])
     assert "\n" not in str(caught.value)
@@ -280,3 +284,34 @@ def test_official_photographs_are_denoised_and_pruned(real_data, tmp_path):
     metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
     assert metrics["stages"]["solved"]["filters"] == 384 and metrics["stages"]["dense"]["psnr"]["n"] == 32
     assert metrics["stages"]["dense"]["psnr"]["mean"] > metrics["identity"]["psnr"]["mean"] + 3
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["round_to=4", "sparsity=0.3"],
+        ["round_to=4", "sparsity=0.2", "solver=profile"],
+        ["scope=layer"],
+        ["scope=layer", "round_to=2", "budget=macs"],
+        ["round_to=4", "budget=macs"],
+        ["budget=params", "sparsity=0.2", "floor=4", "solver=profile", "compensate=ridge"],
+    ],
+)
+def test_rounds_meet_every_kind_of_budget_and_use_it_up(overrides, tmp_path):
+    settings = ["rounds=3", "latency=false", f"output_root={tmp_path}"]
+    assert cli.dispatch(["run", "experiment=smoke", *settings, *overrides]) == 0
+    folder = only_run(tmp_path)
+    solution, problem = json.loads((folder / "solution.json").read_text()), np.load(folder / "problem.npz")
+    keep = np.load(folder / "mask.npz")["keep"]
+    kept = np.bincount(problem["layer_of"], keep)
+    assert solution["feasible"] and len(solution["rounds"]) == 3 and solution["spent"] <= solution["asked"]
+    assert all(k in problem["counts"][problem["count_of"] == layer] for layer, k in enumerate(kept))
+    if solution["budget"] != "filters":
+        assert solution["spent"] > 0.85 * solution["asked"]
+
+
+def test_a_budget_that_everything_meets_leaves_everything(tmp_path):
+    for k, solver in enumerate(("profile", "swap")):
+        asked = ["budget=macs", "sparsity=0", f"solver={solver}", "latency=false", f"output_root={tmp_path / str(k)}"]
+        assert cli.dispatch(["run", "experiment=smoke", *asked]) == 0
+        assert np.load(only_run(tmp_path / str(k)) / "mask.npz")["keep"].all()

@@ -13,7 +13,7 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
 from qprune_cli.structure.cost import counted
 from qprune_cli.structure.shrink import shrink
-from qprune_cli.target import budgets, kept_layers
+from qprune_cli.target import budgets, kept_layers, spending
 
 SHAPE = (3, 64, 64)
 
@@ -56,12 +56,13 @@ def test_the_smaller_network_never_exceeds_its_budget_and_nothing_more_fits(
 def test_every_layer_loses_the_same_share_where_the_scope_is_the_layer(asked, small_model, small_layout):
     (budget,) = budgets(replace(asked, scope="layer"), small_model, small_layout, SHAPE)
     assert budget.limit == small_layout.n / 2 and all(options.tolist() == [3] for options in budget.counts)
+    (rounded,) = budgets(replace(asked, scope="layer", sparsity=0.3, round_to=2), small_model, small_layout, SHAPE)
+    assert abs(rounded.limit - 0.7 * small_layout.n) <= 1 and {int(options[0]) for options in rounded.counts} == {4, 6}
 
 
-def test_a_latency_budget_is_a_prediction_that_grows_with_the_filters(asked, small_model, small_layout):
-    (budget,) = budgets(replace(asked, budget="latency", sparsity=0.1), small_model, small_layout, (3, 128, 128))
-    half = np.arange(small_layout.n) % 2 == 0
-    assert 0 < budget.spent(half) <= budget.spent(np.ones(small_layout.n, bool)) * 1.2
+def test_what_latency_costs_is_predicted_for_any_mask(small_model, small_layout):
+    predicted = spending("latency", small_model, small_layout, (3, 128, 128))
+    assert all(np.isfinite(predicted(keep)) and predicted(keep) > 0 for keep in np.ones((1, small_layout.n), bool))
 
 
 @pytest.mark.parametrize(
@@ -69,14 +70,14 @@ def test_a_latency_budget_is_a_prediction_that_grows_with_the_filters(asked, sma
     [
         (
             {"budget": "macs", "sparsity": 0.99},
-            r"GMACs may stay, but .* keep at least .* in what cannot be cut; lower sparsity to at most 0\.",
+            r"MMACs may stay, but .* keep at least .* cannot be cut, such as head; lower sparsity to at most 0\.",
         ),
         ({"budget": "params", "sparsity": 0.95, "limits": {"decoder.0.conv": [6, 6]}}, r"because of what decoder\.0\.conv \(6 filters\)"),
         ({"sparsity": 0.9, "limits": {"encoder.*": [5, 6]}}, r"most of them in encoder\.0\.0\.conv \(5\)"),
         ({"sparsity": 0.1, "limits": {"encoder.*": [1, 3]}}, r"keep at most .* because of encoder"),
         ({"limits": {"coder": [1, 2]}}, "limits: coder: no such layer; did you mean"),
         ({"limits": {"decoder.*": [3, 3]}, "round_to": 2}, r"no multiple of round_to=2 lies there"),
-        ({"limits": {"decoder.*": [9, 12]}}, "has 6 filters"),
+        ({"limits": {"decoder.*": [9, 12]}}, r"limits: decoder\.\*: layer .* is to keep 9 filters and has 6"),
     ],
 )
 def test_what_no_mask_can_meet_is_refused_and_the_layers_that_bind_are_named(settings, message, asked, small_model, small_layout):

@@ -129,7 +129,7 @@ def _readable_errors() -> Iterator[None]:
     except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
         said = " ".join(str(error).split("\n")[0].split())
         if isinstance(error, OverrideParseException):
-            said = f"{error.override}: cannot be read as an override ({said})"
+            said = f"{str(error.override).lstrip('+')}: cannot be read as an override ({said})"
         if "Ambiguous value" in said:
             said += "; for a sweep over a list of values add -m"
         raise UserError(said) from error

@@ -18,29 +18,30 @@ from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 RESAMPLES = 1000
+FEWEST_SWAPS = 3  # that have a rank correlation
+CONSIDERED = 1000  # filters on each side that pairs are drawn from
 
 
-def random_swaps(keep: Bools, dead: Bools, layer_of: Ints, fewest: Ints, count: int, seed: int) -> Ints:
+def random_swaps(keep: Bools, dead: Bools, layer_of: Ints, gives: Bools, takes: Bools, count: int, seed: int) -> Ints:
     """(<=count, 2) distinct pairs of a kept filter and a dropped one, both alive where any are, at random.
 
-    No layer falls below its fewest filters.
+    Within a layer any two may be exchanged; of two layers, where the one may keep fewer and the other more.
 
     Args:
         keep: (n,) mask.
         dead: (n,) filters that are 0 on all calibration images: exchanging them says nothing.
         layer_of: (n,) layers.
-        fewest: (l) filters that each layer keeps at least.
+        gives: (l) whether a layer may keep one filter fewer.
+        takes: (l) whether a layer may keep one filter more.
         count: pairs wanted.
         seed: draws them.
     """
     rng = np.random.default_rng(seed)
-    above = (np.bincount(layer_of, weights=keep, minlength=len(fewest)) > fewest)[layer_of]
-    inside, outside = (_alive(chosen, dead) for chosen in (keep & above, ~keep))
-    if not len(inside) or not len(outside):
-        return np.empty((0, 2), np.int64)
-    total = len(inside) * len(outside)
-    chosen = rng.choice(total, min(count, total), replace=False)
-    return np.stack([inside[chosen // len(outside)], outside[chosen % len(outside)]], axis=1)
+    inside, outside = (rng.permutation(_alive(chosen, dead))[:CONSIDERED] for chosen in (keep, ~keep))
+    i, j = layer_of[inside][:, None], layer_of[outside][None, :]
+    pairs = np.argwhere((i == j) | (gives[i] & takes[j]))
+    chosen = pairs[rng.choice(len(pairs), min(count, len(pairs)), replace=False)]
+    return np.stack([inside[chosen[:, 0]], outside[chosen[:, 1]]], axis=1)
 
 
 def _alive(chosen: Bools, dead: Bools) -> Ints:
@@ -99,6 +100,6 @@ def correlation(predicted: Floats, true: Floats) -> dict[str, Any]:
 
 
 def _spearman(first: Floats, second: Floats) -> float | None:
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+    if len(first) < FEWEST_SWAPS or np.ptp(first) == 0 or np.ptp(second) == 0:
         return None
     return float(spearmanr(first, second).statistic)

@@ -168,13 +168,12 @@ def layer_counts(layout: Layout, floor: int, round_to: int = 1, limits: Limits |
             raise UserError(f"limits: {pattern}: no such layer; {nearest(pattern, [name for members in names for name in members])}")
     found = []
     for group, members in zip(layout.groups, names, strict=True):
-        low, high = floor, group.channels
+        low, high, what = floor, group.channels, f"floor={floor}"
         for pattern, (least, most) in (limits or {}).items():
             if any(fnmatchcase(name, pattern) for name in members):
-                low, high = least, min(most, group.channels)
+                low, high, what = least, min(most, group.channels), f"limits: {pattern}"
         if low > group.channels:
-            what = "floor" if limits is None or low == floor else "limits"
-            raise UserError(f"{what}={low}: layer '{group.layer}' has {group.channels} filters; give at most that")
+            raise UserError(f"{what}: layer '{group.layer}' is to keep {low} filters and has {group.channels}; give at most that")
         options = allowed_counts(group.channels, low, round_to)
         options = options[options <= high]
         if not len(options):
@@ -220,4 +219,8 @@ def amount(name: str, value: float) -> str:
         ('8.978 GMACs', '384 filters')
     """
     scale, unit = UNITS[name]
-    return f"{value / scale:.4g} {unit}"
+    if name == "params" and value < 1e5:
+        scale, unit = 1.0, "params"
+    if name == "macs" and value < 1e7:
+        scale, unit = 1e6, "MMACs"
+    return f"{value / scale:,.5g} {unit}" if scale == 1.0 else f"{value / scale:.4g} {unit}"

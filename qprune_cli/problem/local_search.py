@@ -16,6 +16,7 @@ from qprune_cli.types import Bools, Floats, Ints
 TOLERANCE = 1e-12
 ALTERNATIVES = 16  # filters that are tried, where the best one does not fit the budget, before all are taken to cost the same
 UNCHECKED = 0.9  # share of what is left of the budget that the model of the prices is trusted with
+FILLINGS = 20  # times that swapping and using up what is left of a budget take turns at most
 CANDIDATES = 1024  # filters on each side that swaps across layers look at where a factor couples all
 
 
@@ -60,20 +61,25 @@ class Walk:
         layers = short if short.any() else self.kept < self.problem.budget.most
         return int(np.where(~self.keep & layers[self.problem.layer_of], self.marginal, -np.inf).argmax())
 
-    def best_swap(self, without: AbstractSet[int] = frozenset()) -> tuple[int, int] | None:
+    def best_swap(self, without: AbstractSet[tuple[int, int]] = frozenset()) -> tuple[int, int] | None:
         """The kept and the dropped filter whose exchange lowers the damage most, None when no exchange does.
 
-        Filters of two layers are exchanged where both layers may keep the new numbers, and all cost the same.
+        Filters of two layers are exchanged where both layers may keep the new numbers; where the budget is a cost, where the model of
+        the prices says that the exchange fits.
 
         Args:
-            without: layers that no swap within is looked for.
+            without: pairs of layers, (a, a) or (a, b), between which no exchange is looked for.
         """
-        found = min((self._within(layer) for layer in range(len(self.kept)) if layer not in without), default=(np.inf, -1, -1))
+        layers = [layer for layer in range(len(self.kept)) if (layer, layer) not in without]
+        found = min((self._within(layer) for layer in layers), default=(np.inf, -1, -1))
         budget = self.problem.budget
-        if budget.exact and budget.free:
+        if budget.free:
             give = (self.kept > budget.fewest)[self.problem.layer_of] & self.keep
             take = (self.kept < budget.most)[self.problem.layer_of] & ~self.keep
-            found = min(found, self._across_separable(give, take) if self.problem.pairs.separable else self._across(give, take))
+            if budget.exact and not self.problem.pairs.separable:
+                found = min(found, self._across(give, take))
+            else:
+                found = min(found, self._between_layers(give, take, self._affordable(without)))
         change, i, j = found
         return (i, j) if change < -TOLERANCE * self.scale else None
 
@@ -97,8 +103,21 @@ class Walk:
         outside = outside[np.argsort(-self.marginal[outside], kind="stable")[:CANDIDATES]]
         return self._best(inside, outside)
 
-    def _across_separable(self, give: Bools, take: Bools) -> tuple[float, int, int]:
-        """Without couplings between layers the cheapest kept filter goes for the dearest dropped one of another layer."""
+    def _affordable(self, without: AbstractSet[tuple[int, int]]) -> Bools:
+        """(l, l) whether one filter of the first layer may go for one of the second."""
+        budget, layers = self.problem.budget, len(self.kept)
+        fits = ~np.eye(layers, dtype=bool)
+        if not budget.exact:
+            prices = self.problem.prices
+            price, own = prices.marginal(self.kept), 0.5 * np.diagonal(prices.cross)
+            rise = (price + own)[None, :] - (price - own)[:, None] - prices.cross
+            fits &= rise <= budget.limit - budget.spent(self.keep)
+        for a, b in without:
+            fits[a, b] = False
+        return fits
+
+    def _between_layers(self, give: Bools, take: Bools, fits: Bools) -> tuple[float, int, int]:
+        """The cheapest kept filter of one layer for the dearest dropped one of another: the best there is without couplings."""
         layer_of, layers = self.problem.layer_of, len(self.kept)
         cheap, dear = np.full(layers, -1), np.full(layers, -1)
         for chosen, marginal, place in ((give, self.marginal, cheap), (take, -self.marginal, dear)):
@@ -106,7 +125,9 @@ class Walk:
             first = np.unique(layer_of[order], return_index=True)
             place[first[0]] = order[first[1]]
         change = np.where(cheap < 0, np.inf, self.marginal[cheap])[:, None] - np.where(dear < 0, -np.inf, self.marginal[dear])[None]
-        np.fill_diagonal(change, np.inf)
+        if not self.problem.pairs.separable:
+            change -= self.problem.pairs.between(np.maximum(cheap, 0), np.maximum(dear, 0))
+        change[~fits] = np.inf
         a, b = divmod(int(change.argmin()), layers)
         return float(change[a, b]), int(cheap[a]), int(dear[b])
 
@@ -275,17 +296,18 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
         The (n,) feasible mask and the number of exchanges.
     """
     walk, swaps = Walk(problem, keep), 0
-    refused: set[int] = set()  # layers whose best swap does not fit the budget
-    while True:
+    refused: set[tuple[int, int]] = set()  # layers whose best exchange does not fit the budget
+    for _ in range(FILLINGS):
         while (swap := walk.best_swap(refused)) is not None:
             walk.flip(swap[0])
             walk.flip(swap[1])
             if problem.budget.met(walk.keep):
                 swaps += 1
                 refused.clear()
-            else:  # another layer holds one of the two channels, so they do not cost the same
+            else:  # another layer holds one of the two channels, so it does not cost what the model says
                 walk.flip(swap[1])
                 walk.flip(swap[0])
-                refused.add(int(problem.layer_of[swap[0]]))
+                refused.add((int(problem.layer_of[swap[0]]), int(problem.layer_of[swap[1]])))
         if problem.budget.exact or not _fill(problem, walk):
-            return walk.keep, swaps
+            break
+    return walk.keep, swaps

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from qprune_cli.problem.allocation import nearest_total
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
 from qprune_cli.types import Bools, Layout
@@ -11,13 +12,14 @@ from qprune_cli.types import Bools, Layout
 
 @dataclass(frozen=True)
 class Remaining:
-    """A problem where some filters are gone for good.
+    """A problem where some filters are gone; its budget is the nearest to the whole's that the others can meet.
 
     Args:
         whole: the problem over all filters.
         keep: (n,) True for the filters that may still stay.
 
     Example:
+        >>> from qprune_cli.problem.budget import Budget
         >>> from qprune_cli.types import FilterGroup
         >>> layout = Layout((FilterGroup("conv", "act", 3),))
         >>> whole = PruningProblem(layout, np.array([3.0, 1.0, 2.0]), Pairs.none(), Budget.filters(layout, 1))
@@ -41,7 +43,8 @@ class Remaining:
         gone = pairs.field((~keep)[None].astype(np.float64))[0]
         counts = tuple(options[options <= k.sum()] for options, k in zip(whole.budget.counts, own, strict=True))
         spend = whole.budget.spend
-        budget = replace(whole.budget, counts=counts, spend=None if spend is None else lambda part: spend(self.back(part)))
+        limit = nearest_total(counts, int(whole.budget.limit)) if spend is None else whole.budget.limit
+        budget = replace(whole.budget, limit=limit, counts=counts, spend=None if spend is None else lambda part: spend(self.back(part)))
         return PruningProblem(layout, (whole.linear + gone)[keep], Pairs(blocks, factor), budget)
 
     @property

@@ -28,7 +28,8 @@ def obtained(budget: Budget, keep: Bools, stages: Mapping[str, Stage]) -> dict[s
     """The share that was removed; for a cost also what was spent of the limit, as the solver knew it."""
     if budget.exact:
         return {"got": 1 - float(keep.mean())}
-    return {"got": 1 - measured_share(budget.name, stages), "limit": budget.limit, "spent": budget.spent(keep)}
+    spent = "predicted" if budget.name == "latency" else "spent"
+    return {"got": 1 - measured_share(budget.name, stages), "limit": budget.limit, spent: budget.spent(keep)}
 
 
 def missed_target(budget: Budget, sparsity: float, stages: Mapping[str, Stage]) -> list[str]:
@@ -45,7 +46,7 @@ def solution_lines(problem: PruningProblem, solution: Solution, fidelity: Mappin
     """One line on the budget, the damage and its proof; one on how far the scores can be trusted."""
     budget = problem.budget
     spent = f"{amount(budget.name, budget.spent(solution.keep))} of {amount(budget.name, budget.limit)}"
-    proof = "" if (gap := problem.gap(solution)) is None else f", proven within {gap:.2%} of the best (of what the kept filters are worth)"
+    proof = "" if solution.bound is None else f"; no mask can do less than {solution.bound:.5g}"
     lines = [f"budget: {spent}; predicted damage {solution.damage:.5g}{proof}"]
     known = {name: fidelity[name]["correlation"] for name in ("solved", "at_mask") if name in fidelity}
     if any(value is not None for value in known.values()):

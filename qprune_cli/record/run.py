@@ -26,7 +26,8 @@ def write_problem(folder: Folder, problem: PruningProblem) -> None:
     folder.arrays(
         "problem.npz",
         {"linear": problem.linear, "layer_of": problem.layer_of, "budget": np.array(budget.limit)}
-        | {"fewest": budget.fewest, "most": budget.most}
+        | {"fewest": budget.fewest, "most": budget.most, "counts": np.concatenate(budget.counts)}
+        | {"count_of": np.repeat(np.arange(len(budget.counts)), [len(options) for options in budget.counts])}
         | _coupled(problem.pairs, problem.layout.n),
     )
 
@@ -46,7 +47,7 @@ def write_solution(
     }
     folder.json(
         "solution.json",
-        stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept} | dict(solved.notes),
+        dict(solved.notes) | stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept},
     )
     if trace := solved.notes.get("trace"):
         folder.table("trace.csv", trace)

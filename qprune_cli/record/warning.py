@@ -32,10 +32,14 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
         found.append(f"{problem.budget.limit:.0f} filters stay where {asked} were asked: the allowed widths add up to no nearer number")
     if idle > 0:
         found.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
-    if dead.sum() >= (~keep).sum() > 0:
-        found.append(f"{dead.sum()} filters were dead on the calibration images, no fewer than were removed: methods hardly differ here")
+    if (~keep).any() and dead[~keep].all():
+        found.append(
+            f"only filters that are dead on the calibration images were removed ({(~keep).sum()} of {dead.sum()}): methods hardly differ"
+        )
     if (dead & keep).any() and (~dead & ~keep).any():
-        found.append(f"{(dead & keep).sum()} of the dead filters stay because of what every layer is to keep, while live ones go")
+        found.append(
+            f"{(dead & keep).sum()} of the dead filters stay while live ones go: the budget or what layers are to keep asks for it"
+        )
     if problem.pairs.empty and not keep.all() and _tie(problem, solution):
         found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
     return found

@@ -75,6 +75,9 @@ class Annealing:
         counted = {name: getattr(self, setting) for name, setting in COUNTED.items()}
         return {name: value for name, value in counted.items() if value is not None} | self.options
 
+    def check(self, problem: PruningProblem) -> None:
+        """It takes every problem."""
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Search the capacity, then repair and polish the nearest reads."""
         start = perf_counter()

@@ -23,6 +23,16 @@ class Exact:
     mask that would be better than the best so far, which is slow for masks that keep much.
     """
 
+    def check(self, problem: PruningProblem) -> None:
+        """Refuse more filters than can be enumerated.
+
+        Raises:
+            UserError: too many free filters.
+        """
+        if (free := len(_free(problem))) > LIMIT:
+            other = "scip" if problem.budget.exact else "profile"
+            raise UserError(f"solver=exact: {free} free filters mean 2**{free} choices; it stops at {LIMIT}. Try solver={other}")
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Enumerate.
 
@@ -33,10 +43,8 @@ class Exact:
         keep = np.concatenate(
             [np.full(len(own), fewest > 0) for own, fewest in zip(problem.filters_of, problem.budget.fewest, strict=True)]
         )
-        fixed = [fewest == most and most in (0, len(own)) for own, fewest, most in _ranges(problem)]
-        free = np.flatnonzero(~np.array(fixed)[problem.layer_of])
-        if len(free) > LIMIT:
-            raise UserError(f"solver=exact: {len(free)} free filters mean 2**{len(free)} choices; it stops at {LIMIT}. Try solver=scip")
+        self.check(problem)
+        free = _free(problem)
         known, _ = polished(problem, repaired(problem, np.ones(problem.layout.n, bool)))
         best, masks = (float(problem.damage(known[None])[0]), known) if problem.feasible(known) else (np.inf, known)
         for chunk in _chunks(keep, free):
@@ -47,6 +55,12 @@ class Exact:
                     break
         seconds = perf_counter() - start
         return problem.judge(masks, seconds, bound=best, method="enumeration", status="optimal", choices=2 ** len(free))
+
+
+def _free(problem: PruningProblem) -> Ints:
+    """Filters that may stay or go."""
+    fixed = [fewest == most and most in (0, len(own)) for own, fewest, most in _ranges(problem)]
+    return np.flatnonzero(~np.array(fixed)[problem.layer_of])
 
 
 def _ranges(problem: PruningProblem) -> Iterator[tuple[Ints, int, int]]:

@@ -21,6 +21,9 @@ class Greedy:
         arXiv:1611.06440 (greedy criteria-based pruning).
     """
 
+    def check(self, problem: PruningProblem) -> None:
+        """It takes every problem."""
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Start from all filters and drop one at a time."""
         start = perf_counter()

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.problem.allocation import least_costs
+from qprune_cli.problem.local_search import polished, repaired
 from qprune_cli.problem.priced import proposed
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.profile import profiles
@@ -24,14 +25,20 @@ class Profile:
     not used. (Ours; no sampler is asked, so there is nothing to tune.)
     """
 
+    def check(self, problem: PruningProblem) -> None:
+        """It takes every problem."""
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Profile the layers, choose their counts, swap."""
         start = perf_counter()
         chosen = profiles(problem)
         keep, priced = proposed(problem, chosen)
+        if not problem.pairs.separable:  # profiles do not see all couplings: removal one by one does
+            other = polished(problem, repaired(problem, np.ones(problem.layout.n, bool)))[0]
+            keep = min((keep, other), key=lambda mask: (not problem.feasible(mask), float(problem.damage(mask[None])[0])))
         notes: dict[str, Any] = {}
         if priced is not None:
-            notes = {"price": priced.price, "spent": problem.budget.spent(keep)}
+            notes = {"price": priced.price if np.isfinite(priced.price) else None, "spent": problem.budget.spent(keep)}
         elif problem.pairs.separable:
             notes = {"trace": _curve(least_costs(problem.budget.counts, [profile.damage for profile in chosen]))}
         return problem.judge(keep, perf_counter() - start, method="profiles of the layers, allocation of counts, swaps", **notes)

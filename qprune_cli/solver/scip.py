@@ -46,6 +46,15 @@ class Scip:
             if not 0 <= getattr(self, name) < np.inf:
                 raise UserError(f"solver.{name}={getattr(self, name)}: give a number, 0 or more")
 
+    def check(self, problem: PruningProblem) -> None:
+        """Refuse a cost that is no quadratic function of the numbers of filters.
+
+        Raises:
+            UserError: it is not.
+        """
+        if not problem.budget.exact:
+            _check_prices(problem)
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Start from the profiles, decide what the certificate decides, and let SCIP do the rest.
 
@@ -53,8 +62,7 @@ class Scip:
             UserError: the budget is a cost that is no quadratic function of the numbers of filters.
         """
         start = perf_counter()
-        if not problem.budget.exact:
-            _check_prices(problem)
+        self.check(problem)
         keep, _ = proposed(problem, profiles(problem))
         damage = float(problem.damage(keep[None])[0])
         found = certificate(problem)
@@ -77,7 +85,7 @@ class Scip:
             bound=bound if np.isfinite(bound) else None,
             method="mixed integer quadratic program, SCIP",
             status=status,
-            gap=(damage - bound) / max(abs(damage), 1e-12) if np.isfinite(bound) else None,
+            relative_gap=(damage - bound) / max(abs(damage), 1e-12) if np.isfinite(bound) else None,
             decided=int((stay | go).sum()),
             nodes=nodes,
         )

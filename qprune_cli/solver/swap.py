@@ -43,6 +43,9 @@ class Swap:
             if getattr(self, name) < least:
                 raise UserError(f"solver.{name}={getattr(self, name)}: give a whole number, at least {least}")
 
+    def check(self, problem: PruningProblem) -> None:
+        """It takes every problem."""
+
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Anneal, repair, descend; the best of the best chains and of what they started from."""
         start, rng = perf_counter(), np.random.default_rng(seed)

@@ -26,11 +26,11 @@ def test_a_tie_across_the_cut_is_told():
 
 
 def test_more_dead_filters_than_removed_ones_are_told():
-    assert "2 filters were dead" in warned([1, 2, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0])
+    assert "only filters that are dead" in warned([1, 2, 3, 4, 5, 6], [0, 1, 1, 1, 1, 1], [1, 1, 0, 0, 0, 0])
 
 
 def test_dead_filters_that_the_floor_keeps_are_told():
-    assert "3 of the dead filters stay because of what" in warned([1, 2, 3, 4, 5, 6], [1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], floor=2)
+    assert "3 of the dead filters stay while live ones go" in warned([1, 2, 3, 4, 5, 6], [1, 1, 1, 0, 1, 1], [1, 1, 1, 0, 0, 0], floor=2)
 
 
 def test_a_count_that_rounded_widths_do_not_reach_is_told():
