@@ -4,7 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qprune_cli.problem.local_search import Walk, polished, repaired
+from qprune_cli.problem.local_search import polished, repaired
+from qprune_cli.problem.walk import Walk
 from qprune_cli.scores import Pairs
 from tests.conftest import all_masks, priced_problem, random_problem
 

@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qprune_cli.problem.local_search import Walk, repaired
+from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.swapping import Chains
+from qprune_cli.problem.walk import Walk
 from tests.conftest import factored_problem, priced_problem, random_problem
 
 
