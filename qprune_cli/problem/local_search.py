@@ -6,7 +6,7 @@ import numpy as np
 
 from qprune_cli.problem.allocation import best_counts
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.walk import Walk
+from qprune_cli.problem.walk import TOLERANCE, Walk
 from qprune_cli.types import Bools, Ints
 
 ALTERNATIVES = 16  # filters that are tried, where the best one does not fit the budget, before all are taken to cost the same
@@ -167,19 +167,42 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
     Returns:
         The (n,) feasible mask and the number of exchanges.
     """
-    walk, swaps = Walk(problem, keep), 0
-    refused: set[tuple[int, int]] = set()  # layers whose best exchange does not fit the budget
-    for _ in range(FILLINGS):
-        while (swap := walk.best_swap(refused)) is not None:
-            walk.flip(swap[0])
-            walk.flip(swap[1])
-            if problem.budget.met(walk.keep):
-                swaps += 1
-                refused.clear()
-            else:  # another layer holds one of the two channels, so it does not cost what the model says
-                walk.flip(swap[1])
-                walk.flip(swap[0])
-                refused.add((int(problem.layer_of[swap[0]]), int(problem.layer_of[swap[1]])))
-        if problem.budget.exact or not _fill(problem, walk):
+    walk = Walk(problem, keep)
+    if problem.budget.exact:
+        return walk.keep, _swapped(problem, walk, across=True)
+    swaps = _settled(problem, walk, across=False)
+    for _ in range(FILLINGS):  # an exchange between layers frees a part of the budget, and using that up may cost more than it gained
+        other = Walk(problem, walk.keep)
+        more = _settled(problem, other, across=True)
+        before, after = problem.damage(np.stack([walk.keep, other.keep]))
+        if after >= before - TOLERANCE * walk.scale or not problem.feasible(other.keep):
             break
+        walk, swaps = other, swaps + more
     return walk.keep, swaps
+
+
+def _settled(problem: PruningProblem, walk: Walk, across: bool) -> int:
+    """Swap and use up what is left of the budget, in turn; returns the number of exchanges."""
+    swaps = 0
+    for _ in range(FILLINGS):
+        swaps += _swapped(problem, walk, across)
+        if not _fill(problem, walk):
+            break
+    return swaps
+
+
+def _swapped(problem: PruningProblem, walk: Walk, across: bool) -> int:
+    """Exchange filters within layers, or also of two layers, until that no longer helps; returns how often."""
+    swaps = 0
+    refused: set[tuple[int, int]] = set()  # layers whose best exchange does not fit the budget
+    while (swap := walk.best_swap(across, refused)) is not None:
+        walk.flip(swap[0])
+        walk.flip(swap[1])
+        if problem.budget.met(walk.keep):
+            swaps += 1
+            refused.clear()
+        else:  # another layer holds one of the two channels, so it does not cost what the model says
+            walk.flip(swap[1])
+            walk.flip(swap[0])
+            refused.add((int(problem.layer_of[swap[0]]), int(problem.layer_of[swap[1]])))
+    return swaps

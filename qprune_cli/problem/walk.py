@@ -56,19 +56,20 @@ class Walk:
         layers = short if short.any() else self.kept < self.problem.budget.most
         return int(np.where(~self.keep & layers[self.problem.layer_of], self.marginal, -np.inf).argmax())
 
-    def best_swap(self, without: AbstractSet[tuple[int, int]] = frozenset()) -> tuple[int, int] | None:
+    def best_swap(self, across: bool = True, without: AbstractSet[tuple[int, int]] = frozenset()) -> tuple[int, int] | None:
         """The kept and the dropped filter whose exchange lowers the damage most, None when no exchange does.
 
         Filters of two layers are exchanged where both layers may keep the new numbers; where the budget is a cost, where the model of
         the prices says that the exchange fits.
 
         Args:
+            across: whether filters of two layers may be exchanged.
             without: pairs of layers, (a, a) or (a, b), between which no exchange is looked for.
         """
         layers = [layer for layer in range(len(self.kept)) if (layer, layer) not in without]
         found = min((self._within(layer) for layer in layers), default=(np.inf, -1, -1))
         budget = self.problem.budget
-        if budget.free:
+        if across and budget.free:
             give = (self.kept > budget.fewest)[self.problem.layer_of] & self.keep
             take = (self.kept < budget.most)[self.problem.layer_of] & ~self.keep
             if budget.exact and not self.problem.pairs.separable:
