@@ -36,9 +36,10 @@ def budgets(asked: RunSettings, model: nn.Module, layout: Layout, shape: tuple[i
         last = Budget.share(layout, asked.sparsity, counts)
         return (*(Budget.share(layout, 1 - max(share, last.limit / layout.n), early) for share in left[:-1]), last)
     spend = spending(asked.budget, model, layout, shape)
-    total, prices = spend(np.ones(layout.n, bool)), Prices.probed(layout, spend)
+    total = spend(np.ones(layout.n, bool))
     limits = [total * share for share in left]
     check_spending(asked.budget, spend, layout, counts, limits[-1], total)
+    prices = Prices.probed(layout, spend)
     if asked.scope == "layer":
         counts = _even_spending(layout, counts, spend, limits[-1])
     return tuple(Budget(asked.budget, limit, counts if limit == limits[-1] else early, spend, prices) for limit in limits)
