@@ -15,7 +15,8 @@ from torch import nn
 from qprune_cli.clock import Clock
 from qprune_cli.device import pick_device
 from qprune_cli.errors import MissedTarget, UserError
-from qprune_cli.evaluate.masked import metric, qualities, restored, shrunk
+from qprune_cli.evaluate.masked import qualities, restored, shrunk
+from qprune_cli.evaluate.metric import MaskPsnr
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
@@ -40,6 +41,7 @@ from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.warning import compensation_warnings, quality_warnings, run_warnings
 from qprune_cli.scores import Pairs
+from qprune_cli.search.ledger import Ledger
 from qprune_cli.selection import select
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
@@ -133,7 +135,8 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     write_problem(folder, problem)
     write_solution(folder, problem, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
-        refined = plan.refine.refine(problem, solved, metric(dense, layout, splits.refinement), asked.seed)
+        ledger = Ledger(MaskPsnr(dense, layout, splits.refinement, dense), solved.keep)
+        refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_mask(folder, layout, refined)
     with clock("compensate"):
         fitted, compensation = plan.compensate.fit(dense, layout, refined.keep, splits, asked.seed)

@@ -11,7 +11,8 @@ from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
-from qprune_cli.types import Bools, ImageSet, Layout, Metric, Solution, Splits
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
 
 
 class Data(Protocol):
@@ -79,5 +80,5 @@ class Compensator(Protocol):
 class Refiner(Protocol):
     """Tunes a mask on the true metric."""
 
-    def refine(self, problem: PruningProblem, start: Solution, metric: Metric, seed: int) -> Solution:
-        """Return a mask that is at least as good as ``start`` on the metric."""
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+        """Return a feasible mask that is at least as good as ``start`` on the metric, which the ledger measures and counts."""

@@ -146,6 +146,26 @@ class Pairs:
         return low, high
 
 
+@dataclass(frozen=True)
+class Quadratic:
+    """The loss near a mask z, gates taken as numbers: ``L(z + u) = L(z) + gradient . u + 1/2 |factor u|^2``.
+
+    Attributes:
+        gradient: (n,) slope; of a kept filter and of a dropped one alike.
+        factor: (rows, n) whose Gram matrix is the curvature, across all layers.
+        dead: (n,) True where the output was exactly 0 everywhere.
+    """
+
+    gradient: Floats
+    factor: Floats
+    dead: Bools
+
+    def linear(self, gone: Floats, pairs: Pairs) -> Floats:
+        """(n,) linear terms, in ``d = 1 - keep``, of the same parabola around a mask that drops ``gone`` (n,), beside couplings."""
+        own = np.square(self.factor).sum(axis=0)
+        return np.asarray(-self.gradient + own * (0.5 - gone) - pairs.field(gone[None])[0])
+
+
 @dataclass(frozen=True, slots=True)
 class Scores:
     """What a scorer thinks of the filters.

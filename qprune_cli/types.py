@@ -3,7 +3,7 @@
 Shapes use one alphabet: ``n`` filters, ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -281,16 +281,3 @@ class Stage:
     footprint: Footprint
     memory: Memory
     latency: Latency | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """The true metric of masks, on a fixed image set; torch stays behind ``measure``.
-
-    Attributes:
-        measure: (b, n) keep -> (b,) mean PSNR in dB; higher is better.
-        spent: number of masks measured so far.
-    """
-
-    measure: Callable[[Bools], Floats]
-    spent: Callable[[], int]

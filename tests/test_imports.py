@@ -23,9 +23,10 @@ ALLOWED = {
     "model": LEAVES | {"catalog"},
     "scorer": LEAVES | {"structure"},
     "solver": LEAVES | {"problem"},
-    "refine": LEAVES | {"problem"},
+    "search": LEAVES | {"problem"},
+    "refine": LEAVES | {"problem", "search"},
     "compensate": LEAVES | {"evaluate", "structure"},
-    "roles": LEAVES | {"problem"},
+    "roles": LEAVES | {"problem", "search"},
     "record": LEAVES | {"problem", "evaluate"},
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
@@ -35,7 +36,8 @@ ALLOWED = {
     "selection": LEAVES | {"clock", "evaluate", "plan", "problem"},
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "pipeline", "plan", "record", "structure"},
-    "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "record", "selection", "structure", "target"},
+    "pipeline": LEAVES
+    | {"clock", "device", "evaluate", "model", "plan", "problem", "record", "search", "selection", "structure", "target"},
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
@@ -48,7 +50,7 @@ MACHINERY = {
     "refine": set(),
     "compensate": set(),
 }
-NUMPY_ONLY = ("problem", "solver", "refine")
+NUMPY_ONLY = ("problem", "search", "solver", "refine")
 
 
 def imports(path: Path) -> list[str]:

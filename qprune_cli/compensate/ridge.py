@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.masked import metric
+from qprune_cli.evaluate.masked import silenced_psnr
 from qprune_cli.structure.masks import per_layer
 from qprune_cli.structure.network import Network
 from qprune_cli.structure.norm import NORMS, norm_matrix, norm_pairs, statistics
@@ -75,7 +75,7 @@ class Ridge:
             for number, (name, owner) in enumerate(bar):
                 fit, held = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
                 rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(owner)))
-        before, after = (float(metric(model, layout, splits.refinement).measure(keep[None])[0]) for model in (dense, fitted))
+        before, after = (silenced_psnr(model, layout, keep, splits.refinement) for model in (dense, fitted))
         accepted = after > before
         notes = {"accepted": accepted, "refinement_psnr": {"before": before, "after": after}, "layers": rows}
         return (fitted if accepted else dense), notes

@@ -1,14 +1,13 @@
-"""Measuring masks on a network: quality on an image set, and the metric that refiners tune."""
+"""Measuring masks on a network: quality on an image set."""
 
 from collections.abc import Mapping
 
-import numpy as np
 from torch import nn
 
 from qprune_cli.evaluate.quality import judge, mean_psnr, outputs
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.silence import silence
-from qprune_cli.types import Bools, Floats, ImageSet, Layout, Metric, Pair, Quality
+from qprune_cli.types import Bools, Floats, ImageSet, Layout, Pair, Quality
 
 
 def shrunk(
@@ -44,17 +43,7 @@ def restored(networks: Mapping[str, nn.Module], pair: Pair) -> dict[str, Floats]
     return {name: next(outputs(model, ImageSet((pair,)))) for name, model in networks.items()}
 
 
-def metric(model: nn.Module, layout: Layout, images: ImageSet) -> Metric:
-    """Mean PSNR of masks on a fixed image set, each distinct mask measured once."""
-    known: dict[bytes, float] = {}
-
-    def one(keep: Bools) -> float:
-        if (key := keep.tobytes()) not in known:
-            with silence(model, layout, keep):
-                known[key] = mean_psnr(model, images, label="refine")
-        return known[key]
-
-    def measure(keep: Bools) -> Floats:
-        return np.array([one(mask) for mask in keep])
-
-    return Metric(measure, lambda: len(known))
+def silenced_psnr(model: nn.Module, layout: Layout, keep: Bools, images: ImageSet) -> float:
+    """Mean PSNR of a mask in dB."""
+    with silence(model, layout, keep):
+        return mean_psnr(model, images, label="measure")

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.types import Metric, Solution
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.types import Solution
 
 
 @dataclass(frozen=True)
 class NoRefinement:
     """Keep the solver's mask; no evaluation is spent."""
 
-    def refine(self, problem: PruningProblem, start: Solution, metric: Metric, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Return the start."""
         return start

@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.scores import Pairs, Scores
+from qprune_cli.scores import Pairs, Quadratic, Scores
 from qprune_cli.structure.curvature import Curvature, curvature
 from qprune_cli.structure.loss import check_pass
 from qprune_cli.structure.weights import weight_norms
@@ -74,10 +74,10 @@ class Gram:
         teacher = (dense or model) if self.slope == "teacher" and keep is not None else None
         seen = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed, teacher)
         gone = np.zeros(layout.n) if keep is None else (~keep).astype(np.float64)
-        own = np.square(seen.factor).sum(axis=0)
         pairs = self._pairs(seen, layout)
-        slope = 0.0 if self.slope == "none" or (self.slope == "teacher" and teacher is None) else seen.gradient
-        linear = -slope + own * (0.5 - gone) - pairs.field(gone[None])[0]
+        flat = self.slope == "none" or (self.slope == "teacher" and teacher is None)
+        slope = np.zeros(layout.n) if flat else seen.gradient
+        linear = Quadratic(slope, seen.factor, seen.dead).linear(gone, pairs)
         norms = weight_norms(model, layout)
         tie = TIE * np.abs(linear).mean() * norms / max(float(norms.max()), np.finfo(float).tiny)
         return Scores(np.where(seen.dead, tie, linear), pairs, seen.dead)

@@ -1,0 +1,227 @@
+"""What a refinement has measured, what that cost, and the best mask so far."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.scores import Quadratic
+from qprune_cli.search.metric import Metric
+from qprune_cli.types import Bools, Floats, Ints, Solution
+
+RACE = 8  # images that are looked at before clearly bad masks are let go
+SURE = 2.0  # standard errors that a mask must be behind to be let go
+LIVES = 6  # incumbents in a row that do not get better on the held-out images, before a search ends
+
+
+class Known(NamedTuple):
+    """What is known of a mask: its mean PSNR on the tuned images, estimated where it was let go early, and the images looked at."""
+
+    psnr: float
+    images: int
+
+
+class Incumbent(NamedTuple):
+    """A mask that a search stood at: PSNR on the tuned images, on the held-out ones, and evaluations spent until then."""
+
+    keep: Bools
+    tuned: float
+    held: float
+    spent: int
+
+
+class Ledger:
+    """Measures masks for refiners, and keeps the books: every distinct mask is measured once and counted once.
+
+    Every second image is held out: refiners never see what masks are worth there. Each mask that a search moves to is measured on
+    them as well, and the best of these masks on the held-out images is the result, so it is never worse than the start on either
+    half. When ``LIVES`` moves in a row bring nothing on the held-out images, the search should end (``open``).
+
+    Args:
+        metric: the true metric.
+        start: (n,) mask to begin with.
+        saved: what an earlier, interrupted refinement had measured (see ``state``); it is not measured again, but counted.
+        save: called with the ledger at every new best mask, and now and then.
+
+    Attributes:
+        spent: evaluations so far: distinct masks, and ``1 + 2 * (1 + probes)`` for a gradient with so many probes of the curvature.
+        incumbents: the masks that searches moved to, beginning with the start.
+        trace: one row for each evaluation.
+    """
+
+    def __init__(
+        self,
+        metric: Metric,
+        start: Bools,
+        saved: Mapping[str, NDArray[Any]] | None = None,
+        save: Callable[["Ledger"], None] = lambda ledger: None,
+    ) -> None:
+        self.metric, self.save = metric, save
+        self.tuned, self.held = np.arange(0, metric.images, 2), np.arange(1, metric.images, 2)
+        if not len(self.held):
+            self.held = self.tuned
+        self.known: dict[bytes, Known] = {}
+        self.before = _unpacked(saved, len(start)) if saved else {}
+        self.spent, self.gradients, self.limit = 0, 0, 0
+        self.trace: list[dict[str, Any]] = []
+        self.started = perf_counter()
+        self.incumbents: list[Incumbent] = []
+        self._bar: tqdm[Any] | None = None
+        self.start = start.copy()
+        self.near = self.start
+
+    @property
+    def open(self) -> bool:
+        """Whether a search should go on: something is left to spend, and the held-out images have not stopped to gain."""
+        return self.room > 0 and len(self.incumbents) - 1 - self._best < LIVES
+
+    @property
+    def room(self) -> int:
+        """Evaluations that are left."""
+        return self.limit - self.spent
+
+    @property
+    def best(self) -> Incumbent:
+        """The incumbent that is best on the held-out images, the first of those that are."""
+        return self.incumbents[self._best]
+
+    @property
+    def _best(self) -> int:
+        return int(np.argmax([incumbent.held for incumbent in self.incumbents]))
+
+    @property
+    def last(self) -> Incumbent:
+        """Where the search stands."""
+        return self.incumbents[-1]
+
+    @contextmanager
+    def allowance(self, evaluations: int, label: str) -> Iterator[None]:
+        """Let a search spend so many evaluations; it begins at the best mask so far, measured in the first place."""
+        self.limit = self.spent + evaluations
+        with tqdm(total=evaluations, desc=label, unit="mask", leave=False, disable=None) as self._bar:
+            self.moved(self.best.keep if self.incumbents else self.start)
+            yield
+
+    def values(self, keep: Bools, race: bool = True) -> Floats:
+        """(b, n) masks -> (b,) mean PSNR on the tuned images; -inf for new ones for which there is no room.
+
+        Args:
+            keep: masks.
+            race: look at some images first, and let those go that are clearly worse than where the search stands; their PSNR is
+                then an estimate.
+        """
+        keys = [mask.tobytes() for mask in keep]
+        new = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self.known}
+        places = sorted(new.values())[: max(self.room, 0)]
+        measured = [place for place in places if keys[place] not in self.before]
+        found = {keys[place]: self.before[keys[place]] for place in places if keys[place] in self.before}
+        found |= dict(zip((keys[place] for place in measured), self._measured(keep[measured], race), strict=True))
+        for place in places:
+            self.known[keys[place]] = found[keys[place]]
+            self._count(1)
+            self._note(keep[place], found[keys[place]])
+        return np.array([self.known[key].psnr if key in self.known else -np.inf for key in keys])
+
+    def moved(self, keep: Bools) -> Incumbent:
+        """The search stands at a mask now: measure it on all images, the held-out ones included."""
+        if self.incumbents and (keep == self.last.keep).all():
+            return self.last
+        images = self.metric.measure(keep[None], np.concatenate([self.tuned, self.held]), keep)[0]
+        self.own, held = images[: len(self.tuned)], float(images[len(self.tuned) :].mean())
+        self.near = keep.copy()
+        first = keep.tobytes() not in self.known
+        self.known[keep.tobytes()] = Known(float(self.own.mean()), len(self.tuned))
+        self._count(1 + first)
+        self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent))
+        self._note(keep, self.known[keep.tobytes()], held)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{self.last.tuned:.2f} dB, held out {held:.2f}")
+        self.save(self)
+        return self.last
+
+    def quadratic(self, keep: Bools, probes: int, seed: int) -> Quadratic:
+        """The loss to second order around a mask, on the tuned images."""
+        self.gradients += 1
+        self._count(1 + 2 * (1 + probes))
+        return self.metric.quadratic(keep, self.tuned, probes, seed)
+
+    def solution(self, problem: PruningProblem, started: float, **notes: Any) -> Solution:
+        """The best mask so far, judged, with what was measured."""
+        best, first = self.best, self.incumbents[0]
+        told: dict[str, Any] = {
+            "evaluations": self.spent,
+            "gradients": self.gradients,
+            "moves": len(self.incumbents) - 1,
+            "images": {"tuned": len(self.tuned), "held_out": len(self.held)},
+            "tuned": {"before": first.tuned, "after": best.tuned},
+            "held_out": {"before": first.held, "after": best.held},
+            "swapped": int((best.keep != first.keep).sum()) // 2,
+        }
+        return problem.judge(best.keep, perf_counter() - started, **told, **notes)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What was measured, as arrays; with it an interrupted refinement goes on."""
+        masks = np.stack([np.frombuffer(key, bool) for key in self.known])
+        values = list(self.known.values())
+        return {
+            "masks": np.packbits(masks, axis=1),
+            "psnr": np.array([value.psnr for value in values]),
+            "images": np.array([value.images for value in values]),
+        }
+
+    def _measured(self, keep: Bools, race: bool) -> list[Known]:
+        """Measure masks that differ, chunk of images by chunk."""
+        if not len(keep):
+            return []
+        seen = np.full((len(keep), len(self.tuned)), np.nan)
+        chunks = np.array_split(np.arange(len(self.tuned)), -(-len(self.tuned) // RACE)) if race else [np.arange(len(self.tuned))]
+        running = np.arange(len(keep))
+        for chunk in chunks:
+            seen[np.ix_(running, chunk)] = self.metric.measure(keep[running], self.tuned[chunk], self.near)
+            running = running[self._hopeful(seen[running][:, : chunk[-1] + 1])]
+            if not len(running):
+                break
+        counts = (~np.isnan(seen)).sum(axis=1)
+        if not race:
+            return [Known(float(row.mean()), len(row)) for row in seen]
+        return [Known(float(self.own.mean() + np.nanmean(row - self.own)), int(count)) for row, count in zip(seen, counts, strict=True)]
+
+    def _hopeful(self, seen: Floats) -> Bools:
+        """(b,) which masks may still be better than where the search stands."""
+        change = seen - self.own[: seen.shape[1]]
+        error = change.std(axis=1, ddof=1) / np.sqrt(change.shape[1]) if change.shape[1] > 1 else np.zeros(len(change))
+        return np.asarray(change.mean(axis=1) + SURE * error > 0)
+
+    def _count(self, evaluations: int) -> None:
+        self.spent += evaluations
+        if self._bar is not None:
+            self._bar.update(evaluations)
+
+    def _note(self, keep: Bools, known: Known, held: float | None = None) -> None:
+        row: dict[str, Any] = {
+            "evaluation": self.spent,
+            "seconds": perf_counter() - self.started,
+            "psnr": known.psnr,
+            "images": known.images,
+        }
+        row |= {"held_out": held, "swaps": int((keep != self.start).sum()) // 2}
+        self.trace.append(row)
+
+
+def _unpacked(saved: Mapping[str, NDArray[Any]], n: int) -> dict[bytes, Known]:
+    masks = np.unpackbits(saved["masks"], axis=1, count=n).astype(bool)
+    rows = zip(masks, saved["psnr"], saved["images"], strict=True)
+    return {mask.tobytes(): Known(float(psnr), int(images)) for mask, psnr, images in rows}
+
+
+def shifted(keep: Bools, swaps: Ints) -> Bools:
+    """(b, n) masks, each with one exchange: kept filter ``swaps[b, 0]`` goes, dropped ``swaps[b, 1]`` comes back."""
+    masks = np.repeat(keep[None], len(swaps), axis=0)
+    rows = np.arange(len(swaps))
+    masks[rows, swaps[:, 0]], masks[rows, swaps[:, 1]] = False, True
+    return masks
