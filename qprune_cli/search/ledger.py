@@ -203,13 +203,9 @@ class Ledger:
             self._bar.update(evaluations)
 
     def _note(self, keep: Bools, known: Known, held: float | None = None) -> None:
-        row: dict[str, Any] = {
-            "evaluation": self.spent,
-            "seconds": perf_counter() - self.started,
-            "psnr": known.psnr,
-            "images": known.images,
-        }
-        row |= {"held_out": held, "swaps": int((keep != self.start).sum()) // 2}
+        swaps = int((keep != self.start).sum()) // 2
+        row: dict[str, Any] = {"evaluation": self.spent, "seconds": perf_counter() - self.started, "psnr": known.psnr}
+        row |= {"images": known.images, "held_out": held, "swaps": swaps}
         self.trace.append(row)
 
 
