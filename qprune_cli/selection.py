@@ -9,7 +9,7 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss, random_swaps
+from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.bound import lower_bound
 from qprune_cli.problem.budget import Budget
@@ -17,6 +17,7 @@ from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.remaining import Remaining
 from qprune_cli.scores import Scores
+from qprune_cli.search.moves import random_swaps
 from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
 
 LOG = logging.getLogger("qprune_cli")
@@ -99,11 +100,7 @@ def trusted(
     """Fidelity of the scores that the mask was chosen with, and of the same scores taken at the mask."""
     asked = plan.settings
     dead = np.zeros(layout.n, bool) if scores.dead is None else scores.dead
-    budget, kept = problem.budget, problem.kept_per_layer(keep)
-    movable = budget.exact and budget.free
-    swaps = random_swaps(
-        keep, dead, problem.layer_of, movable & (kept > budget.fewest), movable & (kept < budget.most), asked.fidelity, asked.seed
-    )
+    swaps = random_swaps(problem, keep, dead, asked.fidelity, np.random.default_rng(asked.seed))
     if len(swaps) < FEWEST_SWAPS:
         return {"swaps": len(swaps)}
     at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)

@@ -28,11 +28,12 @@ from torch import nn
 from qprune_cli.clock import Clock
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
-from qprune_cli.evaluate.fidelity import correlation, mean_loss, random_swaps
+from qprune_cli.evaluate.fidelity import correlation, mean_loss
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.search.moves import random_swaps
 from qprune_cli.selection import select
 from qprune_cli.structure.trace import trace
 from qprune_cli.target import budgets
@@ -127,10 +128,10 @@ def fidelities(names: list[str], overrides: list[str], seeds: list[int]) -> Iter
             for sparsity in SPARSITIES:
                 budget = Budget.share(layout, sparsity, layer_counts(layout, 1))
                 taylor = at_dense["taylor"]
-                keep = planned("solver=greedy").solver.solve(PruningProblem(layout, taylor.linear, taylor.pairs, budget), seed).keep
+                problem = PruningProblem(layout, taylor.linear, taylor.pairs, budget)
+                keep = planned("solver=greedy").solver.solve(problem, seed).keep
                 assert taylor.dead is not None
-                kept = np.bincount(layout.layer_of, weights=keep)
-                swaps = random_swaps(keep, taylor.dead, layout.layer_of, kept > budget.fewest, kept < budget.most, SWAPS, seed)
+                swaps = random_swaps(problem, keep, taylor.dead, SWAPS, np.random.default_rng(seed))
                 masks = np.repeat(keep[None], len(swaps), axis=0)
                 for mask, (i, j) in zip(masks, swaps, strict=True):
                     mask[i], mask[j] = False, True

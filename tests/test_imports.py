@@ -33,7 +33,7 @@ ALLOWED = {
     "clock": set(),
     "plan": LEAVES | {"compose", "device", "evaluate", "problem", "record", "roles", "structure", "train"},
     "target": LEAVES | {"plan", "problem", "structure"},
-    "selection": LEAVES | {"clock", "evaluate", "plan", "problem"},
+    "selection": LEAVES | {"clock", "evaluate", "plan", "problem", "search"},
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES

@@ -19,33 +19,6 @@ from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 RESAMPLES = 1000
 FEWEST_SWAPS = 3  # that have a rank correlation
-CONSIDERED = 1000  # filters on each side that pairs are drawn from
-
-
-def random_swaps(keep: Bools, dead: Bools, layer_of: Ints, gives: Bools, takes: Bools, count: int, seed: int) -> Ints:
-    """(<=count, 2) distinct pairs of a kept filter and a dropped one, both alive where any are, at random.
-
-    Within a layer any two may be exchanged; of two layers, where the one may keep fewer and the other more.
-
-    Args:
-        keep: (n,) mask.
-        dead: (n,) filters that are 0 on all calibration images: exchanging them says nothing.
-        layer_of: (n,) layers.
-        gives: (l) whether a layer may keep one filter fewer.
-        takes: (l) whether a layer may keep one filter more.
-        count: pairs wanted.
-        seed: draws them.
-    """
-    rng = np.random.default_rng(seed)
-    inside, outside = (rng.permutation(_alive(chosen, dead))[:CONSIDERED] for chosen in (keep, ~keep))
-    i, j = layer_of[inside][:, None], layer_of[outside][None, :]
-    pairs = np.argwhere((i == j) | (gives[i] & takes[j]))
-    chosen = pairs[rng.choice(len(pairs), min(count, len(pairs)), replace=False)]
-    return np.stack([inside[chosen[:, 0]], outside[chosen[:, 1]]], axis=1)
-
-
-def _alive(chosen: Bools, dead: Bools) -> Ints:
-    return np.flatnonzero(chosen & ~dead if (chosen & ~dead).any() else chosen)
 
 
 @torch.no_grad()

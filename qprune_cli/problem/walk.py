@@ -79,6 +79,10 @@ class Walk:
         change, i, j = found
         return (i, j) if change < -TOLERANCE * self.scale else None
 
+    def changes(self, inside: Ints, outside: Ints) -> Floats:
+        """(len(inside), len(outside)) change of the damage by each exchange of a kept filter for a dropped one."""
+        return np.asarray(self.marginal[inside, None] - self.marginal[None, outside] - self.problem.pairs.between(inside, outside))
+
     def _within(self, layer: int) -> tuple[float, int, int]:
         if layer not in self._inside:
             own = self.problem.filters_of[layer]
@@ -89,7 +93,7 @@ class Walk:
         """The best exchange of some kept filters for some dropped ones."""
         if not len(inside) or not len(outside):
             return np.inf, -1, -1
-        change = self.marginal[inside, None] - self.marginal[None, outside] - self.problem.pairs.between(inside, outside)
+        change = self.changes(inside, outside)
         i, j = divmod(int(change.argmin()), len(outside))
         return float(change[i, j]), int(inside[i]), int(outside[j])
 

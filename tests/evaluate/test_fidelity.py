@@ -1,34 +1,18 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
-from qprune_cli.evaluate.fidelity import correlation, fidelity, mean_loss, random_swaps
+from qprune_cli.evaluate.fidelity import correlation, fidelity, mean_loss
+from qprune_cli.search.moves import random_swaps
 from qprune_cli.structure.loss import LOSSES
 from qprune_cli.structure.silence import silence
 from tests.conftest import random_problem
 
 
-@given(st.integers(0, 10**6), st.integers(1, 30))
-def test_swaps_are_distinct_pairs_of_a_kept_and_a_dropped_live_filter_and_respect_the_layers(seed, count):
-    problem = random_problem(seed, budget=7)
-    rng = np.random.default_rng(seed)
-    dead, keep = rng.uniform(size=12) < 0.3, rng.permutation(12) < 7
-    gives, takes = rng.uniform(size=(2, 3)) < 0.5
-    swaps = random_swaps(keep, dead, problem.layer_of, gives, takes, count, seed)
-    assert len({tuple(swap) for swap in swaps.tolist()}) == len(swaps) <= count
-    for i, j in swaps:
-        a, b = problem.layer_of[i], problem.layer_of[j]
-        assert keep[i] and not keep[j] and (a == b or (gives[a] and takes[b]))
-        assert not dead[i] or not (~dead & keep).any()
-        assert not dead[j] or not (~dead & ~keep).any()
-
-
 def test_the_true_objective_has_fidelity_1_and_its_opposite_minus_1():
     problem = random_problem(0, budget=6, signed=True)
     keep = np.random.default_rng(0).permutation(12) < 6
-    swaps = random_swaps(keep, np.zeros(12, bool), problem.layer_of, np.ones(3, bool), np.ones(3, bool), 20, 0)
+    swaps = random_swaps(problem, keep, np.zeros(12, bool), 20, np.random.default_rng(0))
     objectives = {"same": problem.damage, "opposite": lambda masks: -problem.damage(masks), "constant": lambda masks: np.zeros(len(masks))}
     told = fidelity(lambda mask: float(problem.damage(mask[None])[0]), objectives, keep, swaps)
     assert told["same"]["correlation"] == pytest.approx(1) and told["opposite"]["correlation"] == pytest.approx(-1)

@@ -5,10 +5,11 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.fidelity import mean_loss, random_swaps
+from qprune_cli.evaluate.fidelity import mean_loss
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scorer.gram import Gram
+from qprune_cli.search.moves import random_swaps
 from qprune_cli.structure.curvature import curvature
 
 
@@ -36,7 +37,7 @@ def test_damage_is_the_second_order_model_around_the_mask(seed, slope, small_mod
 def test_it_predicts_swaps_at_the_mask(small_model, small_layout, small_splits):
     keep = np.random.default_rng(1).uniform(size=small_layout.n) < 0.6
     problem, scores = problem_at(keep, Gram(slope="loss"), small_model, small_layout, small_splits)
-    swaps = random_swaps(keep, scores.dead, problem.layer_of, *np.ones((2, len(small_layout.groups)), bool), 40, 0)
+    swaps = random_swaps(problem, keep, scores.dead, 40, np.random.default_rng(0))
     masks = np.repeat(keep[None], len(swaps), axis=0)
     for mask, (i, j) in zip(masks, swaps, strict=True):
         mask[i], mask[j] = False, True
