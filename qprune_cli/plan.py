@@ -1,7 +1,7 @@
 """What a command is about to do: its components and settings, checked before anything is written."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -107,10 +107,18 @@ def check_channels(data: Data, model: Model) -> None:
         raise UserError(f"model.channels={model.channels}: the images have {data.channels}; set model.channels={data.channels}")
 
 
+def _section(component: Any) -> dict[str, Any]:
+    """A component as the section of the settings that builds it, the components that it lists included."""
+    values = asdict(component)
+    for field in fields(component):
+        if "group" in field.metadata:
+            values[field.name] = [_section(part) for part in getattr(component, field.name)]
+    return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}
+
+
 def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
     """What a plan holds as plain values: ``qprune run --from`` builds the same plan from them."""
-    components = {role: getattr(plan, role) for role in roles}
-    sections = {role: {"_target_": f"{type(c).__module__}.{type(c).__qualname__}", **asdict(c)} for role, c in components.items()}
+    sections = {role: _section(getattr(plan, role)) for role in roles}
     plain: dict[str, Any] = json.loads(json.dumps(sections | asdict(plan.settings) | {"components": plan.components}))
     return plain
 

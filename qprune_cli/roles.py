@@ -78,7 +78,14 @@ class Compensator(Protocol):
 
 
 class Refiner(Protocol):
-    """Tunes a mask on the true metric."""
+    """Tunes a mask on the true metric.
+
+    Its ``objective`` says of what network that is: silenced, as the mask leaves it, or compensated, with its weights re-fitted as well.
+    """
+
+    @property
+    def objective(self) -> str:
+        """One of ``OBJECTIVES``."""
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Return a feasible mask that is at least as good as ``start`` on the metric, which the ledger measures and counts."""

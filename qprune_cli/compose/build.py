@@ -1,13 +1,14 @@
 """From a section of the settings to the object that it describes."""
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from qprune_cli.catalog import components, config_dir
 from qprune_cli.errors import UserError, nearest
 
 
@@ -83,10 +84,33 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
             raise UserError(f"{dot}{name}: no such setting; {nearest(name, known)}")
         if value == "???":
             raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
+    lists = {
+        field.name: _listed(values.pop(field.name), field.metadata["group"], f"{dot}{field.name}")
+        for field in fields(cls)
+        if "group" in field.metadata and field.name in values
+    }
     try:
-        return OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
+        built = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
+        return replace(cast(Any, built), **lists) if lists else built
     except OmegaConfBaseException as error:
         raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
+
+
+def _listed(items: Any, group: str, path: str) -> tuple[Any, ...]:
+    """Build the components that a list names: ``[name, {name: {setting: value}}, {_target_: ...}]``."""
+    if not isinstance(items, list) or not items:
+        raise UserError(f"{path}={items}: give a list of at least one {group}, as in {path}=[{next(iter(components(group)))}]")
+    return tuple(_item(item, group, path) for item in items)
+
+
+def _item(item: Any, group: str, path: str) -> Any:
+    if isinstance(item, dict) and "_target_" in item:
+        return build(item, path)
+    (name, settings), *more = item.items() if isinstance(item, dict) and item else [(item, {})]
+    if more or name not in components(group) or not isinstance(settings, dict):
+        raise UserError(f"{path}: {name}: no such {group}; {nearest(str(name), components(group))}")
+    stated = OmegaConf.to_container(OmegaConf.load(config_dir() / group / f"{name}.yaml"))
+    return build(cast(dict[str, Any], stated) | settings, f"{path}.{name}")
 
 
 def _writable(node: Any) -> Any:

@@ -1,6 +1,7 @@
 """No refinement."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.search.ledger import Ledger
@@ -10,6 +11,8 @@ from qprune_cli.types import Solution
 @dataclass(frozen=True)
 class NoRefinement:
     """Keep the solver's mask; no evaluation is spent."""
+
+    objective: ClassVar[str] = "silenced"
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Return the start."""

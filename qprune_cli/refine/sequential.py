@@ -5,11 +5,11 @@ from time import perf_counter
 
 import numpy as np
 
-from qprune_cli.errors import UserError
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import Walk
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.search.moves import Swap, best_chain, best_swaps, swapped
+from qprune_cli.search.settings import check_settings
 from qprune_cli.search.trust import Trust
 from qprune_cli.types import Solution
 
@@ -33,6 +33,7 @@ class Sequential:
         evaluations: masks to measure at most; a gradient counts as ``1 + 2 * (1 + probes)``.
         swaps: exchanges of the first chain.
         probes: random backward passes per image that sample the curvature.
+        objective: silenced, or compensated: what network the metric is of.
 
     References:
         Ours. Conn, Gould, Toint, "Trust-region methods", 2000 (a model, a radius, and the truth as the judge).
@@ -41,11 +42,10 @@ class Sequential:
     evaluations: int = 200
     swaps: int = 8
     probes: int = 2
+    objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        for name, least in (("evaluations", 1), ("swaps", 1), ("probes", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"refine.{name}={getattr(self, name)}: give a whole number, at least {least}")
+        check_settings(self, evaluations=1, swaps=1, probes=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Step from mask to mask while the true metric rises."""

@@ -48,3 +48,8 @@ class Trust:
         gram, seen = (terms * weight[:, None]).T @ terms, (terms * weight[:, None]).T @ change
         prior = BELIEF * np.diag(np.diagonal(gram)) / max(weight.sum(), 1e-12)
         self.slope, self.curvature = np.maximum(np.linalg.lstsq(gram + prior, seen + prior.sum(axis=1), rcond=None)[0], 0.05).tolist()
+
+
+def slope_problem(problem: PruningProblem, bend: Quadratic, keep: Bools) -> PruningProblem:
+    """The same without couplings: slope and own curvature of each filter."""
+    return replace(problem, linear=bend.linear((~keep).astype(np.float64), Pairs.none()), pairs=Pairs.none())

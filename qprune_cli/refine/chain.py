@@ -1,0 +1,39 @@
+"""Several refiners, one after another."""
+
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from qprune_cli.errors import UserError
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.settings import check_settings
+from qprune_cli.types import Solution
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Let each refiner begin where the one before ended; what one has measured is free for the next.
+
+    Args:
+        stages: the refiners, in order; each has its own evaluations.
+        objective: silenced, or compensated: what network the metric is of, for all of them.
+    """
+
+    stages: tuple[Any, ...] = field(default=(), metadata={"group": "refine"})
+    objective: str = "silenced"
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if any(not hasattr(stage, "refine") for stage in self.stages):
+            raise UserError("refine.stages: give refiners by name, as in refine.stages=[gradient,sequential]")
+        stages = tuple(replace(stage, objective=self.objective) if hasattr(stage, "evaluations") else stage for stage in self.stages)
+        object.__setattr__(self, "stages", stages)
+
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+        """Run one after another."""
+        started, solution, notes = perf_counter(), start, []
+        for stage in self.stages:
+            solution = stage.refine(problem, solution, ledger, seed)
+            notes.append({"refiner": type(stage).__name__} | dict(solution.notes))
+        return ledger.solution(problem, started, method="chain", stages=notes) if ledger.incumbents else solution

@@ -1,0 +1,50 @@
+"""Swap hill-climb on the true metric: the plain baseline."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.moves import random_swaps, swapped
+from qprune_cli.search.settings import check_settings
+from qprune_cli.types import Solution
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Try random exchanges of a kept filter for a dropped one, some at a time; move to the best of them if it is truly better.
+
+    Knows nothing of the network but the metric; what any other refiner should beat at equal evaluations.
+
+    Args:
+        evaluations: masks to measure at most.
+        batch: exchanges that are tried before the search moves.
+        objective: silenced, or compensated: what network the metric is of.
+    """
+
+    evaluations: int = 200
+    batch: int = 8
+    objective: str = "silenced"
+
+    def __post_init__(self) -> None:
+        check_settings(self, evaluations=1, batch=1)
+
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+        """Climb until the evaluations are spent or the held-out images gain no more."""
+        started, rng = perf_counter(), np.random.default_rng(seed)
+        alive = np.zeros(problem.layout.n, bool)
+        with ledger.allowance(self.evaluations, "descent"):
+            while ledger.open:
+                keep, spent = ledger.last.keep, ledger.spent
+                swaps = random_swaps(problem, keep, alive, self.batch, rng)
+                if not len(swaps):
+                    break
+                masks = np.stack([swapped(keep, [pair]) for pair in swaps.tolist()])
+                values = ledger.values(masks)
+                if values.max() > ledger.last.tuned:
+                    ledger.moved(masks[int(values.argmax())])
+                elif ledger.spent == spent:
+                    break
+        return ledger.solution(problem, started, method="descent")

@@ -1,0 +1,61 @@
+"""Exchanges proposed by the gradient at the mask, one at a time."""
+
+from dataclasses import dataclass
+from time import perf_counter
+
+import numpy as np
+
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.problem.walk import Walk
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.moves import Swap, best_swaps, swapped
+from qprune_cli.search.settings import check_settings
+from qprune_cli.search.trust import slope_problem
+from qprune_cli.types import Solution
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Take the gradient of the loss at the mask, try the exchanges that it proposes, move to the best, and begin again.
+
+    A filter's gate gradient, with its own second moment as curvature (a removal is no small step), says what dropping it or bringing
+    it back is worth. What was tried at a mask is not tried again there; the search ends where no proposal is left or nothing gained.
+
+    Args:
+        evaluations: masks to measure at most; a gradient counts as three.
+        batch: exchanges that are tried for one gradient at a time.
+        tries: batches that may fail at one mask before the search ends.
+        objective: silenced, or compensated: what network the metric is of.
+    """
+
+    evaluations: int = 200
+    batch: int = 8
+    tries: int = 8
+    objective: str = "silenced"
+
+    def __post_init__(self) -> None:
+        check_settings(self, evaluations=1, batch=1, tries=1)
+
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+        """Climb along the gradients until the evaluations are spent, nothing helps, or the held-out images gain no more."""
+        started = perf_counter()
+        with ledger.allowance(self.evaluations, "gradient"):
+            moved = True
+            while ledger.open and moved:
+                moved = self._moved(problem, ledger, seed)
+        return ledger.solution(problem, started, method="gradient")
+
+    def _moved(self, problem: PruningProblem, ledger: Ledger, seed: int) -> bool:
+        keep, tried = ledger.last.keep, set[Swap]()
+        walk = Walk(slope_problem(problem, ledger.quadratic(keep, 0, seed), keep), keep)
+        for _ in range(self.tries):
+            swaps = best_swaps(walk, self.batch, tried)
+            if not swaps or ledger.room <= 0:
+                return False
+            masks = np.stack([swapped(keep, [swap]) for swap in swaps])
+            values = ledger.values(masks)
+            if values.max() > ledger.last.tuned:
+                ledger.moved(masks[int(values.argmax())])
+                return True
+            tried |= set(swaps)
+        return False
