@@ -17,6 +17,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune run [overrides]             prune a network             qprune run solver=hybrid_qubo sparsity=0.5
   qprune run -m [lists]              a sweep                     qprune run -m sparsity=0.25,0.5 seed=0,1,2
   qprune run --from FOLDER [...]     repeat a finished run, with other values where given
+  qprune run --resume FOLDER         go on with a run that was stopped; what its refinement measured is not measured again
   qprune train [overrides]           train a dense network       qprune train experiment=train_half_unet
   qprune train --resume FOLDER       go on with a training that was stopped, exactly where it was
   qprune inspect [overrides]         what of a network can go, what stays and why, reachable targets; takes what run takes
@@ -76,15 +77,15 @@ def dispatch(argv: list[str]) -> int:
     return COMMANDS[argv[0]](argv[1:])
 
 
-def run_plan(job: Any) -> Any:
+def run_plan(job: Any, stopped: Path | None = None) -> Any:
     """What a composed ``qprune run`` is about to do; loads torch."""
     from qprune_cli.plan import RunPlan
 
-    return RunPlan.of(job)
+    return RunPlan.of(job, stopped)
 
 
 def run(argv: list[str]) -> int:
-    """Prune: compose jobs, or take one from a finished run."""
+    """Prune: compose jobs, or take one from a finished run or from one that was stopped."""
     from qprune_cli.compose.launch import launch
 
     def start(plan: Any) -> None:
@@ -93,7 +94,10 @@ def run(argv: list[str]) -> int:
         pipeline.run(plan)
 
     argv, source = folder_option(argv, "--from")
-    return launch("run", argv, run_plan, start, source)
+    argv, stopped = folder_option(argv, "--resume")
+    if source and stopped:
+        raise UserError("--from, --resume: a run is either repeated or resumed; leave one of them out")
+    return launch("run", argv, partial(run_plan, stopped=stopped), start, source or stopped, finished=source is not None)
 
 
 def inspect(argv: list[str]) -> int:

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.program import write_program
 from qprune_cli.record.provenance import mask_digest
+from qprune_cli.record.refinement import refinement_line, refinement_summary, refinement_warnings, save_state, saved_state, write_refinement
 from qprune_cli.record.run import (
     write_compensation,
     write_manifest,
@@ -135,9 +137,11 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     write_problem(folder, problem)
     write_solution(folder, problem, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
-        ledger = Ledger(MaskPsnr(dense, layout, splits.refinement, dense), solved.keep)
+        write_mask(folder, layout, solved.keep)
+        metric = MaskPsnr(dense, layout, splits.refinement, dense)
+        ledger = Ledger(metric, solved.keep, saved_state(folder), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
-        write_mask(folder, layout, refined)
+        write_refinement(folder, layout, solved, refined, ledger.trace)
     with clock("compensate"):
         fitted, compensation = plan.compensate.fit(dense, layout, refined.keep, splits, asked.seed)
         write_compensation(folder, compensation)
@@ -167,11 +171,13 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     if asked.fidelity and "solved" not in trust:
         warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
     warnings += missed
-    told = {"sparsity": sparsity, "fidelity": trust, "compensation": summary, "warnings": warnings}
+    gained = refinement_summary(refined, found["solved"], found["refined"])
+    warnings += refinement_warnings(gained)
+    told = {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:
         LOG.warning(warning)
-    table = f"{run_table(identity, stages)}\n{solution_lines(problem, solved, trust)}"
+    table = f"{run_table(identity, stages)}\n{solution_lines(problem, solved, trust)}{refinement_line(gained)}"
     return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""))
 
 
@@ -197,7 +203,11 @@ def run(plan: RunPlan) -> Path:
     folder = plan.folder()
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        pruned = prune(plan, job, folder, clock)
+        try:
+            pruned = prune(plan, job, folder, clock)
+        except KeyboardInterrupt:
+            LOG.warning("stopped; go on with `qprune run --resume %s` (mask.npz there holds the best mask so far)", folder.path)
+            raise
         with clock("save"):
             digest = weights_digest(dense)
             write_plan(

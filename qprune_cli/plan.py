@@ -107,6 +107,24 @@ def check_channels(data: Data, model: Model) -> None:
         raise UserError(f"model.channels={model.channels}: the images have {data.channels}; set model.channels={data.channels}")
 
 
+def check_stopped(kind: str, folder: Path, config: dict[str, Any], instead: str) -> None:
+    """Refuse to go on with what is finished, or with other settings than it began with.
+
+    Raises:
+        UserError: one of both.
+    """
+    if (folder / "manifest.json").is_file():
+        raise UserError(f"--resume {folder}: this {kind} is finished; {instead}")
+    if _unplaced(config) != _unplaced(yaml.safe_load((folder / "config.yaml").read_text())):
+        places = ", ".join(f"data.{place}" for place in PLACES)
+        raise UserError(f"--resume {folder}: a {kind} goes on as it began; only {places} may change, or begin a new one")
+
+
+def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without the places of its images."""
+    return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
+
+
 def _section(component: Any) -> dict[str, Any]:
     """A component as the section of the settings that builds it, the components that it lists included."""
     values = asdict(component)
@@ -147,6 +165,7 @@ class RunPlan:
         settings: the top level.
         components: chosen yaml by role, for names and records.
         sweep: folder of the sweep that the run belongs to, None for a single run.
+        stopped: folder of the run to go on with, None for a new one.
     """
 
     data: Data
@@ -158,16 +177,21 @@ class RunPlan:
     settings: RunSettings
     components: dict[str, str]
     sweep: Path | None = None
+    stopped: Path | None = None
 
     @staticmethod
-    def of(composed: Composed) -> "RunPlan":
+    def of(composed: Composed, stopped: Path | None = None) -> "RunPlan":
         """Build and check everything that a run needs; touches no data and writes nothing.
 
         Raises:
-            UserError: a setting is unknown, missing, of the wrong type or out of range.
+            UserError: a setting is unknown, missing, of the wrong type or out of range, or ``stopped`` holds a run that was finished or
+                had other settings.
         """
-        plan = RunPlan(**composed.parts(RunSettings, RUN_ROLES), components=composed.components, sweep=composed.sweep)
+        parts = composed.parts(RunSettings, RUN_ROLES)
+        plan = RunPlan(**parts, components=composed.components, sweep=composed.sweep, stopped=stopped)
         check_channels(plan.data, plan.model)
+        if stopped:
+            check_stopped("run", stopped, plan.config, "repeat it with --from")
         return plan
 
     @property
@@ -176,15 +200,12 @@ class RunPlan:
         return recorded(self, RUN_ROLES)
 
     def folder(self) -> Folder:
-        """Make the run folder."""
+        """The run folder: a new one, or that of the run to go on with."""
+        if self.stopped:
+            return Folder(self.stopped)
         roles = "_".join(self.components[role] for role in NAMED_ROLES)
         name = f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
         return Folder.fresh(self.sweep or Path(self.settings.output_root) / "runs", name)
-
-
-def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without the places of its images."""
-    return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
 
 
 @dataclass(frozen=True)
@@ -246,11 +267,8 @@ class TrainPlan:
         plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
         check_channels(plan.data, plan.model)
         plan.train.check(pick_device(plan.settings.device))
-        if stopped and (stopped / "manifest.json").is_file():
-            raise UserError(f"--resume {stopped}: this training is finished; train anew, with more train.steps where it was too short")
-        if stopped and _unplaced(plan.config) != _unplaced(yaml.safe_load((stopped / "config.yaml").read_text())):
-            places = ", ".join(f"data.{place}" for place in PLACES)
-            raise UserError(f"--resume {stopped}: a training goes on as it began; only {places} may change, or train anew")
+        if stopped:
+            check_stopped("training", stopped, plan.config, "train anew, with more train.steps where it was too short")
         for name in ("weights", "checkpoint"):
             if composed.settings["model"].get(name) is not None:
                 raise UserError(f"model.{name}: training starts from fresh weights; leave it out")

@@ -27,7 +27,7 @@ ALLOWED = {
     "refine": LEAVES | {"problem", "search"},
     "compensate": LEAVES | {"evaluate", "structure"},
     "roles": LEAVES | {"problem", "search"},
-    "record": LEAVES | {"problem", "evaluate"},
+    "record": LEAVES | {"problem", "evaluate", "search"},
     "train": LEAVES | {"evaluate"},
     "compose": {"errors", "catalog"},
     "clock": set(),

@@ -52,7 +52,7 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
         return [_compose_one(config, list(one), extra) for one in batches]
 
 
-def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None) -> Composed:
+def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None, finished: bool = False) -> Composed:
     """Take the job of an earlier run, with other values where given.
 
     The components are composed anew and then given the values of the run, so that a setting which others follow (such as
@@ -63,12 +63,13 @@ def repeated(command: str, folder: Path, overrides: list[str], extra: str | None
         folder: its folder.
         overrides: ``key=value`` for settings that the run has.
         extra: another folder of configs, where components of the run come from it.
+        finished: whether it has to be.
 
     Raises:
         UserError: no such run, an unknown key, or another component.
     """
-    if command == "run" and not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run")
+    if finished and not (folder / "manifest.json").is_file():
+        raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run, or go on with one by --resume")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
     with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):

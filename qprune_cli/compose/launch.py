@@ -24,7 +24,12 @@ Plan = TypeVar("Plan")
 
 
 def launch(
-    command: str, argv: list[str], prepare: Callable[[Composed], Plan], start: Callable[[Plan], object], source: Path | None = None
+    command: str,
+    argv: list[str],
+    prepare: Callable[[Composed], Plan],
+    start: Callable[[Plan], object],
+    source: Path | None = None,
+    finished: bool = False,
 ) -> int:
     """Do what the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions.
 
@@ -36,6 +41,7 @@ def launch(
         prepare: turns composed settings into a plan; raises UserError and writes nothing.
         start: carries out a plan.
         source: folder of an earlier run to repeat or to go on with, where the job is not composed from the arguments alone.
+        finished: whether that run has to be.
 
     Returns:
         The exit code; for a sweep the highest of its jobs'.
@@ -60,7 +66,7 @@ def launch(
     if arguments.multirun and source:
         raise UserError("--from, --resume: one run is repeated or resumed; leave --multirun out")
     jobs = (
-        [repeated(command, source, arguments.overrides, extra)]
+        [repeated(command, source, arguments.overrides, extra, finished)]
         if source
         else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
     )

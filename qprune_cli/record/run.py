@@ -35,7 +35,7 @@ def write_problem(folder: Folder, problem: PruningProblem) -> None:
 def write_solution(
     folder: Folder, problem: PruningProblem, solved: Solution, rounds: Sequence[Mapping[str, Any]], fidelity: Mapping[str, Any]
 ) -> None:
-    """solution.json: how the solver went, and whether the loss agrees; trace.csv: its search, where it has one."""
+    """solution.json: how the solver went, and whether the loss agrees."""
     kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
     stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
     stated |= {
@@ -49,13 +49,11 @@ def write_solution(
         "solution.json",
         dict(solved.notes) | stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept},
     )
-    if trace := solved.notes.get("trace"):
-        folder.table("trace.csv", trace)
 
 
-def write_mask(folder: Folder, layout: Layout, solution: Solution) -> None:
+def write_mask(folder: Folder, layout: Layout, keep: Bools) -> None:
     """mask.npz: one bool array per layer, True = keep, and ``keep`` for all."""
-    folder.arrays("mask.npz", layout.masks(solution.keep) | {"keep": solution.keep})
+    folder.arrays("mask.npz", layout.masks(keep) | {"keep": keep})
 
 
 def write_compensation(folder: Folder, notes: Mapping[str, Any]) -> None:

@@ -29,7 +29,7 @@ class Descent:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=1, batch=1)
+        check_settings(self, evaluations=3, batch=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Climb until the evaluations are spent or the held-out images gain no more."""
@@ -47,4 +47,4 @@ class Descent:
                     ledger.moved(masks[int(values.argmax())])
                 elif ledger.spent == spent:
                     break
-        return ledger.solution(problem, started, method="descent")
+        return ledger.solution(problem, started, method="descent", stopped=ledger.why)

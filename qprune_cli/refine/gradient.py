@@ -7,7 +7,7 @@ import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import Walk
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.ledger import Ledger, gradient_price
 from qprune_cli.search.moves import Swap, best_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.search.trust import slope_problem
@@ -34,16 +34,16 @@ class Gradient:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=1, batch=1, tries=1)
+        check_settings(self, evaluations=3, batch=1, tries=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Climb along the gradients until the evaluations are spent, nothing helps, or the held-out images gain no more."""
         started = perf_counter()
         with ledger.allowance(self.evaluations, "gradient"):
             moved = True
-            while ledger.open and moved:
+            while ledger.open and ledger.room > gradient_price(0) and moved:
                 moved = self._moved(problem, ledger, seed)
-        return ledger.solution(problem, started, method="gradient")
+        return ledger.solution(problem, started, method="gradient", stopped=ledger.why)
 
     def _moved(self, problem: PruningProblem, ledger: Ledger, seed: int) -> bool:
         keep, tried = ledger.last.keep, set[Swap]()

@@ -29,7 +29,7 @@ class RandomSearch:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=1, swaps=1)
+        check_settings(self, evaluations=3, swaps=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Look around the start until the evaluations are spent."""
@@ -43,7 +43,7 @@ class RandomSearch:
                     ledger.moved(masks[int(values.argmax())])
                 elif ledger.spent == spent:
                     break
-        return ledger.solution(problem, started, method="random")
+        return ledger.solution(problem, started, method="random", stopped=ledger.why)
 
     def _near(self, problem: PruningProblem, start: Solution, rng: np.random.Generator) -> Bools:
         """A feasible (n,) mask some exchanges away."""

@@ -1,20 +1,21 @@
 """Sequential quadratic search: model the loss at the mask, step on the model, judge the step by the truth."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import Walk
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.scores import Quadratic
+from qprune_cli.search.ledger import Ledger, gradient_price
 from qprune_cli.search.moves import Swap, best_chain, best_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.search.trust import Trust
 from qprune_cli.types import Solution
 
 SINGLES = 4  # exchanges that are tried one by one beside each chain
-PATIENCE = 3  # times that nothing was better before another gradient is taken; as many gradients before the search ends
+PATIENCE = 3  # times that nothing helps before another gradient is taken, and gradients before the search ends
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class Sequential:
 
     At each mask the loss is modelled to second order, with couplings across the whole network, from one forward pass and some random
     backward passes on the tuned images. On that model a chain of at most r exchanges is built, each the best that is left and within
-    the budget; its beginnings of r, r/2, ..., 1 exchanges and some other single ones are measured. The best of them becomes the new mask
-    if it is truly better; r doubles when the whole chain was, and falls to what helped otherwise. Exchanges that did not help are
-    remembered and not tried again for some time, and slope and curvature of the model are scaled to fit what the loss was seen to do.
+    the budget; its beginnings of r, r/2, ..., 1 exchanges and some other single ones are measured, and all those together that helped
+    alone. The best of these becomes the new mask if it is truly better; r doubles when the whole chain was the best, and falls to what
+    was otherwise. Exchanges that did not help are remembered and not tried again for some time, and slope and curvature of the model
+    are scaled to fit what the loss was seen to do.
 
     The result is the mask that is best on the held-out images (see ``Ledger``), so it is never worse than the start there.
 
@@ -45,42 +47,64 @@ class Sequential:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=1, swaps=1, probes=1)
+        check_settings(self, evaluations=3, swaps=1, probes=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Step from mask to mask while the true metric rises."""
-        started, trust, radius = perf_counter(), Trust(), self.swaps
-        refused: dict[Swap, int] = {}
-        failures = number = 0
-        stopped = "evaluations spent"
+        started, search = perf_counter(), _Search(problem, ledger, self.swaps)
         with ledger.allowance(self.evaluations, "refine"):
-            while ledger.open and failures < PATIENCE:
-                number += 1
-                keep, level = ledger.last.keep, ledger.last.tuned
-                bend = ledger.quadratic(keep, self.probes, seed + number)
-                for _ in range(PATIENCE):
-                    blocked = {swap for swap, when in refused.items() if number - when < PATIENCE}
-                    model = trust.problem(problem, bend, keep)
-                    chain = best_chain(Walk(model, keep), radius, blocked)
-                    lengths = sorted({len(chain) >> k for k in range(len(chain).bit_length())} - {0}, reverse=True)
-                    steps = [chain[:length] for length in lengths]
-                    steps += [[swap] for swap in best_swaps(Walk(model, keep), SINGLES, blocked) if [swap] not in steps]
-                    if not steps or ledger.room <= 0:
-                        break
-                    masks = np.stack([swapped(keep, step) for step in steps])
-                    values = ledger.values(masks)
-                    seen = np.isfinite(values)
-                    trust.learn_(bend, keep, masks[seen], level - values[seen], number)
-                    refused |= {step[0]: number for step, value in zip(steps, values, strict=True) if len(step) == 1 and value <= level}
-                    place = int(values.argmax())
-                    if values[place] > level:
-                        ledger.moved(masks[place])
-                        radius = 2 * len(steps[place]) if place == 0 else max(1, len(steps[place]))
-                        break
-                    radius = max(1, radius // 2)
-                failures = 0 if ledger.last.keep is not keep else failures + 1
-        if failures:
-            stopped = "no exchange that the model promises helps"
-        elif ledger.room > 0:
-            stopped = "the held-out images gain no more"
-        return ledger.solution(problem, started, method="sequential", stopped=stopped, slope=trust.slope, curvature=trust.curvature)
+            while ledger.open and ledger.room > gradient_price(self.probes) and search.failures < PATIENCE:
+                search.number += 1
+                bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number)
+                moved = any(search.step(bend) for _ in range(PATIENCE))
+                search.failures = 0 if moved else search.failures + 1
+        stopped = "no exchange that the model promises helps" if search.failures == PATIENCE else ledger.why
+        scale = {"slope": search.trust.slope, "curvature": search.trust.curvature}
+        return ledger.solution(problem, started, method="sequential", stopped=stopped, scale=scale)
+
+
+@dataclass
+class _Search:
+    """What a search has learnt: how far to step, how far to trust the model, what did not help."""
+
+    problem: PruningProblem
+    ledger: Ledger
+    radius: int
+    number: int = 0  # of the latest gradient
+    failures: int = 0  # gradients in a row that led to no better mask
+    trust: Trust = field(default_factory=Trust)
+    refused: dict[Swap, int] = field(default_factory=dict)  # and at which gradient
+
+    def step(self, bend: Quadratic) -> bool:
+        """Measure some steps that the model promises most of; move to the best one if it is better."""
+        keep, level = self.ledger.last.keep, self.ledger.last.tuned
+        model = self.trust.problem(self.problem, bend, keep)
+        steps = self._steps(Walk(model, keep))
+        if not steps or self.ledger.room <= 0:
+            return False
+        masks = np.stack([swapped(keep, step) for step in steps])
+        values = self.ledger.values(masks)
+        seen = np.isfinite(values)
+        self.trust.learn_(bend, keep, masks[seen], level - values[seen], self.number)
+        helped = [step[0] for step, value in zip(steps, values, strict=True) if len(step) == 1 and value > level]
+        self.refused |= {step[0]: self.number for step, value in zip(steps, values, strict=True) if len(step) == 1 and value <= level}
+        together = swapped(keep, helped)
+        if len(helped) > 1 and self.problem.feasible(together):
+            steps, masks = [*steps, helped], np.concatenate([masks, together[None]])
+            values = np.append(values, self.ledger.values(together[None]))
+        best = int(values.argmax())
+        if values[best] <= level:
+            self.radius = max(1, self.radius // 2)
+            return False
+        self.radius = 2 * len(steps[0]) if best == 0 else len(steps[best])
+        self.ledger.moved(masks[best])
+        return True
+
+    def _steps(self, walk: Walk) -> list[list[Swap]]:
+        """The beginnings of a chain, the longest first, and other single exchanges that touch other filters."""
+        blocked = {swap for swap, when in self.refused.items() if self.number - when < PATIENCE}
+        singles = [[swap] for swap in best_swaps(walk, SINGLES, blocked)]
+        chain = best_chain(walk, self.radius, blocked)
+        lengths = sorted({len(chain) >> halvings for halvings in range(len(chain).bit_length())}, reverse=True)
+        steps = [chain[:length] for length in lengths]
+        return steps + [single for single in singles if single not in steps]

@@ -12,10 +12,11 @@ from tqdm import tqdm
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Quadratic
 from qprune_cli.search.metric import Metric
-from qprune_cli.types import Bools, Floats, Ints, Solution
+from qprune_cli.types import Bools, Floats, Solution
 
 RACE = 8  # images that are looked at before clearly bad masks are let go
 SURE = 2.0  # standard errors that a mask must be behind to be let go
+SAVED_EVERY = 20.0  # seconds, where no move makes it sooner
 LIVES = 6  # incumbents in a row that do not get better on the held-out images, before a search ends
 
 
@@ -35,6 +36,11 @@ class Incumbent(NamedTuple):
     spent: int
 
 
+def gradient_price(probes: int) -> int:
+    """Evaluations that a gradient counts as: a forward pass, and two for each backward pass, that of the loss and the random ones."""
+    return 1 + 2 * (1 + probes)
+
+
 class Ledger:
     """Measures masks for refiners, and keeps the books: every distinct mask is measured once and counted once.
 
@@ -49,7 +55,8 @@ class Ledger:
         save: called with the ledger at every new best mask, and now and then.
 
     Attributes:
-        spent: evaluations so far: distinct masks, and ``1 + 2 * (1 + probes)`` for a gradient with so many probes of the curvature.
+        spent: evaluations so far: distinct masks, another one for each that was measured on the held-out images, gradients by their
+            price.
         incumbents: the masks that searches moved to, beginning with the start.
         trace: one row for each evaluation.
     """
@@ -69,7 +76,7 @@ class Ledger:
         self.before = _unpacked(saved, len(start)) if saved else {}
         self.spent, self.gradients, self.limit = 0, 0, 0
         self.trace: list[dict[str, Any]] = []
-        self.started = perf_counter()
+        self.started = self._saved = perf_counter()
         self.incumbents: list[Incumbent] = []
         self._bar: tqdm[Any] | None = None
         self.start = start.copy()
@@ -82,8 +89,15 @@ class Ledger:
 
     @property
     def room(self) -> int:
-        """Evaluations that are left."""
-        return self.limit - self.spent
+        """Evaluations that are left, beside the one that a move would need."""
+        return self.limit - self.spent - 1
+
+    @property
+    def why(self) -> str:
+        """Why a search is not open any more, or that it might have gone on."""
+        if self.room <= 0:
+            return "the evaluations are spent"
+        return "nothing better was found" if self.open else "the held-out images gained no more"
 
     @property
     def best(self) -> Incumbent:
@@ -125,6 +139,8 @@ class Ledger:
             self.known[keys[place]] = found[keys[place]]
             self._count(1)
             self._note(keep[place], found[keys[place]])
+        if perf_counter() - self._saved > SAVED_EVERY:
+            self._save()
         return np.array([self.known[key].psnr if key in self.known else -np.inf for key in keys])
 
     def moved(self, keep: Bools) -> Incumbent:
@@ -141,13 +157,13 @@ class Ledger:
         self._note(keep, self.known[keep.tobytes()], held)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self.last.tuned:.2f} dB, held out {held:.2f}")
-        self.save(self)
+        self._save()
         return self.last
 
     def quadratic(self, keep: Bools, probes: int, seed: int) -> Quadratic:
         """The loss to second order around a mask, on the tuned images."""
         self.gradients += 1
-        self._count(1 + 2 * (1 + probes))
+        self._count(gradient_price(probes))
         return self.metric.quadratic(keep, self.tuned, probes, seed)
 
     def solution(self, problem: PruningProblem, started: float, **notes: Any) -> Solution:
@@ -197,6 +213,10 @@ class Ledger:
         error = change.std(axis=1, ddof=1) / np.sqrt(change.shape[1]) if change.shape[1] > 1 else np.zeros(len(change))
         return np.asarray(change.mean(axis=1) + SURE * error > 0)
 
+    def _save(self) -> None:
+        self.save(self)
+        self._saved = perf_counter()
+
     def _count(self, evaluations: int) -> None:
         self.spent += evaluations
         if self._bar is not None:
@@ -213,11 +233,3 @@ def _unpacked(saved: Mapping[str, NDArray[Any]], n: int) -> dict[bytes, Known]:
     masks = np.unpackbits(saved["masks"], axis=1, count=n).astype(bool)
     rows = zip(masks, saved["psnr"], saved["images"], strict=True)
     return {mask.tobytes(): Known(float(psnr), int(images)) for mask, psnr, images in rows}
-
-
-def shifted(keep: Bools, swaps: Ints) -> Bools:
-    """(b, n) masks, each with one exchange: kept filter ``swaps[b, 0]`` goes, dropped ``swaps[b, 1]`` comes back."""
-    masks = np.repeat(keep[None], len(swaps), axis=0)
-    rows = np.arange(len(swaps))
-    masks[rows, swaps[:, 0]], masks[rows, swaps[:, 1]] = False, True
-    return masks

@@ -1,0 +1,72 @@
+"""What a refinement leaves: the best mask so far while it runs, and in the end what it was worth on images it saw and on others."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qprune_cli.record.folder import Folder
+from qprune_cli.record.run import write_mask
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.types import Layout, Quality, Solution
+
+STATE = "refinement.npz"  # of a refinement that is not finished
+
+
+def saved_state(folder: Folder) -> Mapping[str, NDArray[Any]] | None:
+    """What an interrupted refinement had measured; None where there is nothing."""
+    path = folder.path / STATE
+    if not path.is_file():
+        return None
+    with np.load(path) as file:
+        return {name: file[name] for name in file.files}
+
+
+def save_state(folder: Folder, layout: Layout, ledger: Ledger) -> None:
+    """mask.npz: the best mask so far; beside it what a resumed run need not measure again."""
+    write_mask(folder, layout, ledger.best.keep)
+    folder.arrays(STATE, ledger.state())
+
+
+def write_refinement(folder: Folder, layout: Layout, solved: Solution, refined: Solution, trace: Sequence[Mapping[str, Any]]) -> None:
+    """mask.npz, refinement.json, and trace.csv: first the solver's search where it has one, then one row for each evaluation."""
+    write_mask(folder, layout, refined.keep)
+    if trace:
+        folder.json("refinement.json", dict(refined.notes) | {"damage": refined.damage, "seconds": refined.seconds})
+    rows = [{"stage": "solve"} | dict(row) for row in solved.notes.get("trace", ())] + [{"stage": "refine"} | dict(row) for row in trace]
+    if rows:
+        columns = dict.fromkeys(name for row in rows for name in row)
+        folder.table("trace.csv", [columns | row for row in rows])
+    (folder.path / STATE).unlink(missing_ok=True)
+
+
+def refinement_summary(refined: Solution, before: Quality, after: Quality) -> dict[str, Any]:
+    """Gains side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images."""
+    notes = refined.notes
+    if "tuned" not in notes:
+        return {}
+    test = {"before": float(before.psnr.mean()), "after": float(after.psnr.mean())}
+    return {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")} | {"test": test}
+
+
+def refinement_line(summary: Mapping[str, Any]) -> str:
+    """The same to be read; empty where nothing was refined."""
+    if not summary:
+        return ""
+    named = {"tuned": "tuned", "held_out": "held-out", "test": "test"}
+    gains = {name: summary[key]["after"] - summary[key]["before"] for key, name in named.items()}
+    said = ", ".join(f"{gain:+.2f} dB on the {name} images" for name, gain in gains.items())
+    swaps = f"{summary['swapped']} exchange{'s' if summary['swapped'] != 1 else ''}"
+    return f"\nrefinement: {swaps} by {summary['method']} in {summary['evaluations']} evaluations: {said}"
+
+
+def refinement_warnings(summary: Mapping[str, Any]) -> list[str]:
+    """Say so where the test images lost what the refinement images gained."""
+    gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
+    if not gains or gains["test"] >= 0:
+        return []
+    return [
+        f"refinement gained {gains['held_out']:.2f} dB on the held-out images and lost {-gains['test']:.2f} dB on the test images: "
+        "give it images that are more like those of the test, or refine=none"
+    ]
