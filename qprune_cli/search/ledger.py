@@ -28,12 +28,13 @@ class Known(NamedTuple):
 
 
 class Incumbent(NamedTuple):
-    """A mask that a search stood at: PSNR on the tuned images, on the held-out ones, and evaluations spent until then."""
+    """A mask that a search stood at: PSNR on the tuned images and on the held-out ones, evaluations and seconds spent until then."""
 
     keep: Bools
     tuned: float
     held: float
     spent: int
+    seconds: float
 
 
 def gradient_price(probes: int) -> int:
@@ -153,7 +154,7 @@ class Ledger:
         first = keep.tobytes() not in self.known
         self.known[keep.tobytes()] = Known(float(self.own.mean()), len(self.tuned))
         self._count(1 + first)
-        self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent))
+        self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent, perf_counter() - self.started))
         self._note(keep, self.known[keep.tobytes()], held)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self.last.tuned:.2f} dB, held out {held:.2f}")
