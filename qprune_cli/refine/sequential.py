@@ -57,7 +57,7 @@ class Sequential:
                 search.number += 1
                 bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number)
                 moved = any(search.step(bend) for _ in range(PATIENCE))
-                search.failures = 0 if moved else search.failures + 1
+                search.failures = 0 if moved else min(search.failures + 1, PATIENCE)
         stopped = "no exchange that the model promises helps" if search.failures == PATIENCE else ledger.why
         scale = {"slope": search.trust.slope, "curvature": search.trust.curvature}
         return ledger.solution(problem, started, method="sequential", stopped=stopped, scale=scale)
@@ -81,6 +81,7 @@ class _Search:
         model = self.trust.problem(self.problem, bend, keep)
         steps = self._steps(Walk(model, keep))
         if not steps or self.ledger.room <= 0:
+            self.failures = self.failures if self.refused else PATIENCE  # there is nothing to exchange
             return False
         masks = np.stack([swapped(keep, step) for step in steps])
         values = self.ledger.values(masks)

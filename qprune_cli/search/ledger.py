@@ -204,9 +204,9 @@ class Ledger:
             if not len(running):
                 break
         counts = (~np.isnan(seen)).sum(axis=1)
-        if not race:
-            return [Known(float(row.mean()), len(row)) for row in seen]
-        return [Known(float(self.own.mean() + np.nanmean(row - self.own)), int(count)) for row, count in zip(seen, counts, strict=True)]
+        whole = counts == seen.shape[1]
+        estimates = self.own.mean() + np.nanmean(seen - self.own, axis=1) if race else seen.mean(axis=1)
+        return [Known(float(v), int(k)) for v, k in zip(np.where(whole, seen.mean(axis=1), estimates), counts, strict=True)]
 
     def _hopeful(self, seen: Floats) -> Bools:
         """(b,) which masks may still be better than where the search stands."""
