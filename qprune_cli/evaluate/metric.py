@@ -3,13 +3,14 @@
 import numpy as np
 from torch import nn
 
-from qprune_cli.evaluate.quality import outputs, psnr
+from qprune_cli.evaluate.quality import psnrs
+from qprune_cli.evaluate.remembered import Remembered
 from qprune_cli.scores import Quadratic
 from qprune_cli.structure.curvature import curvature
-from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 BATCH = 8  # images in a pass that takes gradients
+PASS = 4  # images in one that does not
 
 
 class MaskPsnr:
@@ -24,6 +25,7 @@ class MaskPsnr:
 
     def __init__(self, model: nn.Module, layout: Layout, shown: ImageSet, teacher: nn.Module | None = None) -> None:
         self.model, self.layout, self.shown, self.teacher = model, layout, shown, teacher
+        self.remembered = Remembered(model, layout)
 
     @property
     def images(self) -> int:
@@ -32,12 +34,15 @@ class MaskPsnr:
 
     def measure(self, keep: Bools, images: Ints, near: Bools) -> Floats:
         """(b, n) masks -> (b, k) PSNR in dB of k of the images."""
-        chosen = self._chosen(images)
         found = np.empty((len(keep), len(images)))
-        for place, mask in enumerate(keep):
-            with silence(self.model, self.layout, mask):
-                results = zip(outputs(self.model, chosen, "refine"), chosen.pairs, strict=True)
-                found[place] = [psnr(result, pair.clean) for result, pair in results]
+        for places in self.remembered.grouped(keep, near):
+            self.remembered.prepare(keep[places], near)
+            stop = 0
+            for noisy, clean in self._chosen(images).batches(PASS):
+                start, stop = stop, stop + len(noisy)
+                replay = self.remembered.replay(tuple(images[start:stop].tolist()), noisy)
+                for place in places:
+                    found[place, start:stop] = psnrs(replay.at(keep[place]).cpu().numpy(), clean)
         return found
 
     def quadratic(self, keep: Bools, images: Ints, probes: int, seed: int) -> Quadratic:

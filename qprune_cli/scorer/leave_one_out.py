@@ -11,6 +11,7 @@ from qprune_cli.errors import UserError
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.structure.dead import dead_first
 from qprune_cli.structure.execute import precision
+from qprune_cli.structure.gated import whole
 from qprune_cli.structure.loss import check_pass, losses_of
 from qprune_cli.structure.replay import Replay
 from qprune_cli.structure.weights import weight_norms
@@ -51,9 +52,10 @@ class LeaveOneOut:
         shown = _centres(splits.calibration, self.images, self.patch)
         rises, dead = np.zeros(layout.n), np.ones(layout.n, bool)
         device, dtype = next(model.parameters()).device, precision(model)
+        network = whole(model, layout)
         with tqdm(total=layout.n * len(shown), desc="score", unit="filter", leave=False, disable=None) as bar:
             for noisy, clean in shown.batches(self.batch):
-                replay = Replay(model, layout, mask, torch.tensor(noisy, device=device, dtype=dtype))
+                replay = Replay(network, mask, torch.tensor(noisy, device=device, dtype=dtype))
                 target = torch.from_numpy(clean).to(device)
                 base = self._total(replay.answer, target)
                 silent = replay.dead()  # these change nothing

@@ -1,129 +1,165 @@
 """Running a network again after a change at its gates: only what depends on the change is computed anew."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, fx
 
-from qprune_cli.structure.graph import Graph
-from qprune_cli.structure.masks import at_gates
-from qprune_cli.types import Bools, Layout
-
-Values = dict[fx.Node, Any]
+from qprune_cli.structure.gated import Gated
+from qprune_cli.structure.part import Part, channels
+from qprune_cli.structure.shortcut import Shortcut, shortcut
+from qprune_cli.types import Bools
 
 
 class Replay(fx.Interpreter):
     """Remembers every value of a masked network on a batch, and answers for other masks.
 
+    What does not depend on a gate that changed is not computed again. Where only some channels of a value differ from the remembered
+    ones, only these go on: through activations, pooling, sums, products and concatenations, up to a convolution, which adds what the
+    change of these channels makes to its remembered output. Nothing is ever added to what was added, so rounding does not grow.
+
     Args:
-        model: the network, in evaluation mode.
-        layout: its filters.
+        network: the operations, in evaluation mode.
         keep: (n,) mask at which values are remembered.
         x: (N, ...) images.
 
+    Attributes:
+        bytes: that the remembered values take.
+
     Example:
+        >>> from torch import nn
+        >>> from qprune_cli.structure.gated import whole
         >>> from qprune_cli.structure.trace import trace
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False))
-        >>> layout = trace(model)
-        >>> replay = Replay(model, layout, torch.ones(2, dtype=torch.bool).numpy(), torch.ones(1, 1, 1, 1))
+        >>> replay = Replay(whole(model, trace(model)), np.ones(2, bool), torch.ones(1, 1, 1, 1))
         >>> float(replay.flipped(0) + replay.flipped(1) - replay.answer)
         0.0
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, keep: Bools, x: Tensor) -> None:
-        graph = Graph(model, layout.shape or x.shape, layout.wrap)
-        super().__init__(model, garbage_collect_values=False, graph=graph.graph)
+    @torch.inference_mode()
+    def __init__(self, network: Gated, keep: Bools, x: Tensor) -> None:
+        super().__init__(network.model, garbage_collect_values=False, graph=network.graph)
         self.extra_traceback = False
-        self.layout, self.keep, self.device, self.constants = layout, keep, x.device, graph.constants
-        self.nodes, self.boxes = graph.nodes, graph.changes.boxes
-        self.gates = {str(node.target): node for node in self.nodes if node.op == "call_module"}
+        self.network, self.keep, self.device = network, keep.copy(), x.device
         self.args_iter = iter((x,))
-        self.open: Values = {}  # outputs of gates, before the mask
-        self.values: Values = {}
-        self.values, self.open = self._run(self.nodes, at_gates(layout, keep), [])
-        self.behind = [self._behind(k) for k in range(len(layout.groups))]
+        self.nodes: list[fx.Node] = list(network.graph.nodes)
+        self.shortcuts: dict[fx.Node, Shortcut] = {n: found for n in self.nodes if (found := shortcut(n, self.called(n))) is not None}
+        self.masks = network.masks(keep)
+        self.open: dict[fx.Node, Tensor] = {}  # outputs of gates, before the mask
+        self.values: dict[fx.Node, Any] = {}
+        self.fresh: dict[fx.Node, Any] = {}
+        self.env = self.values
+        for node in self.nodes:
+            value = self.run_node(node)
+            if node in self.masks:
+                self.open[node], value = value, value.index_fill(1, self._places(~self.masks[node]), 0.0)
+            self.values[node] = value
 
     @property
     def answer(self) -> Tensor:
         """What the network gives at the mask."""
-        return self._result(self.values)
+        result: Tensor = self.values[self.nodes[-1]]
+        return result
+
+    @property
+    def bytes(self) -> int:
+        """What the remembered values take."""
+        kept = {value.data_ptr(): value.nbytes for value in [*self.values.values(), *self.open.values()] if isinstance(value, Tensor)}
+        return sum(kept.values())
+
+    @torch.inference_mode()
+    def at(self, keep: Bools) -> Tensor:
+        """What the network gives at another (n,) mask; where the network is a part, the mask keeps no more than that."""
+        self.fresh, self.env, masks = {}, dict(self.values), self.network.masks(keep)
+        for node in self.nodes:
+            new = self._anew(node) if any(source in self.fresh for source in node.all_input_nodes) else None
+            if node in masks:
+                new = self._gate(node, new, masks[node])
+            if new is not None and not (isinstance(new, Part) and not len(new.index)):
+                self.fresh[node] = new
+        result: Tensor = self._whole(self.nodes[-1])
+        return result
 
     def flipped(self, i: int) -> Tensor:
         """What it gives when filter i alone changes sides: a kept one goes, a dropped one comes back."""
-        group = int(self.layout.layer_of[i])
         keep = self.keep.copy()
         keep[i] = not keep[i]
-        gates = [self.gates[member.gate] for member in self.layout.groups[group].members if member.gate in self.gates]
-        return self._result(self._run(self.behind[group], at_gates(self.layout, keep), gates)[0])
+        return self.at(keep)
 
     def dead(self) -> Bools:
-        """(n,) True where a filter is exactly 0 before its gate, on all images of the batch."""
-        silent = {name: ~_live(self.open[node]) for name, node in self.gates.items() if node in self.open}
+        """(n,) True where a filter is exactly 0 before its gate, on all images of the batch; the network is whole."""
+        layout, silent = self.network.layout, dict[str, Any]()
+        for node, (name, _) in self.network.gates.items():
+            silent[name] = silent.get(name, True) & ~(self.open[node] != 0).transpose(0, 1).flatten(1).any(dim=1).cpu().numpy()
         parts = [
             np.all([silent[m.gate][list(m.filters)] for m in group.members if m.gate in silent] or [np.ones(group.channels, bool)], axis=0)
-            for group in self.layout.groups
+            for group in layout.groups
         ]
         return np.concatenate(parts)
 
-    @torch.no_grad()
-    def _run(
-        self, nodes: Sequence[fx.Node], masks: dict[str, Bools], gates: Sequence[fx.Node]
-    ) -> tuple[dict[fx.Node, Any], dict[Any, Tensor]]:
-        """Compute nodes; gates that stand first among them are only masked anew."""
-        self.env, opened, fresh = dict(self.values), {}, set(nodes)
-        every = {member.gate for group in self.layout.groups for member in group.members}
-        for node in nodes:
-            name = str(node.target) if node.op == "call_module" else ""
-            known = node in gates and not fresh & set(node.all_input_nodes)
-            value = self.open[node] if known else self.run_node(node)
-            if name in every:
-                opened[node] = value
-                value = _masked(value, masks[name]) if name in masks else value
-            self.env[node] = value
-        return self.env, opened
+    def called(self, node: fx.Node) -> Any:
+        """The module that a node calls; None where it calls none."""
+        return self.submodules.get(str(node.target)) if node.op == "call_module" else None
 
-    def _behind(self, group: int) -> list[fx.Node]:
-        """The gates of a group and all that depends on them, in order."""
-        found: set[fx.Node] = {self.gates[member.gate] for member in self.layout.groups[group].members if member.gate in self.gates}
-        for node in self.nodes:
-            if found & set(node.all_input_nodes):
-                found.add(node)
-        return [node for node in self.nodes if node in found]
-
-    def _result(self, values: Values) -> Tensor:
-        result: Tensor = values[self.nodes[-1]]
+    def with_input(self, node: fx.Node, source: fx.Node, value: Tensor) -> Tensor:
+        """Run an operation with another value of an operand."""
+        before, self.env[source] = self.env[source], value
+        result: Tensor = self.run_node(node)
+        self.env[source] = before
         return result
+
+    def _anew(self, node: fx.Node) -> Any:
+        """Compute a node, or the channels of it that change."""
+        if node in self.shortcuts and (few := self.shortcuts[node](self, node)) is not None:
+            return few
+        for source in node.all_input_nodes:
+            self._whole(source)
+        return self.run_node(node)
+
+    def _whole(self, node: fx.Node) -> Any:
+        """The value of a node at the mask that is asked for."""
+        if node in self.fresh:
+            new = self.fresh[node]
+            self.env[node] = new.onto(self.values[node]) if isinstance(new, Part) else new
+        return self.env[node]
+
+    def _gate(self, node: fx.Node, new: Any, mask: Bools) -> Part | Tensor | None:
+        """Put the mask on what a gate gives; None for what it gives where that is as it was before the mask."""
+        if isinstance(new, Tensor):
+            return new.index_fill_(1, self._places(~mask), 0.0)
+        changed = mask != self.masks[node]
+        if new is not None:
+            changed[new.index.cpu().numpy()] = True
+        elif not changed.any():
+            return None
+        index, before = self._places(changed), self.open[node]
+        values = channels(before, index) if new is None else new.among(before, index)
+        return Part(index, values.index_fill(1, self._places(~mask[changed]), 0.0))
+
+    def _places(self, mask: Bools) -> Tensor:
+        return torch.from_numpy(np.flatnonzero(mask)).to(self.device)
 
     def fetch_attr(self, target: str) -> Any:
         """A parameter, a buffer, or a constant that stood in the code."""
-        return self.constants[target].to(self.device) if target in self.constants else super().fetch_attr(target)
+        found = self.network.constants[target] if target in self.network.constants else super().fetch_attr(target)
+        return found.to(self.device) if isinstance(found, Tensor) else found
 
     def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run a module; one that works in place gets copies, as its inputs are remembered."""
-        if any(getattr(module, "inplace", False) for module in self.fetch_attr(target).modules()):
+        if any(getattr(module, "inplace", False) for module in self.submodules[str(target)].modules()):
             args = _copied(args)
         return super().call_module(target, args, kwargs)
 
     def run_node(self, n: fx.Node) -> Any:
         """Run one operation."""
-        if n in self.boxes:
+        if n in self.network.boxes:
             remembered = {source: self.env[source] for source in n.all_input_nodes}
             self.env |= {source: _copied((value,))[0] for source, value in remembered.items()}
             result = super().run_node(n)
             self.env |= remembered
             return result
         return super().run_node(n)
-
-
-def _live(value: Tensor) -> Bools:
-    found: Bools = (value != 0).transpose(0, 1).flatten(1).any(dim=1).cpu().numpy()
-    return found
-
-
-def _masked(value: Tensor, mask: Bools) -> Tensor:
-    return value.index_fill(1, torch.from_numpy(~mask).nonzero()[:, 0].to(value.device), 0.0)
 
 
 def _copied(values: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -47,19 +47,19 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
     network, kept = Network(model, layout.shape, layout.wrap), at_gates(layout, keep)
     if found := arranged(network, kept):
         network, kept = Network(found[0], layout.shape, layout.wrap), found[1]
-    return written(network, network.left(kept))
+    small, _ = written(network, network.left(kept))
+    reuse_(small)
+    return small
 
 
-def written(network: Network, left: Mapping[fx.Node, Left]) -> nn.Module:
-    """Write what masks leave of a network as a network of its own."""
+def written(network: Network, left: Mapping[fx.Node, Left]) -> tuple[fx.GraphModule, dict[fx.Node, fx.Node]]:
+    """Write what masks leave of a network as a network of its own, and say where each operation is in it; none works in place."""
     writer = Writer(network.graph, network.constants)
     for node in left:
         step = network.steps[node]
         operands = [_operand(network, writer, left, step, place) for place in range(len(step.sources))]
         writer.written[node] = step.rule.emit(writer, node, operands, left[node].cut)
-    small = writer.finish()
-    reuse_(small)
-    return small
+    return writer.finish(), {node: writer.written[node] for node in left}
 
 
 def _operand(network: Network, writer: Writer, left: Mapping[fx.Node, Left], step: Step, place: int) -> fx.Node | None:
