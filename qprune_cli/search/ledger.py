@@ -82,6 +82,7 @@ class Ledger:
         self._bar: tqdm[Any] | None = None
         self.start = start.copy()
         self.near = self.start
+        self.rows: dict[bytes, Floats] = {}  # of complete masks, image by image, since the last move
 
     @property
     def open(self) -> bool:
@@ -148,14 +149,16 @@ class Ledger:
         """The search stands at a mask now: measure it on all images, the held-out ones included."""
         if self.incumbents and (keep == self.last.keep).all():
             return self.last
-        images = self.metric.measure(keep[None], np.concatenate([self.tuned, self.held]), keep)[0]
-        self.own, held = images[: len(self.tuned)], float(images[len(self.tuned) :].mean())
-        self.near = keep.copy()
-        first = keep.tobytes() not in self.known
-        self.known[keep.tobytes()] = Known(float(self.own.mean()), len(self.tuned))
+        key = keep.tobytes()
+        unseen = self.held if key in self.rows else np.concatenate([self.tuned, self.held])
+        images = self.metric.measure(keep[None], unseen, keep)[0]
+        self.own, held = self.rows.get(key, images[: len(self.tuned)]), float(images[-len(self.held) :].mean())
+        self.near, self.rows = keep.copy(), {}
+        first = key not in self.known
+        self.known[key] = Known(float(self.own.mean()), len(self.tuned))
         self._count(1 + first)
         self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent, perf_counter() - self.started))
-        self._note(keep, self.known[keep.tobytes()], held)
+        self._note(keep, self.known[key], held)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{self.last.tuned:.2f} dB, held out {held:.2f}")
         self._save()
@@ -205,6 +208,7 @@ class Ledger:
                 break
         counts = (~np.isnan(seen)).sum(axis=1)
         whole = counts == seen.shape[1]
+        self.rows |= {mask.tobytes(): row for mask, row in zip(keep[whole], seen[whole], strict=True)}
         estimates = self.own.mean() + np.nanmean(seen - self.own, axis=1) if race else seen.mean(axis=1)
         return [Known(float(v), int(k)) for v, k in zip(np.where(whole, seen.mean(axis=1), estimates), counts, strict=True)]
 

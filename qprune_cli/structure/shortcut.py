@@ -133,10 +133,12 @@ def _differ(new: Tensor, before: Tensor) -> Tensor:
 def _union(parts: list[Part]) -> Tensor:
     if len({len(part.index) for part in parts}) == 1 and all(torch.equal(part.index, parts[0].index) for part in parts):
         return parts[0].index
-    return torch.cat([part.index for part in parts]).unique()
+    found: Tensor = torch.cat([part.index for part in parts]).unique()
+    return found
 
 
 def _taken(change: Change, node: fx.Node, index: Tensor) -> Tensor:
     """Some channels of a value as it is now."""
     new, before = change.fresh.get(node), change.values[node]
-    return new.among(before, index) if isinstance(new, Part) else channels(before, index)
+    found: Tensor = new.among(before, index) if isinstance(new, Part) else channels(before, index)
+    return found

@@ -10,7 +10,7 @@ from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.model.unet import UNet
-from qprune_cli.search.ledger import shifted
+from qprune_cli.search.moves import swapped
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import ImageSet, Pair
 from scripts.zoo import shaken
@@ -34,7 +34,7 @@ def checked(metric, keep, images, near):
 
 def swaps(rng, near, count):
     kept, dropped = np.flatnonzero(near), np.flatnonzero(~near)
-    return shifted(near, np.stack([rng.choice(kept, count), rng.choice(dropped, count)], axis=1))
+    return np.stack([swapped(near, [pair]) for pair in zip(rng.choice(kept, count), rng.choice(dropped, count), strict=True)])
 
 
 def masked(rng, layout, share):
