@@ -39,7 +39,8 @@ class Protes:
 
     Args:
         samples: masks in a batch.
-        elites: best masks of a batch that the train is pulled toward.
+        elites: best masks that the train is pulled toward.
+        memory: take the best of all masks so far; otherwise those of the last batch, as PROTES does.
         steps: of Adam for each batch.
         rate: of Adam, in logarithms of the matrices.
 
@@ -60,6 +61,7 @@ class Protes:
 
     samples: int = 100
     elites: int = 10
+    memory: bool = False
     steps: int = 1
     rate: float = 0.05
 
@@ -77,12 +79,17 @@ class Protes:
             The train in the end.
         """
         adam = Adam(self.rate)
+        best, worth = np.empty((0, len(train.theta)), bool), np.array([], float)
         masks = train.sample(rng, self.samples)
         if first is not None:
             masks = np.concatenate([first, masks])[: max(self.samples, len(first))]
         while (measured := measure(masks)) is not None:
             learnt, values = measured
-            best = learnt[np.argsort(-values, kind="stable")[: self.elites]]
+            if self.memory:
+                learnt, places = np.unique(np.concatenate([best, learnt]), axis=0, return_index=True)
+                values = np.concatenate([worth, values])[places]
+            order = np.argsort(-values, kind="stable")[: self.elites]
+            best, worth = learnt[order], values[order]
             for _ in range(self.steps if len(best) else 0):
                 train = Train(adam.moved(train.theta, train.slope(best)), train.runs)
             masks = train.sample(rng, self.samples)

@@ -3,26 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 
+from qprune_cli.search.messages import Messages, before, behind
 from qprune_cli.types import Bools, Floats, Ints
 
-NEVER = -1e30  # logarithm of the weight of what cannot be; finite, so that differences are
 FLAT = 0.1  # spread of the random factors that tell the components of a rank apart
-
-
-class Messages(NamedTuple):
-    """Weights of all ways to fill a part of the variables: ``exp(scale) * vector``, for every number of ones still to come.
-
-    Attributes:
-        vector: (d, w, r) of largest entry 1; row ``k + 1`` is for ``k`` ones still to come, row 0 for what cannot be.
-        scale: (d, w).
-    """
-
-    vector: Floats
-    scale: Floats
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ class Train:
     def sample(self, rng: np.random.Generator, samples: int) -> Bools:
         """(b, d) independent masks, variable by variable, each given the ones before and the sum over all completions."""
         d, rank = len(self.theta), self.theta.shape[-1]
-        vector, scale = self._behind
+        vector, scale = self._completions[0]
         drawn, masks = rng.uniform(size=(d, samples)), np.empty((samples, d), bool)
         prefix, row = np.ones((samples, rank)), np.full(samples, self._begins[0] + 1)
         for i in range(d):
@@ -124,8 +111,9 @@ class Train:
     @cached_property
     def log_sum(self) -> float:
         """Logarithm of ``Z``."""
+        vector, scale = self._completions[1]
         row = self._begins[0] + 1
-        return float(self._first.scale[0, row] + np.log(self._first.vector[0, row].sum()))
+        return float(scale[0, row] + np.log(vector[0, row].sum()))
 
     @cached_property
     def _matrices(self) -> Floats:
@@ -151,58 +139,20 @@ class Train:
         return int(bool(self.runs))
 
     @cached_property
-    def _first(self) -> Messages:
-        """All ways to fill all variables."""
-        return self._both[1]
-
-    @cached_property
-    def _behind(self) -> Messages:
-        """All ways to fill what is behind each variable."""
-        return self._both[0]
-
-    @cached_property
-    def _both(self) -> tuple[Messages, Messages]:
-        """From the back: behind each variable, and from the first one on."""
-        behind, rank = self._empty(), self.theta.shape[-1]
-        wide = np.concatenate([self._matrices[:, 0], self._matrices[:, 1]], axis=1).transpose(0, 2, 1)  # (d, r, 2 r)
-        vector, scale = np.ones((behind.vector.shape[1], rank)), np.zeros(behind.vector.shape[1])
-        for i in reversed(range(len(self.theta))):
-            if self._begins[i + 1] >= 0:  # the run ends: no one is still to come
-                behind.vector[i, 1], behind.scale[i, 1] = vector[self._begins[i + 1] + 1], scale[self._begins[i + 1] + 1]
-            else:
-                behind.vector[i], behind.scale[i] = vector, scale
-            both = behind.vector[i] @ wide[i]
-            vector, scale = _added(both[:, :rank], behind.scale[i], *_shifted(both[:, rank:], behind.scale[i], self._taken))
-        return behind, Messages(vector[None], scale[None])
-
-    @cached_property
-    def _before(self) -> Messages:
-        """From the front: all ways to fill what is before each variable."""
-        before, rank = self._empty(), self.theta.shape[-1]
-        before.vector[0, self._begins[0] + 1], before.scale[0, self._begins[0] + 1] = 1, 0
-        for i in range(len(self.theta) - 1):
-            both = before.vector[i] @ self._wide[i]
-            vector, scale = _added(both[:, :rank], before.scale[i], *_shifted(both[:, rank:], before.scale[i], -self._taken))
-            if (row := self._begins[i + 1] + 1) > 0:
-                before.vector[i + 1, row], before.scale[i + 1, row] = vector[1], scale[1]
-            else:
-                before.vector[i + 1], before.scale[i + 1] = vector, scale
-        return before
+    def _completions(self) -> tuple[Messages, Messages]:
+        """All ways to fill what is behind each variable, and all ways to fill everything."""
+        return behind(self._matrices, self._begins, self._taken)
 
     @cached_property
     def _usage(self) -> Floats:
         """(d, 2, r, r) how often the train uses each entry of its matrices: the derivative of the log sum."""
-        (left, front), (right, back) = self._before, self._behind
+        (left, front), (right, back) = before(self._matrices, self._begins, self._taken), self._completions[0]
         less = slice(0, back.shape[1] - self._taken)
         found = []
         for rows, others in ((slice(None), slice(None)), (slice(self._taken, None), less)):
-            weight = np.exp(np.minimum(front[:, rows] + back[:, others] - self.log_sum, -NEVER))
+            weight = np.exp(front[:, rows] + back[:, others] - self.log_sum)
             found.append((left[:, rows] * weight[:, :, None]).transpose(0, 2, 1) @ right[:, others])
         return np.stack(found, axis=1) * self._matrices
-
-    def _empty(self) -> Messages:
-        shape = (len(self.theta), int(self._begins.max()) + 2)
-        return Messages(np.zeros((*shape, self.theta.shape[-1])), np.full(shape, NEVER))
 
     def _prefixes(self, masks: Bools) -> tuple[Floats, Floats]:
         """(d, b, r) products of the matrices before each variable, of sum 1, and (b,) logarithms of the whole products."""
@@ -227,23 +177,3 @@ class Train:
             suffix = (chosen[i] @ suffix[:, :, None])[:, :, 0]
             suffix /= suffix.sum(axis=1, keepdims=True)
         return found
-
-
-def _shifted(vector: Floats, scale: Floats, rows: int) -> tuple[Floats, Floats]:
-    """Move (w, r) messages to other numbers of ones; what falls off the end is gone."""
-    if not rows:
-        return vector, scale
-    moved, scales = np.zeros_like(vector), np.full_like(scale, NEVER)
-    if rows > 0:
-        moved[1:], scales[1:] = vector[:-1], scale[:-1]
-    else:
-        moved[1:-1], scales[1:-1] = vector[2:], scale[2:]
-    return moved, scales
-
-
-def _added(vector: Floats, scale: Floats, other: Floats, others: Floats) -> tuple[Floats, Floats]:
-    """The sum of two (w, r) messages, of largest entry 1 again."""
-    top = np.maximum(scale, others)
-    total = np.exp(scale - top)[:, None] * vector + np.exp(others - top)[:, None] * other
-    largest = np.maximum(total.max(axis=1), np.finfo(float).tiny)
-    return total / largest[:, None], top + np.log(largest)
