@@ -9,7 +9,7 @@ import numpy as np
 from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.search.active import active_set
+from qprune_cli.search.active import FEWEST, active_set
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.search.protes import Protes
 from qprune_cli.search.train import Train
@@ -40,7 +40,7 @@ class TensorTrain:
         rate: of Adam.
         active: filters that are free, half of them kept; 0 means all.
         eta: probability of each free filter to differ from the start in the beginning.
-        probes: random swaps that are measured to choose the free filters.
+        probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
 
     References:
         Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from
@@ -65,6 +65,10 @@ class TensorTrain:
                 raise UserError(f"refine.{name}={getattr(self, name)}: give a whole number, at least {least}")
         if self.elites > self.samples:
             raise UserError(f"refine.elites={self.elites}: give at most the {self.samples} samples of a batch")
+        if self.active == 1:
+            raise UserError("refine.active=1: give at least 2, one to drop and one to bring back, or 0 for all filters")
+        if 0 < self.probes < FEWEST:
+            raise UserError(f"refine.probes={self.probes}: give at least {FEWEST}, or 0 to choose the free filters at random")
         if not self.rate > 0:
             raise UserError(f"refine.rate={self.rate}: give a number above 0; 0.1 is usual")
         if not 0 < self.eta < 1:
@@ -77,8 +81,9 @@ class TensorTrain:
             active = active_set(problem, ledger, groups(problem), self.active, self.probes, rng)
             keep = ledger.last.keep
             bench = Bench(problem, ledger, keep, active.filters, runs(problem, keep, active.filters))
-            train = Train.around(keep[active.filters], self.eta, self.rank, rng, bench.runs)
-            Protes(self.samples, self.elites, self.memory, self.steps, self.rate).climb(train, bench, rng, keep[None, active.filters])
+            if len(active.filters):
+                train = Train.around(keep[active.filters], self.eta, self.rank, rng, bench.runs)
+                Protes(self.samples, self.elites, self.memory, self.steps, self.rate).climb(train, bench, rng, keep[None, active.filters])
         return ledger.solution(problem, started, method="tensor train", **active.notes, **bench.notes())
 
 
@@ -116,10 +121,11 @@ class Bench:
     def notes(self) -> dict[str, Any]:
         """How it went."""
         why = "the allowance is spent" if self.ledger.room < 2 else "the held-out images have stopped to gain"
+        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else why
         return {
             "batches": self.batches,
             "feasible_share": self.feasible / max(self.sampled, 1),
-            "stopped": "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else why,
+            "stopped": why if len(self.filters) else "no filter can trade places with another",
         }
 
     def _mended(self, masks: Bools) -> Bools:

@@ -13,6 +13,7 @@ from qprune_cli.types import Bools, Floats, Ints
 TRUSTED = 0.4  # rank correlation with true changes, from which a prediction chooses the filters
 CURVATURE = 1  # random backward passes per image
 PRICE = 1 + 2 * (1 + CURVATURE)  # evaluations that the loss to second order counts for
+FEWEST = 8  # swaps below which a rank correlation says nothing
 DRAWS = 20  # swaps that are drawn for each one that is to be feasible
 
 
@@ -50,16 +51,17 @@ def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size
         ledger: with an allowance.
         groups: filters that may trade places: all together, or by layer.
         size: filters to choose; 0 means all, and then nothing is measured.
-        probes: swaps to measure; with 0 the choice is random.
+        probes: swaps to measure; with fewer than ``FEWEST``, or where the allowance has no room for so many, the choice is random.
         rng: draws swaps and filters.
     """
     keep = ledger.last.keep
     if not 0 < size < problem.layout.n:
         return Active(np.arange(problem.layout.n), {"predictor": "all filters are free", "active": problem.layout.n})
-    swaps = random_swaps(problem, keep, groups, min(probes, ledger.room // 4 - PRICE), rng)
+    count = min(probes, ledger.room // 4 - PRICE)
+    swaps = random_swaps(problem, keep, groups, count if count >= FEWEST else 0, rng)
     flips: Floats = rng.uniform(size=problem.layout.n)
     predictor, correlations = "random", dict[str, float]()
-    if len(swaps):
+    if len(swaps) >= FEWEST:
         quadratic = ledger.quadratic(keep, CURVATURE, int(rng.integers(2**31)))
         rise = ledger.last.tuned - ledger.values(swaps, race=False)
         found = {"damage": by_damage(problem, keep, swaps), "quadratic": by_quadratic(quadratic, keep, swaps)}
@@ -69,9 +71,9 @@ def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size
             predictor, flips = best, found[best].flips.copy()
         if rise.min() < 0:
             old, keep = keep, ledger.moved(swaps[int(rise.argmin())]).keep
-            flips[old != keep] *= -1  # to flip it back costs what it gained
+            flips[old != keep] *= 1 if predictor == "random" else -1  # to flip it back costs what it gained
         flips[quadratic.dead & ~keep] = np.inf
-    filters = cheapest(flips, keep, groups, size)
+    filters = cheapest(flips, keep, groups if problem.budget.exact else [np.arange(problem.layout.n)], size)
     return Active(filters, {"predictor": predictor, "correlations": correlations, "probes": len(swaps), "active": len(filters)})
 
 
@@ -125,7 +127,7 @@ def cheapest(flips: Floats, keep: Bools, groups: list[Ints], size: int) -> Ints:
 
 
 def _correlation(predicted: Floats, true: Floats) -> float:
-    """Spearman's rank correlation; 0 where one of them is constant or there are too few."""
-    if len(true) < 3 or np.ptp(predicted) == 0 or np.ptp(true) == 0:
+    """Spearman's rank correlation; 0 where one of them is constant."""
+    if np.ptp(predicted) == 0 or np.ptp(true) == 0:
         return 0.0
     return float(spearmanr(predicted, true).statistic)

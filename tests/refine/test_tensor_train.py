@@ -70,8 +70,8 @@ def test_allowance_is_never_exceeded(evaluations):
 
 
 def test_same_seed_same_mask():
-    problem = random_problem(0, WIDTHS, budget=32)
-    first, again, other = (refined(problem, fake_metric(factored_problem(5, WIDTHS)), seed, active=24)[1] for seed in (0, 0, 1))
+    problem, metric = random_problem(0, WIDTHS, budget=32), fake_metric(factored_problem(5, WIDTHS))
+    first, again, other = (refined(problem, metric, seed, active=24, evaluations=120)[1] for seed in (0, 0, 1))
     assert list(first.known) == list(again.known) != list(other.known)
 
 
@@ -115,3 +115,17 @@ def test_numbers_that_mean_nothing_are_refused(name):
 def test_values_out_of_range_are_refused(name, value):
     with pytest.raises(UserError, match=f"refine.{name}={value}: give"):
         TensorTrain(**{name: value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("active", 1), ("probes", 3)])
+def test_too_few_to_mean_anything_are_refused(name, value):
+    with pytest.raises(UserError, match=f"refine.{name}={value}: give at least"):
+        TensorTrain(**{name: value})
+
+
+@pytest.mark.parametrize("active", [0, 16])
+def test_start_stays_where_nothing_can_change(active):
+    problem = random_problem(0, WIDTHS, budget=64)
+    start, ledger, found = refined(problem, fake_metric(problem), active=active)
+    assert np.array_equal(found.keep, start.keep) and ledger.spent == 2
+    assert ("trade places" if active else "collapsed") in found.notes["stopped"]
