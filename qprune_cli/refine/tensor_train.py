@@ -1,0 +1,159 @@
+"""Refinement by a Tensor Train over masks."""
+
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from qprune_cli.errors import UserError
+from qprune_cli.problem.local_search import repaired
+from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.search.active import FEWEST, active_set
+from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.protes import Protes
+from qprune_cli.search.train import Train
+from qprune_cli.types import Bools, Floats, Ints, Solution
+
+PATIENCE = 5  # batches in a row without a new mask, after which the search ends
+LEAST = {"evaluations": 2, "rank": 1, "samples": 1, "elites": 1, "steps": 1, "active": 0, "probes": 0}
+
+
+@dataclass(frozen=True)
+class TensorTrain:
+    """Learn a probability over masks on the true metric: sample, measure, pull toward the best, as PROTES does.
+
+    The probability is a Tensor Train that begins around the mask it is given. Where the budget is a number of filters, all that is ever
+    sampled has this number, by construction. Every layer keeps its number as well where the budget says so, and where only some numbers
+    are allowed (multiples): samples that had to be repaired for these gained half as much. With a budget of parameters,
+    multiply-accumulates or time, and where samples violate a floor, they are repaired, and what was repaired is learnt. The start is in
+    the first batch. Only some filters are free (see ``active_set``). A batch of known masks costs nothing; after some in a row the
+    search ends.
+
+    Args:
+        evaluations: distinct masks to measure, start, probes and gradient included.
+        rank: of the train; 1 learns filters one by one, more learn which go together.
+        samples: masks in a batch.
+        elites: best masks that the train is pulled toward.
+        memory: take the best of all masks so far; otherwise those of the last batch, as PROTES does.
+        steps: of Adam for each batch.
+        rate: of Adam.
+        active: filters that are free, half of them kept; 0 means all.
+        eta: probability of each free filter to differ from the start in the beginning.
+        probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
+
+    References:
+        Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from
+        its formulas.
+        Oseledets, "Tensor-train decomposition", SIAM J. Sci. Comput. 33, 2011.
+    """
+
+    evaluations: int = 200
+    rank: int = 5
+    samples: int = 20
+    elites: int = 5
+    memory: bool = True
+    steps: int = 10
+    rate: float = 0.1
+    active: int = 64
+    eta: float = 0.15
+    probes: int = 20
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise UserError(f"refine.{name}={getattr(self, name)}: give a whole number, at least {least}")
+        if self.elites > self.samples:
+            raise UserError(f"refine.elites={self.elites}: give at most the {self.samples} samples of a batch")
+        if self.active == 1:
+            raise UserError("refine.active=1: give at least 2, one to drop and one to bring back, or 0 for all filters")
+        if 0 < self.probes < FEWEST:
+            raise UserError(f"refine.probes={self.probes}: give at least {FEWEST}, or 0 to choose the free filters at random")
+        if not self.rate > 0:
+            raise UserError(f"refine.rate={self.rate}: give a number above 0; 0.1 is usual")
+        if not 0 < self.eta < 1:
+            raise UserError(f"refine.eta={self.eta}: give a probability between 0 and 1; 0.05 to 0.2 is usual")
+
+    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+        """Search among the free filters until the allowance is spent or nothing is gained; the best mask on the held-out images."""
+        started, rng = perf_counter(), np.random.default_rng(seed)
+        with ledger.allowance(self.evaluations, "tensor train"):
+            active = active_set(problem, ledger, groups(problem), self.active, self.probes, rng)
+            keep = ledger.last.keep
+            bench = Bench(problem, ledger, keep, active.filters, runs(problem, keep, active.filters))
+            if len(active.filters):
+                train = Train.around(keep[active.filters], self.eta, self.rank, rng, bench.runs)
+                Protes(self.samples, self.elites, self.memory, self.steps, self.rate).climb(train, bench, rng, keep[None, active.filters])
+        return ledger.solution(problem, started, method="tensor train", **active.notes, **bench.notes())
+
+
+@dataclass
+class Bench:
+    """Measures what the train samples, and says when to stop; counts what was feasible as it was sampled."""
+
+    problem: PruningProblem
+    ledger: Ledger
+    keep: Bools
+    filters: Ints
+    runs: tuple[tuple[int, int], ...]
+    sampled: int = 0
+    feasible: int = 0
+    stale: int = 0
+    batches: int = 0
+
+    def __call__(self, bits: Bools) -> tuple[Bools, Floats] | None:
+        """(b, m) values of the free filters -> those to learn from, and PSNR; None when the search is over."""
+        if not self.ledger.open or self.ledger.room < 2 or self.stale == PATIENCE:
+            return None
+        masks = np.repeat(self.keep[None], len(bits), axis=0)
+        masks[:, self.filters] = bits
+        masks = self._mended(masks)[: self.ledger.room - 1]  # one is left to look at the held-out images
+        spent = self.ledger.spent
+        values = self.ledger.values(masks)
+        self.stale = 0 if self.ledger.spent > spent else self.stale + 1
+        self.batches += 1
+        if len(values) and values.max() > self.ledger.last.tuned:
+            self.ledger.moved(masks[int(values.argmax())])
+        frozen = np.delete(masks, self.filters, axis=1) == np.delete(self.keep, self.filters)
+        learnt = frozen.all(axis=1) if self.runs else np.ones(len(masks), bool)
+        return masks[learnt][:, self.filters], values[learnt]
+
+    def notes(self) -> dict[str, Any]:
+        """How it went."""
+        why = "the allowance is spent" if self.ledger.room < 2 else "the held-out images have stopped to gain"
+        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else why
+        return {
+            "batches": self.batches,
+            "feasible_share": self.feasible / max(self.sampled, 1),
+            "stopped": why if len(self.filters) else "no filter can trade places with another",
+        }
+
+    def _mended(self, masks: Bools) -> Bools:
+        """The masks that are feasible, some of them after repair."""
+        fine = np.array([self.problem.feasible(mask) for mask in masks])
+        assert not self.runs or (masks.sum(axis=1) == self.keep.sum()).all(), "the number of filters is kept by construction"
+        self.sampled, self.feasible = self.sampled + len(masks), self.feasible + int(fine.sum())
+        mended = [mask if good else repaired(self.problem, mask) for mask, good in zip(masks, fine, strict=True)]
+        return np.array([mask for mask in mended if self.problem.feasible(mask)], bool).reshape(-1, len(self.keep))
+
+
+def by_layer(problem: PruningProblem) -> bool:
+    """Whether the layers keep their numbers of filters: where each may keep one only, or where not every number is allowed."""
+    budget = problem.budget
+    return not budget.free or bool((budget.fewest == budget.most).all())
+
+
+def groups(problem: PruningProblem) -> list[Ints]:
+    """Filters that may trade places: any two, or only those of a layer where its number is to stay or filters differ in price."""
+    across = problem.budget.exact and not by_layer(problem)
+    return [np.arange(problem.layout.n)] if across else list(problem.filters_of)
+
+
+def runs(problem: PruningProblem, keep: Bools, filters: Ints) -> tuple[tuple[int, int], ...]:
+    """Free filters and how many of them stay: of each layer, in all, or nothing that is fixed."""
+    if not problem.budget.exact:
+        return ()
+    if not by_layer(problem):
+        return ((len(filters), int(keep[filters].sum())),)
+    layers = [filters[problem.layer_of[filters] == layer] for layer in np.unique(problem.layer_of[filters])]
+    return tuple((len(own), int(keep[own].sum())) for own in layers)

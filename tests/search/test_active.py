@@ -1,0 +1,89 @@
+import numpy as np
+
+from qprune_cli.scores import Quadratic
+from qprune_cli.search.active import active_set, by_damage, by_quadratic, cheapest, random_swaps
+from qprune_cli.search.ledger import Ledger
+from tests.conftest import factored_problem, priced_problem, random_problem
+from tests.search.conftest import fake_metric
+
+WIDTHS = (20, 20, 24)
+
+
+def surprised(problem, seed=9):
+    """A metric that the problem knows nothing of."""
+    return fake_metric(factored_problem(seed, [len(own) for own in problem.filters_of], budget=int(problem.budget.limit)))
+
+
+def started(metric, problem, seed=0):
+    keep = np.random.default_rng(seed).permutation(problem.layout.n) < problem.budget.limit
+    return Ledger(metric, keep)
+
+
+def chosen(problem, ledger, size=16, probes=20):
+    with ledger.allowance(200, "test"):
+        return active_set(problem, ledger, [np.arange(problem.layout.n)], size, probes, np.random.default_rng(0))
+
+
+def test_the_prediction_that_ranks_true_changes_better_chooses():
+    problem = random_problem(0, WIDTHS, budget=32)
+    good = chosen(problem, started(fake_metric(problem, noise=0), problem))
+    assert good.notes["correlations"]["damage"] > 0.99
+    bad = chosen(problem, started(surprised(problem), problem))
+    assert bad.notes["predictor"] == "quadratic" and bad.notes["correlations"]["damage"] < 0.5
+
+
+def test_filters_are_random_where_no_prediction_is_any_good(monkeypatch):
+    problem = random_problem(0, WIDTHS, budget=32)
+    metric = surprised(problem)
+    slope = metric.quadratic
+    monkeypatch.setattr(metric, "quadratic", lambda *given: Quadratic(-slope(*given).gradient, slope(*given).factor, slope(*given).dead))
+    active = chosen(problem, started(metric, problem))
+    assert active.notes["predictor"] == "random" and len(active.filters) == 16
+
+
+def test_half_of_the_filters_are_kept_ones_and_dead_dropped_ones_stay_out(monkeypatch):
+    problem = random_problem(0, WIDTHS, budget=32)
+    metric = fake_metric(problem)
+    ledger, slope = started(metric, problem), metric.quadratic
+    dead = np.arange(problem.layout.n) % 2 == 0
+    monkeypatch.setattr(metric, "quadratic", lambda *given: Quadratic(slope(*given).gradient, slope(*given).factor, dead))
+    active = chosen(problem, ledger)
+    keep = ledger.last.keep
+    assert keep[active.filters].sum() == 8 and not (dead & ~keep)[active.filters].any()
+
+
+def test_all_filters_are_free_without_a_size_and_nothing_is_spent():
+    problem = random_problem(0, WIDTHS, budget=32)
+    ledger = started(fake_metric(problem), problem)
+    assert len(chosen(problem, ledger, size=0).filters) == problem.layout.n and ledger.spent == 2
+
+
+def test_choice_spends_at_most_a_quarter():
+    problem = random_problem(0, WIDTHS, budget=32)
+    ledger = started(fake_metric(problem), problem)
+    chosen(problem, ledger, probes=10_000)
+    assert ledger.spent <= 2 + 198 // 4 + 1
+
+
+def test_predictions_are_those_of_single_flips_and_swaps():
+    problem = random_problem(1, (5, 6), budget=6)
+    keep = np.arange(11) < 6
+    quadratic = fake_metric(problem).quadratic(keep, np.arange(2), 1, 0)
+    flipped = keep[None] ^ np.eye(11, dtype=bool)
+    exact = problem.damage(flipped) - problem.damage(keep[None])
+    for prediction in (by_damage(problem, keep, flipped), by_quadratic(quadratic, keep, flipped)):
+        assert np.allclose(prediction.flips, exact) and np.allclose(prediction.swaps, exact)
+
+
+def test_swaps_stay_in_their_group_and_feasible():
+    problem = priced_problem(0, widths=(6, 7, 5))
+    keep = np.arange(18) % 3 > 0
+    swaps = random_swaps(problem, keep, list(problem.filters_of), 10, np.random.default_rng(0))
+    assert len(swaps) and (swaps.sum(axis=1) == keep.sum()).all() and all(problem.feasible(mask) for mask in swaps)
+    assert all((swaps[:, own].sum(axis=1) == keep[own].sum()).all() for own in problem.filters_of)
+
+
+def test_where_one_side_runs_out_the_other_fills_up():
+    keep = np.arange(10) < 8
+    found = cheapest(np.arange(10.0), keep, [np.arange(10)], size=6)
+    assert len(found) == 6 and keep[found].sum() == 4
