@@ -12,11 +12,11 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.search.active import FEWEST, active_set
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.search.protes import Protes
+from qprune_cli.search.settings import check_settings
 from qprune_cli.search.train import Train
 from qprune_cli.types import Bools, Floats, Ints, Solution
 
 PATIENCE = 5  # batches in a row without a new mask, after which the search ends
-LEAST = {"evaluations": 2, "rank": 1, "samples": 1, "elites": 1, "steps": 1, "active": 0, "probes": 0}
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class TensorTrain:
         active: filters that are free, half of them kept; 0 means all.
         eta: probability of each free filter to differ from the start in the beginning.
         probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
+        objective: silenced, or compensated: what network the metric is of.
 
     References:
         Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from
@@ -58,11 +59,10 @@ class TensorTrain:
     active: int = 64
     eta: float = 0.15
     probes: int = 20
+    objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise UserError(f"refine.{name}={getattr(self, name)}: give a whole number, at least {least}")
+        check_settings(self, evaluations=3, rank=1, samples=1, elites=1, steps=1, active=0, probes=0)
         if self.elites > self.samples:
             raise UserError(f"refine.elites={self.elites}: give at most the {self.samples} samples of a batch")
         if self.active == 1:
@@ -103,11 +103,11 @@ class Bench:
 
     def __call__(self, bits: Bools) -> tuple[Bools, Floats] | None:
         """(b, m) values of the free filters -> those to learn from, and PSNR; None when the search is over."""
-        if not self.ledger.open or self.ledger.room < 2 or self.stale == PATIENCE:
+        if not self.ledger.open or self.stale == PATIENCE:
             return None
         masks = np.repeat(self.keep[None], len(bits), axis=0)
         masks[:, self.filters] = bits
-        masks = self._mended(masks)[: self.ledger.room - 1]  # one is left to look at the held-out images
+        masks = self._mended(masks)
         spent = self.ledger.spent
         values = self.ledger.values(masks)
         self.stale = 0 if self.ledger.spent > spent else self.stale + 1
@@ -120,8 +120,7 @@ class Bench:
 
     def notes(self) -> dict[str, Any]:
         """How it went."""
-        why = "the allowance is spent" if self.ledger.room < 2 else "the held-out images have stopped to gain"
-        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else why
+        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else self.ledger.why
         return {
             "batches": self.batches,
             "feasible_share": self.feasible / max(self.sampled, 1),

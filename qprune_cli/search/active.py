@@ -7,12 +7,11 @@ from scipy.stats import spearmanr
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Quadratic
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.ledger import Ledger, gradient_price
 from qprune_cli.types import Bools, Floats, Ints
 
 TRUSTED = 0.4  # rank correlation with true changes, from which a prediction chooses the filters
 CURVATURE = 1  # random backward passes per image
-PRICE = 1 + 2 * (1 + CURVATURE)  # evaluations that the loss to second order counts for
 FEWEST = 8  # swaps below which a rank correlation says nothing
 DRAWS = 20  # swaps that are drawn for each one that is to be feasible
 
@@ -57,7 +56,7 @@ def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size
     keep = ledger.last.keep
     if not 0 < size < problem.layout.n:
         return Active(np.arange(problem.layout.n), {"predictor": "all filters are free", "active": problem.layout.n})
-    count = min(probes, ledger.room // 4 - PRICE)
+    count = min(probes, ledger.room // 4 - gradient_price(CURVATURE))
     swaps = random_swaps(problem, keep, groups, count if count >= FEWEST else 0, rng)
     flips: Floats = rng.uniform(size=problem.layout.n)
     predictor, correlations = "random", dict[str, float]()
