@@ -8,12 +8,12 @@ from scipy.stats import spearmanr
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Quadratic
 from qprune_cli.search.ledger import Ledger, gradient_price
+from qprune_cli.search.moves import random_swaps, swapped
 from qprune_cli.types import Bools, Floats, Ints
 
 TRUSTED = 0.4  # rank correlation with true changes, from which a prediction chooses the filters
 CURVATURE = 1  # random backward passes per image
 FEWEST = 8  # swaps below which a rank correlation says nothing
-DRAWS = 20  # swaps that are drawn for each one that is to be feasible
 
 
 class Active(NamedTuple):
@@ -57,7 +57,9 @@ def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size
     if not 0 < size < problem.layout.n:
         return Active(np.arange(problem.layout.n), {"predictor": "all filters are free", "active": problem.layout.n})
     count = min(probes, ledger.room // 4 - gradient_price(CURVATURE))
-    swaps = random_swaps(problem, keep, groups, count if count >= FEWEST else 0, rng)
+    nobody = np.zeros(problem.layout.n, bool)
+    pairs = random_swaps(problem, keep, nobody, count if count >= FEWEST else 0, rng)
+    swaps = np.array([swapped(keep, [pair]) for pair in pairs.tolist()], bool).reshape(-1, problem.layout.n)
     flips: Floats = rng.uniform(size=problem.layout.n)
     predictor, correlations = "random", dict[str, float]()
     if len(swaps) >= FEWEST:
@@ -88,20 +90,6 @@ def by_quadratic(quadratic: Quadratic, keep: Bools, swaps: Bools) -> Prediction:
     rise = change @ quadratic.gradient + 0.5 * np.square(change @ quadratic.factor.T).sum(axis=1)
     own = 0.5 * np.square(quadratic.factor).sum(axis=0)
     return Prediction(rise, np.where(keep, -quadratic.gradient, quadratic.gradient) + own)
-
-
-def random_swaps(problem: PruningProblem, keep: Bools, groups: list[Ints], count: int, rng: np.random.Generator) -> Bools:
-    """(at most count, n) different feasible masks, each with one exchange within a group."""
-    found: dict[bytes, Bools] = {}
-    movable = [group for group in groups if 0 < keep[group].sum() < len(group)]
-    weights = np.array([len(group) for group in movable], float)
-    for _ in range(DRAWS * count if movable else 0):
-        group = movable[rng.choice(len(movable), p=weights / weights.sum())]
-        mask = keep.copy()
-        mask[rng.choice(group[keep[group]])], mask[rng.choice(group[~keep[group]])] = False, True
-        if len(found) < count and problem.feasible(mask):
-            found[mask.tobytes()] = mask
-    return np.array(list(found.values()), bool).reshape(len(found), len(keep))
 
 
 def cheapest(flips: Floats, keep: Bools, groups: list[Ints], size: int) -> Ints:

@@ -61,7 +61,7 @@ def test_all_samples_are_feasible_where_numbers_are_what_is_asked(name):
     assert found.notes["feasible_share"] == 1
 
 
-@pytest.mark.parametrize("evaluations", [3, 3, 7, 20, 33, 60])
+@pytest.mark.parametrize("evaluations", [3, 7, 20, 33, 60])
 def test_allowance_is_never_exceeded(evaluations):
     problem = random_problem(0, WIDTHS, budget=32)
     _, ledger, _ = refined(problem, fake_metric(factored_problem(5, WIDTHS)), evaluations=evaluations, active=24)

@@ -1,9 +1,9 @@
 import numpy as np
 
 from qprune_cli.scores import Quadratic
-from qprune_cli.search.active import active_set, by_damage, by_quadratic, cheapest, random_swaps
+from qprune_cli.search.active import active_set, by_damage, by_quadratic, cheapest
 from qprune_cli.search.ledger import Ledger
-from tests.conftest import factored_problem, priced_problem, random_problem
+from tests.conftest import factored_problem, random_problem
 from tests.search.conftest import fake_metric
 
 WIDTHS = (20, 20, 24)
@@ -73,14 +73,6 @@ def test_predictions_are_those_of_single_flips_and_swaps():
     exact = problem.damage(flipped) - problem.damage(keep[None])
     for prediction in (by_damage(problem, keep, flipped), by_quadratic(quadratic, keep, flipped)):
         assert np.allclose(prediction.flips, exact) and np.allclose(prediction.swaps, exact)
-
-
-def test_swaps_stay_in_their_group_and_feasible():
-    problem = priced_problem(0, widths=(6, 7, 5))
-    keep = np.arange(18) % 3 > 0
-    swaps = random_swaps(problem, keep, list(problem.filters_of), 10, np.random.default_rng(0))
-    assert len(swaps) and (swaps.sum(axis=1) == keep.sum()).all() and all(problem.feasible(mask) for mask in swaps)
-    assert all((swaps[:, own].sum(axis=1) == keep[own].sum()).all() for own in problem.filters_of)
 
 
 def test_where_one_side_runs_out_the_other_fills_up():
