@@ -10,7 +10,14 @@ from qprune_cli.structure.curvature import curvature
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 BATCH = 8  # images in a pass that takes gradients
-PASS = 4  # images in one that does not
+PASS = 8  # images in one that does not, and
+PIXELS = 2**15  # in all of them; activations of more leave a CPU's caches
+
+
+def at_once(images: ImageSet) -> int:
+    """Images in a pass: a power of two, so that passes over some of the images are passes over more of them as well."""
+    pixels = images.pairs[0].noisy[0].size
+    return int(2 ** min(np.log2(PASS), max(0, np.log2(PIXELS / pixels) // 1)))
 
 
 class MaskPsnr:
@@ -38,7 +45,7 @@ class MaskPsnr:
         for places in self.remembered.grouped(keep, near):
             self.remembered.prepare(keep[places], near)
             stop = 0
-            for noisy, clean in self._chosen(images).batches(PASS):
+            for noisy, clean in self._chosen(images).batches(at_once(self.shown)):
                 start, stop = stop, stop + len(noisy)
                 replay = self.remembered.replay(tuple(images[start:stop].tolist()), noisy)
                 for place in places:

@@ -23,6 +23,7 @@ class Replay(fx.Interpreter):
         network: the operations, in evaluation mode.
         keep: (n,) mask at which values are remembered.
         x: (N, ...) images.
+        channelwise: follow the change of single channels; otherwise whatever depends on a change is computed whole.
 
     Attributes:
         bytes: that the remembered values take.
@@ -38,13 +39,16 @@ class Replay(fx.Interpreter):
     """
 
     @torch.inference_mode()
-    def __init__(self, network: Gated, keep: Bools, x: Tensor) -> None:
+    def __init__(self, network: Gated, keep: Bools, x: Tensor, channelwise: bool = True) -> None:
         super().__init__(network.model, garbage_collect_values=False, graph=network.graph)
         self.extra_traceback = False
         self.network, self.keep, self.device = network, keep.copy(), x.device
         self.args_iter = iter((x,))
         self.nodes: list[fx.Node] = list(network.graph.nodes)
-        self.shortcuts: dict[fx.Node, Shortcut] = {n: found for n in self.nodes if (found := shortcut(n, self.called(n))) is not None}
+        rules = ((node, shortcut(node, self.called(node))) for node in self.nodes if channelwise)
+        self.shortcuts: dict[fx.Node, Shortcut] = {node: rule for node, rule in rules if rule is not None}
+        last = {source: node for node in self.nodes for source in node.all_input_nodes}
+        self.done = {node: [source for source, end in last.items() if end is node] for node in last.values()}
         self.masks = network.masks(keep)
         self.open: dict[fx.Node, Tensor] = {}  # outputs of gates, before the mask
         self.values: dict[fx.Node, Any] = {}
@@ -78,7 +82,9 @@ class Replay(fx.Interpreter):
                 new = self._gate(node, new, masks[node])
             if new is not None and not (isinstance(new, Part) and not len(new.index)):
                 self.fresh[node] = new
+            self._forget(node)
         result: Tensor = self._whole(self.nodes[-1])
+        self.fresh, self.env = {}, {}
         return result
 
     def flipped(self, i: int) -> Tensor:
@@ -116,6 +122,12 @@ class Replay(fx.Interpreter):
         for source in node.all_input_nodes:
             self._whole(source)
         return self.run_node(node)
+
+    def _forget(self, node: fx.Node) -> None:
+        """Let go what no later node reads: the next value lies in memory that is at hand then."""
+        for source in self.done.get(node, ()):
+            self.fresh.pop(source, None)
+            self.env.pop(source, None)
 
     def _whole(self, node: fx.Node) -> Any:
         """The value of a node at the mask that is asked for."""

@@ -112,13 +112,14 @@ def convolved(change: Change, node: fx.Node) -> Part | Tensor | None:
     delta = channels(before, part.index).neg_().add_(part.values)  # in place, or one channel alone would lose its memory order
     weight = module.weight.index_select(1, part.index)
     result: Tensor = F.conv2d(delta, weight, None, module.stride, module.padding, module.dilation)
-    known: Tensor = change.open.get(node, change.values[node])
-    return result.add_(known)
+    result += change.open.get(node, change.values[node])
+    return result
 
 
 def _differing(new: Tensor, before: Tensor) -> Part:
-    """The channels that are not as they were; where nearly all are, the first image shows it."""
-    seen = _differ(new[:1], before[:1])
+    """The channels that are not as they were; where nearly all are, one row of the first image shows it."""
+    row = new.shape[2] // 2
+    seen = _differ(new[:1, :, row], before[:1, :, row])
     if seen.sum() <= FEW * len(seen):
         seen = _differ(new, before)
     index = seen.nonzero()[:, 0]
@@ -127,7 +128,8 @@ def _differing(new: Tensor, before: Tensor) -> Part:
 
 def _differ(new: Tensor, before: Tensor) -> Tensor:
     """(C,) where two values differ."""
-    return (new - before).abs_().transpose(0, 1).flatten(1).sum(dim=1) > 0
+    found: Tensor = (new - before).abs_().transpose(0, 1).flatten(1).sum(dim=1) != 0
+    return found
 
 
 def _union(parts: list[Part]) -> Tensor:
