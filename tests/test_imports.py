@@ -48,7 +48,7 @@ MACHINERY = {
     "scorer": set(),
     "solver": set(),
     "refine": set(),
-    "compensate": set(),
+    "compensate": {"refit"},
 }
 NUMPY_ONLY = ("problem", "search", "solver", "refine")
 

@@ -1,14 +1,16 @@
 """Running a network again after a change at its gates: only what depends on the change is computed anew."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from qprune_cli.structure.gated import Gated
+from qprune_cli.structure.gated import Gated, Weights
 from qprune_cli.structure.part import Part, channels
-from qprune_cli.structure.shortcut import Shortcut, shortcut
+from qprune_cli.structure.rules.layer import LAYERS
+from qprune_cli.structure.shortcut import Shortcut, part_of, shortcut
 from qprune_cli.types import Bools
 
 
@@ -53,6 +55,7 @@ class Replay(fx.Interpreter):
         self.open: dict[fx.Node, Tensor] = {}  # outputs of gates, before the mask
         self.values: dict[fx.Node, Any] = {}
         self.fresh: dict[fx.Node, Any] = {}
+        self.others: dict[fx.Node, Weights] = {}
         self.env = self.values
         for node in self.nodes:
             value = self.run_node(node)
@@ -73,19 +76,47 @@ class Replay(fx.Interpreter):
         return sum(kept.values())
 
     @torch.inference_mode()
-    def at(self, keep: Bools) -> Tensor:
-        """What the network gives at another (n,) mask; where the network is a part, the mask keeps no more than that."""
+    def at(self, keep: Bools, others: Mapping[str, Weights] | None = None) -> Tensor:
+        """What the network gives at another (n,) mask; where the network is a part, the mask keeps no more than that.
+
+        Args:
+            keep: the mask.
+            others: convolutions, by name, that have other weights and biases than the remembered ones.
+        """
+        self.others = self.network.weights(others or {})
+        self._follow(keep, self._anew)
+        result: Tensor = self._whole(self.nodes[-1])
+        self.fresh, self.env, self.others = {}, {}, {}
+        return result
+
+    @torch.inference_mode()
+    def read(self, keep: Bools) -> dict[fx.Node, Part]:
+        """What layers read otherwise at another (n,) mask, if all layers before them go on giving what they gave."""
+        found = {}
+
+        def stopped(node: fx.Node) -> Any:
+            if not isinstance(self.called(node), LAYERS):
+                return self._anew(node)
+            (source,) = node.all_input_nodes
+            if source in self.fresh:
+                found[node] = part_of(self.fresh[source], self.values[source])
+            return None
+
+        self._follow(keep, stopped)
+        self.fresh, self.env = {}, {}
+        return found
+
+    def _follow(self, keep: Bools, anew: Callable[[fx.Node], Any]) -> None:
+        """Go through all nodes that a mask changes."""
         self.fresh, self.env, masks = {}, dict(self.values), self.network.masks(keep)
         for node in self.nodes:
-            new = self._anew(node) if any(source in self.fresh for source in node.all_input_nodes) else None
+            moved = node in self.others or any(source in self.fresh for source in node.all_input_nodes)
+            new = anew(node) if moved else None
             if node in masks:
                 new = self._gate(node, new, masks[node])
             if new is not None and not (isinstance(new, Part) and not len(new.index)):
                 self.fresh[node] = new
             self._forget(node)
-        result: Tensor = self._whole(self.nodes[-1])
-        self.fresh, self.env = {}, {}
-        return result
 
     def flipped(self, i: int) -> Tensor:
         """What it gives when filter i alone changes sides: a kept one goes, a dropped one comes back."""
@@ -117,10 +148,12 @@ class Replay(fx.Interpreter):
 
     def _anew(self, node: fx.Node) -> Any:
         """Compute a node, or the channels of it that change."""
-        if node in self.shortcuts and (few := self.shortcuts[node](self, node)) is not None:
+        if node not in self.others and node in self.shortcuts and (few := self.shortcuts[node](self, node)) is not None:
             return few
         for source in node.all_input_nodes:
             self._whole(source)
+        if node in self.others:
+            return self.called(node)._conv_forward(self.env[node.all_input_nodes[0]], *self.others[node])
         return self.run_node(node)
 
     def _forget(self, node: fx.Node) -> None:

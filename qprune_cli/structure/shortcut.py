@@ -104,7 +104,7 @@ def convolved(change: Change, node: fx.Node) -> Part | Tensor | None:
     """A convolution: the remembered output, and what the change of the inputs adds to it."""
     (source,) = node.all_input_nodes
     module, new, before = change.called(node), change.fresh[source], change.values[source]
-    part = new if isinstance(new, Part) else _differing(new, before)
+    part = part_of(new, before)
     if not len(part.index):
         return Part(part.index, change.values[node][:, :0])
     if len(part.index) > FEW * module.in_channels:
@@ -116,14 +116,16 @@ def convolved(change: Change, node: fx.Node) -> Part | Tensor | None:
     return result
 
 
-def _differing(new: Tensor, before: Tensor) -> Part:
-    """The channels that are not as they were; where nearly all are, one row of the first image shows it."""
-    row = new.shape[2] // 2
-    seen = _differ(new[:1, :, row], before[:1, :, row])
+def part_of(new: Part | Tensor, before: Tensor) -> Part:
+    """The channels of a value that are not as they were; where nearly all are, one row of the first image shows it."""
+    if isinstance(new, Part):
+        return new
+    row = new.shape[2] // 2 if new.dim() > 2 else 0
+    seen = _differ(new[:1, :, row], before[:1, :, row]) if new.dim() > 2 else _differ(new, before)
     if seen.sum() <= FEW * len(seen):
         seen = _differ(new, before)
     index = seen.nonzero()[:, 0]
-    return Part(index, channels(new, index) if len(index) <= FEW * len(seen) else new)
+    return Part(index, channels(new, index) if len(index) < len(seen) else new)
 
 
 def _differ(new: Tensor, before: Tensor) -> Tensor:
@@ -135,10 +137,12 @@ def _differ(new: Tensor, before: Tensor) -> Tensor:
 def _union(parts: list[Part]) -> Tensor:
     if len({len(part.index) for part in parts}) == 1 and all(torch.equal(part.index, parts[0].index) for part in parts):
         return parts[0].index
-    return torch.cat([part.index for part in parts]).unique()
+    found: Tensor = torch.cat([part.index for part in parts]).unique()
+    return found
 
 
 def _taken(change: Change, node: fx.Node, index: Tensor) -> Tensor:
     """Some channels of a value as it is now."""
     new, before = change.fresh.get(node), change.values[node]
+    assert isinstance(before, Tensor)
     return new.among(before, index) if isinstance(new, Part) else channels(before, index)
