@@ -14,10 +14,10 @@ import yaml
 from torch import nn
 
 from qprune_cli.clock import Clock
+from qprune_cli.compensate.objective import objective_psnr
 from qprune_cli.device import pick_device
 from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.evaluate.masked import qualities, restored, shrunk
-from qprune_cli.evaluate.metric import MaskPsnr
 from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
@@ -138,7 +138,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     write_solution(folder, problem, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
-        metric = MaskPsnr(dense, layout, splits.refinement, dense)
+        metric = objective_psnr(plan.refine.objective, plan.compensate, dense, layout, solved.keep, splits, asked.seed)
         ledger = Ledger(metric, solved.keep, saved_state(folder), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_refinement(folder, layout, solved, refined, ledger.trace)

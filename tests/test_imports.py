@@ -37,7 +37,7 @@ ALLOWED = {
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES
-    | {"clock", "device", "evaluate", "model", "plan", "problem", "record", "search", "selection", "structure", "target"},
+    | {"clock", "compensate", "device", "evaluate", "model", "plan", "problem", "record", "search", "selection", "structure", "target"},
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
@@ -48,7 +48,7 @@ MACHINERY = {
     "scorer": set(),
     "solver": set(),
     "refine": set(),
-    "compensate": set(),
+    "compensate": {"refit"},
 }
 NUMPY_ONLY = ("problem", "search", "solver", "refine")
 

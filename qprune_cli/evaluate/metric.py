@@ -1,5 +1,7 @@
 """The metric that refiners tune: PSNR of masks, image by image."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 from torch import nn
 
@@ -7,10 +9,18 @@ from qprune_cli.evaluate.quality import psnrs
 from qprune_cli.evaluate.remembered import Remembered
 from qprune_cli.scores import Quadratic
 from qprune_cli.structure.curvature import curvature
+from qprune_cli.structure.gated import Weights
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 BATCH = 8  # images in a pass that takes gradients
-PASS = 4  # images in one that does not
+PASS = 8  # images in one that does not, and
+PIXELS = 2**15  # in all of them; activations of more leave a CPU's caches
+
+
+def at_once(images: ImageSet) -> int:
+    """Images in a pass: a power of two, so that passes over some of the images are passes over more of them as well."""
+    pixels = images.pairs[0].noisy[0].size
+    return int(2 ** min(np.log2(PASS), max(0, np.log2(PIXELS / pixels) // 1)))
 
 
 class MaskPsnr:
@@ -21,10 +31,19 @@ class MaskPsnr:
         layout: its filters.
         shown: the images.
         teacher: whose outputs the slope looks at rather than the clean images (see ``TAUGHT``); None for the slope of the loss itself.
+        refit: weights and biases that convolutions have at an (n,) mask, by name; none are others than in the network.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, shown: ImageSet, teacher: nn.Module | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layout: Layout,
+        shown: ImageSet,
+        teacher: nn.Module | None = None,
+        refit: Callable[[Bools], Mapping[str, Weights]] = lambda keep: {},
+    ) -> None:
         self.model, self.layout, self.shown, self.teacher = model, layout, shown, teacher
+        self.refit = refit
         self.remembered = Remembered(model, layout)
 
     @property
@@ -37,12 +56,12 @@ class MaskPsnr:
         found = np.empty((len(keep), len(images)))
         for places in self.remembered.grouped(keep, near):
             self.remembered.prepare(keep[places], near)
-            stop = 0
-            for noisy, clean in self._chosen(images).batches(PASS):
+            others, stop = [self.refit(keep[place]) for place in places], 0
+            for noisy, clean in self._chosen(images).batches(at_once(self.shown)):
                 start, stop = stop, stop + len(noisy)
                 replay = self.remembered.replay(tuple(images[start:stop].tolist()), noisy)
-                for place in places:
-                    found[place, start:stop] = psnrs(replay.at(keep[place]).cpu().numpy(), clean)
+                for place, weights in zip(places, others, strict=True):
+                    found[place, start:stop] = psnrs(replay.at(keep[place], weights).cpu().numpy(), clean)
         return found
 
     def quadratic(self, keep: Bools, images: Ints, probes: int, seed: int) -> Quadratic:

@@ -12,7 +12,7 @@ from qprune_cli.structure.network import Network
 from qprune_cli.structure.replay import Replay
 from qprune_cli.types import Bools, Floats, Layout
 
-ROOM = 1.25  # share of the incumbent's filters that its network may hold
+ROOM, SPARE = 1.1, 24  # its network may hold so many times the incumbent's filters, and so many more
 MOST_BYTES = 2**30  # remembered at most, but for one batch of images
 
 
@@ -80,4 +80,4 @@ class Remembered:
         return bool((near <= self.held).all() and self.held.sum() <= self._room(near))
 
     def _room(self, near: Bools) -> float:
-        return ROOM * int(near.sum()) + 1
+        return ROOM * int(near.sum()) + SPARE

@@ -1,14 +1,16 @@
 """Running a network again after a change at its gates: only what depends on the change is computed anew."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from qprune_cli.structure.gated import Gated
+from qprune_cli.structure.gated import Gated, Weights
 from qprune_cli.structure.part import Part, channels
-from qprune_cli.structure.shortcut import Shortcut, shortcut
+from qprune_cli.structure.rules.layer import LAYERS
+from qprune_cli.structure.shortcut import Shortcut, part_of, shortcut
 from qprune_cli.types import Bools
 
 
@@ -23,6 +25,7 @@ class Replay(fx.Interpreter):
         network: the operations, in evaluation mode.
         keep: (n,) mask at which values are remembered.
         x: (N, ...) images.
+        channelwise: follow the change of single channels; otherwise whatever depends on a change is computed whole.
 
     Attributes:
         bytes: that the remembered values take.
@@ -38,17 +41,21 @@ class Replay(fx.Interpreter):
     """
 
     @torch.inference_mode()
-    def __init__(self, network: Gated, keep: Bools, x: Tensor) -> None:
+    def __init__(self, network: Gated, keep: Bools, x: Tensor, channelwise: bool = True) -> None:
         super().__init__(network.model, garbage_collect_values=False, graph=network.graph)
         self.extra_traceback = False
         self.network, self.keep, self.device = network, keep.copy(), x.device
         self.args_iter = iter((x,))
         self.nodes: list[fx.Node] = list(network.graph.nodes)
-        self.shortcuts: dict[fx.Node, Shortcut] = {n: found for n in self.nodes if (found := shortcut(n, self.called(n))) is not None}
+        rules = ((node, shortcut(node, self.called(node))) for node in self.nodes if channelwise)
+        self.shortcuts: dict[fx.Node, Shortcut] = {node: rule for node, rule in rules if rule is not None}
+        last = {source: node for node in self.nodes for source in node.all_input_nodes}
+        self.done = {node: [source for source, end in last.items() if end is node] for node in last.values()}
         self.masks = network.masks(keep)
         self.open: dict[fx.Node, Tensor] = {}  # outputs of gates, before the mask
         self.values: dict[fx.Node, Any] = {}
         self.fresh: dict[fx.Node, Any] = {}
+        self.others: dict[fx.Node, Weights] = {}
         self.env = self.values
         for node in self.nodes:
             value = self.run_node(node)
@@ -69,17 +76,47 @@ class Replay(fx.Interpreter):
         return sum(kept.values())
 
     @torch.inference_mode()
-    def at(self, keep: Bools) -> Tensor:
-        """What the network gives at another (n,) mask; where the network is a part, the mask keeps no more than that."""
+    def at(self, keep: Bools, others: Mapping[str, Weights] | None = None) -> Tensor:
+        """What the network gives at another (n,) mask; where the network is a part, the mask keeps no more than that.
+
+        Args:
+            keep: the mask.
+            others: convolutions, by name, that have other weights and biases than the remembered ones.
+        """
+        self.others = self.network.weights(others or {})
+        self._follow(keep, self._anew)
+        result: Tensor = self._whole(self.nodes[-1])
+        self.fresh, self.env, self.others = {}, {}, {}
+        return result
+
+    @torch.inference_mode()
+    def read(self, keep: Bools) -> dict[fx.Node, Part]:
+        """What layers read otherwise at another (n,) mask, if all layers before them go on giving what they gave."""
+        found = {}
+
+        def stopped(node: fx.Node) -> Any:
+            if not isinstance(self.called(node), LAYERS):
+                return self._anew(node)
+            (source,) = node.all_input_nodes
+            if source in self.fresh:
+                found[node] = part_of(self.fresh[source], self.values[source])
+            return None
+
+        self._follow(keep, stopped)
+        self.fresh, self.env = {}, {}
+        return found
+
+    def _follow(self, keep: Bools, anew: Callable[[fx.Node], Any]) -> None:
+        """Go through all nodes that a mask changes."""
         self.fresh, self.env, masks = {}, dict(self.values), self.network.masks(keep)
         for node in self.nodes:
-            new = self._anew(node) if any(source in self.fresh for source in node.all_input_nodes) else None
+            moved = node in self.others or any(source in self.fresh for source in node.all_input_nodes)
+            new = anew(node) if moved else None
             if node in masks:
                 new = self._gate(node, new, masks[node])
             if new is not None and not (isinstance(new, Part) and not len(new.index)):
                 self.fresh[node] = new
-        result: Tensor = self._whole(self.nodes[-1])
-        return result
+            self._forget(node)
 
     def flipped(self, i: int) -> Tensor:
         """What it gives when filter i alone changes sides: a kept one goes, a dropped one comes back."""
@@ -111,11 +148,19 @@ class Replay(fx.Interpreter):
 
     def _anew(self, node: fx.Node) -> Any:
         """Compute a node, or the channels of it that change."""
-        if node in self.shortcuts and (few := self.shortcuts[node](self, node)) is not None:
+        if node not in self.others and node in self.shortcuts and (few := self.shortcuts[node](self, node)) is not None:
             return few
         for source in node.all_input_nodes:
             self._whole(source)
+        if node in self.others:
+            return self.called(node)._conv_forward(self.env[node.all_input_nodes[0]], *self.others[node])
         return self.run_node(node)
+
+    def _forget(self, node: fx.Node) -> None:
+        """Let go what no later node reads: the next value lies in memory that is at hand then."""
+        for source in self.done.get(node, ()):
+            self.fresh.pop(source, None)
+            self.env.pop(source, None)
 
     def _whole(self, node: fx.Node) -> Any:
         """The value of a node at the mask that is asked for."""

@@ -47,15 +47,23 @@ def matrix_of(module: nn.Module) -> Tensor:
 
 def fill_(module: nn.Module, matrix: Tensor) -> None:
     """Write a (g, d, o) matrix into the weights and the bias of a layer."""
-    groups, weight, layer = _groups(module), _weight(module), module
-    if layer.bias is not None:
-        layer.bias.data.copy_(matrix[:, -1].reshape(-1))  # type: ignore[operator]
-        matrix = matrix[:, :-1]
+    weight, bias = weight_of(module, matrix)
+    _weight(module).copy_(weight)
+    if bias is not None:
+        module.bias.data.copy_(bias)  # type: ignore[operator]
+
+
+def weight_of(module: nn.Module, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
+    """The weights and the bias of a layer that a (g, d, o) matrix stands for."""
+    groups, weight, bias = _groups(module), _weight(module), None
+    if module.bias is not None:
+        matrix, bias = matrix[:, :-1], matrix[:, -1].reshape(-1).to(weight.dtype)
     if isinstance(module, nn.ConvTranspose2d):
         taps = weight[0, 0].numel()
-        weight.copy_(matrix.unflatten(1, (-1, taps)).permute(0, 1, 3, 2).reshape(weight.shape))
+        found = matrix.unflatten(1, (-1, taps)).permute(0, 1, 3, 2).reshape(weight.shape)
     else:
-        weight.copy_(matrix.transpose(1, 2).reshape(groups * matrix.shape[2], *weight.shape[1:]))
+        found = matrix.transpose(1, 2).reshape(groups * matrix.shape[2], *weight.shape[1:])
+    return found.to(weight.dtype), bias
 
 
 def _groups(module: nn.Module) -> int:

@@ -104,7 +104,7 @@ def convolved(change: Change, node: fx.Node) -> Part | Tensor | None:
     """A convolution: the remembered output, and what the change of the inputs adds to it."""
     (source,) = node.all_input_nodes
     module, new, before = change.called(node), change.fresh[source], change.values[source]
-    part = new if isinstance(new, Part) else _differing(new, before)
+    part = part_of(new, before)
     if not len(part.index):
         return Part(part.index, change.values[node][:, :0])
     if len(part.index) > FEW * module.in_channels:
@@ -112,22 +112,26 @@ def convolved(change: Change, node: fx.Node) -> Part | Tensor | None:
     delta = channels(before, part.index).neg_().add_(part.values)  # in place, or one channel alone would lose its memory order
     weight = module.weight.index_select(1, part.index)
     result: Tensor = F.conv2d(delta, weight, None, module.stride, module.padding, module.dilation)
-    known: Tensor = change.open.get(node, change.values[node])
-    return result.add_(known)
+    result += change.open.get(node, change.values[node])
+    return result
 
 
-def _differing(new: Tensor, before: Tensor) -> Part:
-    """The channels that are not as they were; where nearly all are, the first image shows it."""
-    seen = _differ(new[:1], before[:1])
+def part_of(new: Part | Tensor, before: Tensor) -> Part:
+    """The channels of a value that are not as they were; where nearly all are, one row of the first image shows it."""
+    if isinstance(new, Part):
+        return new
+    row = new.shape[2] // 2 if new.dim() > 2 else 0
+    seen = _differ(new[:1, :, row], before[:1, :, row]) if new.dim() > 2 else _differ(new, before)
     if seen.sum() <= FEW * len(seen):
         seen = _differ(new, before)
     index = seen.nonzero()[:, 0]
-    return Part(index, channels(new, index) if len(index) <= FEW * len(seen) else new)
+    return Part(index, channels(new, index) if len(index) < len(seen) else new)
 
 
 def _differ(new: Tensor, before: Tensor) -> Tensor:
     """(C,) where two values differ."""
-    return (new - before).abs_().transpose(0, 1).flatten(1).sum(dim=1) > 0
+    found: Tensor = (new - before).abs_().transpose(0, 1).flatten(1).sum(dim=1) != 0
+    return found
 
 
 def _union(parts: list[Part]) -> Tensor:
@@ -140,5 +144,5 @@ def _union(parts: list[Part]) -> Tensor:
 def _taken(change: Change, node: fx.Node, index: Tensor) -> Tensor:
     """Some channels of a value as it is now."""
     new, before = change.fresh.get(node), change.values[node]
-    found: Tensor = new.among(before, index) if isinstance(new, Part) else channels(before, index)
-    return found
+    assert isinstance(before, Tensor)
+    return new.among(before, index) if isinstance(new, Part) else channels(before, index)

@@ -4,7 +4,7 @@ import torch
 
 from qprune_cli.evaluate import remembered
 from qprune_cli.evaluate.masked import silenced_psnr
-from qprune_cli.evaluate.metric import PASS, MaskPsnr
+from qprune_cli.evaluate.metric import MaskPsnr, at_once
 from qprune_cli.evaluate.remembered import Remembered
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.half_unet import HalfUNet
@@ -86,7 +86,7 @@ def test_what_masks_share_is_computed_once(small_model, small_layout, small_spli
     keep, images = swaps(rng, near, 4), np.arange(metric.images)
     for _ in range(3):
         metric.measure(keep, images, near)
-    assert len(built) == 1 and len(ran) == -(-len(images) // PASS)
+    assert len(built) == 1 and len(ran) == -(-len(images) // at_once(small_splits.refinement))
 
 
 def test_what_is_remembered_has_an_end(small_model, small_layout, small_splits):

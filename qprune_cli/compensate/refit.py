@@ -1,0 +1,138 @@
+"""Re-fitting the layers that read what a mask changes, from normal equations that are kept."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from qprune_cli.structure.gated import whole
+from qprune_cli.structure.part import Part
+from qprune_cli.structure.regression import Moments
+from qprune_cli.structure.replay import Replay
+from qprune_cli.structure.rows import layer_pairs, matrix_of, weight_of
+from qprune_cli.types import Bools, Floats, ImageSet, Layout
+
+POSITIONS = 4000  # of each layer, over all images
+IMAGES, SIDE = 24, 48  # calibration images that positions are drawn from, each cut to its centre
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is known of a layer at the base mask, at fixed positions of its output.
+
+    Attributes:
+        module: the layer of the fitted network.
+        places: (p,) rows and columns, of every image.
+        rows: (N * p, d) what it reads.
+        targets: (N * p, o) what the dense layer gives.
+        moments: their products.
+        start: (1, d, o) the dense weights.
+        fitted: (1, d, o) the weights at the base mask.
+        strength: of the ridge.
+    """
+
+    module: nn.Conv2d
+    places: tuple[Tensor, Tensor]
+    rows: Tensor
+    targets: Tensor
+    moments: Moments
+    start: Tensor
+    fitted: Tensor
+    strength: float
+
+    def solved(self, moments: Moments) -> Tensor:
+        """The weights that fit best."""
+        return moments.ridge(self.start, self.strength, self.module.bias is not None)
+
+    def changed(self, part: Part) -> Moments:
+        """The products when some channels that it reads are others."""
+        taps = self.module.kernel_size[0] * self.module.kernel_size[1]
+        columns = (part.index[:, None] * taps + torch.arange(taps, device=part.index.device)).flatten()
+        new = rows_of(self.module, part.values, self.places)[:, : len(columns)].double()
+        cross = self.rows.double().mT @ new
+        cross[columns] = new.mT @ new
+        found = copy.copy(self.moments)
+        found.inner, found.cross = found.inner.clone(), found.cross.clone()
+        found.inner[0][:, columns], found.inner[0][columns] = cross, cross.mT
+        found.cross[0][columns] = new.mT @ self.targets.double()
+        return found
+
+
+def rows_of(module: nn.Module, x: Tensor, places: tuple[Tensor, Tensor]) -> Tensor:
+    """(N * p, d) what a layer reads at output positions of (N, C, H, W) inputs, or of some of the channels."""
+    empty = x.new_empty(1, *(int(place.max()) + 1 for place in places))
+    return torch.cat([layer_pairs(module, one, empty, places)[0][:, 0] for one in x])
+
+
+class Refit:
+    """Weights for masks near one that a network was fitted to.
+
+    Layers that read changed filters directly are fitted again, on rows that were drawn once: of their normal equations only what
+    belongs to the changed inputs is computed anew. All other layers stay as they are, those that lie further behind as well, whose
+    inputs all change a little. At the base mask every layer has the fitted weights exactly.
+
+    Args:
+        dense: the trained network.
+        fitted: the network that was fitted to the base mask.
+        layout: its filters.
+        keep: (n,) the base mask.
+        images: calibration images.
+        strengths: of the ridge, by layer; the other layers are not fitted again. Convolutions without groups are.
+        seed: draws the positions.
+    """
+
+    @torch.no_grad()
+    def __init__(
+        self, dense: nn.Module, fitted: nn.Module, layout: Layout, keep: Bools, images: ImageSet, strengths: Mapping[str, float], seed: int
+    ) -> None:
+        device = next(dense.parameters()).device
+        x = torch.from_numpy(_centres(images)).to(device)
+        aims = Replay(whole(dense, layout), np.ones(layout.n, bool), x)
+        wanted = {node.name: aims.open.get(node, aims.values[node]) for node in aims.nodes}
+        self.replay = Replay(whole(fitted, layout), keep, x)
+        self.kept: dict[fx.Node, Kept] = {}
+        for number, node in enumerate(self.replay.nodes):
+            module = self.replay.called(node)
+            if type(module) is nn.Conv2d and module.groups == 1 and str(node.target) in strengths:
+                start = dense.get_submodule(str(node.target))
+                rng = np.random.default_rng([seed, number])
+                self.kept[node] = self._seen(node, start, wanted[node.name], strengths[str(node.target)], rng)
+        self.before = {node: kept.solved(kept.moments) for node, kept in self.kept.items()}
+
+    @torch.no_grad()
+    def __call__(self, keep: Bools) -> dict[str, tuple[Tensor, Tensor | None]]:
+        """Weights and biases of the layers that an (n,) mask gives others, by name."""
+        parts = {node: part for node, part in self.replay.read(keep).items() if node in self.kept}
+        return {str(node.target): self._weights(node, self.kept[node], part) for node, part in parts.items()}
+
+    def _weights(self, node: fx.Node, kept: Kept, part: Part) -> tuple[Tensor, Tensor | None]:
+        # the difference of two fits on the same rows, so that nothing changes where the mask does not
+        matrix = kept.fitted + kept.solved(kept.changed(part)) - self.before[node]
+        return weight_of(kept.module, matrix)
+
+    def _seen(self, node: fx.Node, start: nn.Module, wanted: Tensor, strength: float, rng: np.random.Generator) -> Kept:
+        module = self.replay.called(node)
+        (source,) = node.all_input_nodes
+        count = min(-(-POSITIONS // len(wanted)), wanted[0, 0].numel())
+        chosen = torch.from_numpy(rng.choice(wanted[0, 0].numel(), count, replace=False)).to(wanted.device)
+        places = (torch.div(chosen, wanted.shape[-1], rounding_mode="floor"), chosen % wanted.shape[-1])
+        rows = rows_of(module, self.replay.values[source], places)
+        targets = wanted[:, :, places[0], places[1]].transpose(1, 2).flatten(0, 1)
+        matrix, fitted = matrix_of(start).double(), matrix_of(module).double()
+        moments = Moments(1, matrix.shape[1], matrix.shape[2], wanted.device).add(rows[:, None], targets[:, None])
+        return Kept(module, places, rows, targets, moments, matrix, fitted, strength)
+
+
+def _centres(images: ImageSet) -> Floats:
+    """(N, C, side, side) some images, evenly spread, each cut to its centre."""
+    chosen = [images.pairs[int(k)].noisy for k in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round()]
+    height, width = (min(SIDE, *(picture.shape[axis] for picture in chosen)) for axis in (1, 2))
+
+    def cut(picture: Floats) -> Floats:
+        top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2
+        return picture[:, top : top + height, left : left + width]
+
+    return np.stack([cut(picture) for picture in chosen])
