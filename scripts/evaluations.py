@@ -25,7 +25,8 @@ from qprune_cli.clock import Clock
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.metric import MaskPsnr, at_once
 from qprune_cli.evaluate.quality import outputs, psnrs
-from qprune_cli.search.ledger import RACE, Ledger, shifted
+from qprune_cli.search.ledger import RACE, Ledger
+from qprune_cli.search.moves import swapped
 from qprune_cli.selection import select
 from qprune_cli.structure.gated import Gated, part
 from qprune_cli.structure.network import Network
@@ -56,9 +57,10 @@ def incumbent(network: str, solver: str, sparsity: float, seed: int, overrides: 
     return dense, layout, splits.refinement, keep
 
 
-def swapped(rng: np.random.Generator, keep: Bools, count: int) -> Bools:
+def neighbours(rng: np.random.Generator, keep: Bools, count: int) -> Bools:
     """(count, n) masks, each one random swap away."""
-    return shifted(keep, np.stack([rng.choice(np.flatnonzero(keep == kept), count) for kept in (True, False)], axis=1))
+    pairs = zip(*(rng.choice(np.flatnonzero(keep == kept), count).tolist() for kept in (True, False)), strict=True)
+    return np.stack([swapped(keep, [pair]) for pair in pairs])
 
 
 def silenced(dense: nn.Module, layout: Layout, images: ImageSet, keep: Bools) -> Floats:
@@ -96,7 +98,7 @@ def rates(network: str, solver: str, sparsity: float, seed: int, masks: int, ove
     """One row of the table."""
     dense, layout, shown, near = incumbent(network, solver, sparsity, seed, overrides)
     rng = np.random.default_rng(seed)
-    keep, tuned = swapped(rng, near, masks), np.arange(0, len(shown), 2)
+    keep, tuned = neighbours(rng, near, masks), np.arange(0, len(shown), 2)
     images = ImageSet(tuple(shown.pairs[k] for k in tuned[:RACE]))
     silenced(dense, layout, images, keep[:1])  # the first pass in a process does not count
     seconds: dict[str, float] = {}

@@ -13,6 +13,7 @@ from qprune_cli.structure.replay import Replay
 from qprune_cli.types import Bools, Floats, Layout
 
 ROOM, SPARE = 1.1, 24  # its network may hold so many times the incumbent's filters, and so many more
+SMALL = 1e8  # multiply-accumulates of an image, below which a network stays whole: kernels for ever new widths cost more than they save
 MOST_BYTES = 2**30  # remembered at most, but for one batch of images
 
 
@@ -55,7 +56,7 @@ class Remembered:
             self.replays = {}
         held = self.held if self._serves(near) and (self.held | asked).sum() <= self._room(near) else near
         if self.network is None or (held != self.held).any() or (asked & ~held).any() or not self._serves(near):
-            self.held, self.replays = held | asked | near, {}
+            self.held, self.replays = held | asked | near | self._small, {}
             self.network = part(self._rules, self.layout, self.held)
         self.near = near.copy()
 
@@ -79,5 +80,10 @@ class Remembered:
         """Whether the small network holds an incumbent, and not much beside it."""
         return bool((near <= self.held).all() and self.held.sum() <= self._room(near))
 
+    @cached_property
+    def _small(self) -> bool:
+        """Whether a network is so quick that another one for each incumbent costs more than it saves."""
+        return sum(self._rules.graph.macs(self.layout.shape).values()) < SMALL
+
     def _room(self, near: Bools) -> float:
-        return ROOM * int(near.sum()) + SPARE
+        return self.layout.n if self._small else ROOM * int(near.sum()) + SPARE

@@ -15,6 +15,7 @@ from qprune_cli.search.trust import Trust
 from qprune_cli.types import Solution
 
 SINGLES = 4  # exchanges that are tried one by one beside each chain
+SHARE = 0.5  # of the tuned images that a gradient looks at, others each time: half the cost, and no worse
 PATIENCE = 3  # times that nothing helps before another gradient is taken, and gradients before the search ends
 
 
@@ -23,7 +24,7 @@ class Sequential:
     """Re-score at the mask, exchange the filters that the scores want exchanged, keep what the true metric likes.
 
     At each mask the loss is modelled to second order, with couplings across the whole network, from one forward pass and some random
-    backward passes on the tuned images. On that model a chain of at most r exchanges is built, each the best that is left and within
+    backward passes on half of the tuned images. On that model a chain of at most r exchanges is built, each the best that is left and within
     the budget; its beginnings of r, r/2, ..., 1 exchanges and some other single ones are measured, and all those together that helped
     alone. The best of these becomes the new mask if it is truly better; r doubles when the whole chain was the best, and falls to what
     was otherwise. Exchanges that did not help are remembered and not tried again for some time, and slope and curvature of the model
@@ -32,7 +33,7 @@ class Sequential:
     The result is the mask that is best on the held-out images (see ``Ledger``), so it is never worse than the start there.
 
     Args:
-        evaluations: masks to measure at most; a gradient counts as ``1 + 2 * (1 + probes)``.
+        evaluations: masks to measure at most; a gradient counts as half of ``1 + 2 * (1 + probes)``.
         swaps: exchanges of the first chain.
         probes: random backward passes per image that sample the curvature.
         objective: silenced, or compensated: what network the metric is of.
@@ -53,9 +54,9 @@ class Sequential:
         """Step from mask to mask while the true metric rises."""
         started, search = perf_counter(), _Search(problem, ledger, self.swaps)
         with ledger.allowance(self.evaluations, "refine"):
-            while ledger.open and ledger.room > gradient_price(self.probes) and search.failures < PATIENCE:
+            while ledger.open and ledger.room > gradient_price(self.probes, SHARE) and search.failures < PATIENCE:
                 search.number += 1
-                bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number)
+                bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number, SHARE)
                 moved = any(search.step(bend) for _ in range(PATIENCE))
                 search.failures = 0 if moved else min(search.failures + 1, PATIENCE)
         stopped = "no exchange that the model promises helps" if search.failures == PATIENCE else ledger.why

@@ -37,9 +37,9 @@ class Incumbent(NamedTuple):
     seconds: float
 
 
-def gradient_price(probes: int) -> int:
-    """Evaluations that a gradient counts as: a forward pass, and two for each backward pass, that of the loss and the random ones."""
-    return 1 + 2 * (1 + probes)
+def gradient_price(probes: int, share: float = 1.0) -> int:
+    """Evaluations that a gradient on a share of the images counts as: a forward pass, and two for each backward one, random ones too."""
+    return int(np.ceil(share * (1 + 2 * (1 + probes))))
 
 
 class Ledger:
@@ -164,11 +164,13 @@ class Ledger:
         self._save()
         return self.last
 
-    def quadratic(self, keep: Bools, probes: int, seed: int) -> Quadratic:
-        """The loss to second order around a mask, on the tuned images."""
+    def quadratic(self, keep: Bools, probes: int, seed: int, share: float = 1.0) -> Quadratic:
+        """The loss to second order around a mask, on the tuned images or on a share of them, which is drawn."""
         self.gradients += 1
-        self._count(gradient_price(probes))
-        return self.metric.quadratic(keep, self.tuned, probes, seed)
+        self._count(gradient_price(probes, share))
+        count = max(1, round(share * len(self.tuned)))
+        images = np.sort(np.random.default_rng(seed).permutation(self.tuned)[:count])
+        return self.metric.quadratic(keep, images, probes, seed)
 
     def solution(self, problem: PruningProblem, started: float, **notes: Any) -> Solution:
         """The best mask so far, judged, with what was measured."""
