@@ -24,11 +24,11 @@ class Sequential:
     """Re-score at the mask, exchange the filters that the scores want exchanged, keep what the true metric likes.
 
     At each mask the loss is modelled to second order, with couplings across the whole network, from one forward pass and some random
-    backward passes on half of the tuned images. On that model a chain of at most r exchanges is built, each the best that is left and within
-    the budget; its beginnings of r, r/2, ..., 1 exchanges and some other single ones are measured, and all those together that helped
-    alone. The best of these becomes the new mask if it is truly better; r doubles when the whole chain was the best, and falls to what
-    was otherwise. Exchanges that did not help are remembered and not tried again for some time, and slope and curvature of the model
-    are scaled to fit what the loss was seen to do.
+    backward passes on half of the tuned images. On that model a chain of at most r exchanges is built, each the best that is left and
+    within the budget; its beginnings of r, r/2, ..., 1 exchanges and some other single ones are measured, and all those together that
+    helped alone. The best of these becomes the new mask if it is truly better; r doubles when the whole chain was the best, and falls to
+    what was otherwise. Exchanges that did not help are remembered and not tried again for some time, and slope and curvature of the
+    model are scaled to fit what the loss was seen to do.
 
     The result is the mask that is best on the held-out images (see ``Ledger``), so it is never worse than the start there.
 

@@ -15,7 +15,7 @@ from qprune_cli.search.metric import Metric
 from qprune_cli.types import Bools, Floats, Solution
 
 RACE = 8  # images that are looked at before clearly bad masks are let go
-SURE = 2.0  # standard errors that a mask must be behind to be let go
+SURE = 1.5  # standard errors that a mask must be behind to be let go
 SAVED_EVERY = 20.0  # seconds, where no move makes it sooner
 LIVES = 6  # incumbents in a row that do not get better on the held-out images, before a search ends
 
