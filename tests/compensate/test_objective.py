@@ -9,7 +9,7 @@ from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.data.sample import Sample
 from qprune_cli.evaluate.masked import silenced_psnr
 from qprune_cli.evaluate.metric import MaskPsnr
-from qprune_cli.search.ledger import shifted
+from qprune_cli.search.moves import swapped
 from qprune_cli.structure.gated import whole
 from qprune_cli.structure.replay import Replay
 from qprune_cli.structure.trace import trace
@@ -25,7 +25,8 @@ def trained():
 def half(layout, seed):
     rng = np.random.default_rng(seed)
     near = rng.permutation(layout.n) < 0.5 * layout.n
-    keep = shifted(near, np.stack([rng.choice(np.flatnonzero(near == kept), 4) for kept in (True, False)], axis=1))
+    pairs = zip(*(rng.choice(np.flatnonzero(near == kept), 4).tolist() for kept in (True, False)), strict=True)
+    keep = np.stack([swapped(near, [pair]) for pair in pairs])
     return near, keep
 
 
