@@ -16,6 +16,7 @@ from qprune_cli.types import Solution
 
 SINGLES = 4  # exchanges that are tried one by one beside each chain
 SHARE = 0.5  # of the tuned images that a gradient looks at, others each time: half the cost, and no worse
+AGAIN = 50  # evaluations that must be left for a search to begin again
 PATIENCE = 3  # times that nothing helps before another gradient is taken, and gradients before the search ends
 
 
@@ -30,7 +31,9 @@ class Sequential:
     what was otherwise. Exchanges that did not help are remembered and not tried again for some time, and slope and curvature of the
     model are scaled to fit what the loss was seen to do.
 
-    The result is the mask that is best on the held-out images (see ``Ledger``), so it is never worse than the start there.
+    Where a search ends, at a mask that no exchange improves, it begins again at the start with other random passes while evaluations are
+    left: searches end at masks of different worth. The result is the mask that is best on the held-out images (see ``Ledger``), so it is
+    never worse than the start there.
 
     Args:
         evaluations: masks to measure at most; a gradient counts as half of ``1 + 2 * (1 + probes)``.
@@ -44,24 +47,32 @@ class Sequential:
 
     evaluations: int = 200
     swaps: int = 8
-    probes: int = 2
+    probes: int = 4
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
         check_settings(self, evaluations=3, swaps=1, probes=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
-        """Step from mask to mask while the true metric rises."""
-        started, search = perf_counter(), _Search(problem, ledger, self.swaps)
+        """Step from mask to mask while the true metric rises, and begin again while there is enough to spend."""
+        started, searches = perf_counter(), list[_Search]()
         with ledger.allowance(self.evaluations, "refine"):
-            while ledger.open and ledger.room > gradient_price(self.probes, SHARE) and search.failures < PATIENCE:
-                search.number += 1
-                bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number, SHARE)
-                moved = any(search.step(bend) for _ in range(PATIENCE))
-                search.failures = 0 if moved else min(search.failures + 1, PATIENCE)
-        stopped = "no exchange that the model promises helps" if search.failures == PATIENCE else ledger.why
-        scale = {"slope": search.trust.slope, "curvature": search.trust.curvature}
-        return ledger.solution(problem, started, method="sequential", stopped=stopped, scale=scale)
+            while not searches or (searches[-1].refused and ledger.room > AGAIN):
+                if searches:
+                    ledger.again()
+                searches.append(_Search(problem, ledger, self.swaps))
+                self._search(searches[-1], seed + ledger.gradients)
+        scales = {"slope": searches[-1].trust.slope, "curvature": searches[-1].trust.curvature}
+        return ledger.solution(problem, started, method="sequential", stopped=ledger.why, searches=len(searches), scales=scales)
+
+    def _search(self, search: "_Search", seed: int) -> None:
+        """From the start to where nothing helps any more."""
+        ledger = search.ledger
+        while ledger.open and ledger.room > gradient_price(self.probes, SHARE) and search.failures < PATIENCE:
+            search.number += 1
+            bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number, SHARE)
+            moved = any(search.step(bend) for _ in range(PATIENCE))
+            search.failures = 0 if moved else min(search.failures + 1, PATIENCE)
 
 
 @dataclass

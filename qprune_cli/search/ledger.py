@@ -82,12 +82,16 @@ class Ledger:
         self._bar: tqdm[Any] | None = None
         self.start = start.copy()
         self.near = self.start
+        self.moves = 0
+        self.own: Floats = np.empty(0)  # where the search stands, image by image
+        self.begun = 0  # place of the incumbent that the present search began with
         self.rows: dict[bytes, Floats] = {}  # of complete masks, image by image, since the last move
 
     @property
     def open(self) -> bool:
         """Whether a search should go on: something is left to spend, and the held-out images have not stopped to gain."""
-        return self.room > 0 and len(self.incumbents) - 1 - self._best < LIVES
+        held = [incumbent.held for incumbent in self.incumbents[self.begun :]]
+        return self.room > 0 and len(held) - 1 - int(np.argmax(held)) < LIVES
 
     @property
     def room(self) -> int:
@@ -120,8 +124,15 @@ class Ledger:
         """Let a search spend so many evaluations; it begins at the best mask so far, measured in the first place."""
         self.limit = self.spent + evaluations
         with tqdm(total=evaluations, desc=label, unit="mask", leave=False, disable=None) as self._bar:
-            self.moved(self.best.keep if self.incumbents else self.start)
+            base = self.moved(self.best.keep if self.incumbents else self.start)
+            self.begun, self.base = len(self.incumbents) - 1, (base, self.own)
             yield
+
+    def again(self) -> None:
+        """The search begins anew where its allowance began; that costs nothing."""
+        base, self.own = self.base
+        self.near, self.rows, self.begun = base.keep, {}, len(self.incumbents)
+        self.incumbents.append(base._replace(spent=self.spent, seconds=perf_counter() - self.started))
 
     def values(self, keep: Bools, race: bool = True) -> Floats:
         """(b, n) masks -> (b,) mean PSNR on the tuned images; -inf for new ones for which there is no room.
@@ -157,6 +168,7 @@ class Ledger:
         first = key not in self.known
         self.known[key] = Known(float(self.own.mean()), len(self.tuned))
         self._count(1 + first)
+        self.moves += bool(self.incumbents)
         self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent, perf_counter() - self.started))
         self._note(keep, self.known[key], held)
         if self._bar is not None:
@@ -178,7 +190,7 @@ class Ledger:
         told: dict[str, Any] = {
             "evaluations": self.spent,
             "gradients": self.gradients,
-            "moves": len(self.incumbents) - 1,
+            "moves": self.moves,
             "images": {"tuned": len(self.tuned), "held_out": len(self.held)},
             "tuned": {"before": first.tuned, "after": best.tuned},
             "held_out": {"before": first.held, "after": best.held},
