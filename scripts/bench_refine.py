@@ -4,8 +4,9 @@
     python scripts/bench_refine.py --cases "whole 0.8" --refiners sequential
 
 Sub-problems of 2, 4 and 8 layers of the Half-UNet (only these lose filters) with 200 evaluations, and the whole network at 0.65 and 0.8
-with 1,000 and 500. Every refiner starts from the mask of the same solver and sees the same images; the curve of a refiner is the mask that it would
-have returned had it been stopped there. Gains are means over the seeds, their 95 % intervals are taken over the test images, paired.
+with 1,000 and 500. Every refiner starts from the mask of the same solver and sees the same images; the curve of a refiner is the mask
+that it would have returned had it been stopped there. Gains are means over the seeds, their 95 % intervals are taken over the test images,
+paired.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     python scripts/refine_compensated.py --json outputs/refine_compensated.json
 
-For each seed and sparsity the solver's mask is left as it is, refined as silenced, and refined as compensated, with the same evaluations; then
-each is compensated in full. PSNR on the test images in dB, raw and re-fitted; gains of the re-fitted networks over the unrefined one are paired
-over the test images (95 % interval).
+For each seed and sparsity the solver's mask is left as it is, refined as silenced, and refined as compensated, with the same
+evaluations; then each is compensated in full. PSNR on the test images in dB, raw and re-fitted; gains of the re-fitted networks over the
+unrefined one are paired over the test images (95 % interval).
 """
 
 import argparse
@@ -86,8 +86,8 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="further settings, such as model=dncnn")
     arguments = parser.parse_intermixed_args()
     scale, found = SCALES[arguments.scale], list[dict[str, Any]]()
-    for seed in arguments.seeds:
-        for sparsity in scale["sparsities"]:
+    for sparsity in scale["sparsities"]:
+        for seed in arguments.seeds:
             for row in rows([*scale["settings"], *arguments.overrides], sparsity, seed, scale["evaluations"]):
                 found.append(row)
                 print(
