@@ -172,7 +172,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
     warnings += missed
     gained = refinement_summary(refined, found["solved"], found["refined"])
-    warnings += refinement_warnings(gained)
+    warnings += refinement_warnings(gained, len(splits.refinement))
     told = {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:

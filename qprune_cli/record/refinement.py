@@ -11,6 +11,7 @@ from qprune_cli.record.run import write_mask
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.types import Layout, Quality, Solution
 
+FEW = 64  # refinement images
 STATE = "refinement.npz"  # of a refinement that is not finished
 
 
@@ -25,7 +26,7 @@ def saved_state(folder: Folder) -> Mapping[str, NDArray[Any]] | None:
 
 def save_state(folder: Folder, layout: Layout, ledger: Ledger) -> None:
     """mask.npz: the best mask so far; beside it what a resumed run need not measure again."""
-    write_mask(folder, layout, ledger.best.keep)
+    write_mask(folder, layout, ledger.best_ever[0])
     folder.arrays(STATE, ledger.state())
 
 
@@ -61,12 +62,15 @@ def refinement_line(summary: Mapping[str, Any]) -> str:
     return f"\nrefinement: {swaps} by {summary['method']} in {summary['evaluations']} evaluations: {said}"
 
 
-def refinement_warnings(summary: Mapping[str, Any]) -> list[str]:
-    """Say so where the test images lost what the refinement images gained."""
+def refinement_warnings(summary: Mapping[str, Any], images: int) -> list[str]:
+    """Say so where few images were refined on, and where the test images lost what the refinement images gained."""
+    found = []
+    if summary and images < FEW:
+        found.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise data.crops")
     gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
-    if not gains or gains["test"] >= 0:
-        return []
-    return [
-        f"refinement gained {gains['held_out']:.2f} dB on the held-out images and lost {-gains['test']:.2f} dB on the test images: "
-        "give it images that are more like those of the test, or refine=none"
-    ]
+    if gains and gains["test"] < 0:
+        found.append(
+            f"refinement gained {gains['held_out']:.2f} dB on the held-out images and lost {-gains['test']:.2f} dB on the test images: "
+            "give it images that are more like those of the test, or refine=none"
+        )
+    return found

@@ -75,6 +75,7 @@ class Ledger:
             self.held = self.tuned
         self.known: dict[bytes, Known] = {}
         self.before = _unpacked(saved, len(start)) if saved else {}
+        self.former = (saved["best"], float(saved["held"])) if saved else (start, -np.inf)
         self.spent, self.gradients, self.limit = 0, 0, 0
         self.trace: list[dict[str, Any]] = []
         self.started = self._saved = perf_counter()
@@ -109,6 +110,11 @@ class Ledger:
     def best(self) -> Incumbent:
         """The incumbent that is best on the held-out images, the first of those that are."""
         return self.incumbents[self._best]
+
+    @property
+    def best_ever(self) -> tuple[Bools, float]:
+        """The best mask on the held-out images and its PSNR there, counting what was found before an interruption."""
+        return (self.best.keep, self.best.held) if self.best.held >= self.former[1] else self.former
 
     @property
     def _best(self) -> int:
@@ -199,10 +205,13 @@ class Ledger:
         return problem.judge(best.keep, perf_counter() - started, **told, **notes)
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """What was measured, as arrays; with it an interrupted refinement goes on."""
-        masks = np.stack([np.frombuffer(key, bool) for key in self.known])
-        values = list(self.known.values())
+        """What was measured, now and before, and the best mask, as arrays; with it an interrupted refinement goes on."""
+        known = self.before | self.known
+        masks, values = np.stack([np.frombuffer(key, bool) for key in known]), list(known.values())
+        best, held = self.best_ever
         return {
+            "best": best,
+            "held": np.array(held),
             "masks": np.packbits(masks, axis=1),
             "psnr": np.array([value.psnr for value in values]),
             "images": np.array([value.images for value in values]),

@@ -92,8 +92,9 @@ def test_what_was_saved_is_counted_but_not_measured_again():
     with allowance:
         first = ledger.values(neighbours(keep))
         ledger.moved(neighbours(keep)[0])
-    again, allowance, _ = begun(saved=saved[-1])
+    again, allowance, _ = begun(saved=saved[-1], save=lambda ledger: saved.append(ledger.state()))
     with allowance:
+        assert len(saved[-1]["masks"]) == len(saved[-2]["masks"]) and np.array_equal(saved[-1]["best"], saved[-2]["best"])
         measured = again.metric.measured
         second = again.values(neighbours(keep))
         assert again.metric.measured == measured and np.array_equal(first, second)
