@@ -9,7 +9,7 @@ from qprune_cli.compensate.refit import Refit
 from qprune_cli.evaluate.metric import MaskPsnr
 from qprune_cli.types import Bools, Layout, Splits
 
-KEPT = ("as it is", "recalibrated")  # layers without a ridge
+KEPT, RECALIBRATED = "as it is", "recalibrated"  # what becomes of layers without a ridge, and of norms
 
 
 class Fits(Protocol):
@@ -39,9 +39,9 @@ def objective_psnr(objective: str, compensator: Fits, dense: nn.Module, layout: 
 def compensated_psnr(compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskPsnr:
     """PSNR of masks near a start, each with the weights that compensation would give it, approximately.
 
-    The compensation is fitted once in full, at the start. For another mask, the layers that read changed filters are fitted again
-    (see ``Refit``). Where the compensation changes nothing, this is the PSNR of the silenced network. Norms stay as the full fit
-    left them.
+    The compensation is fitted once in full, at the start. For another mask, the layers that read changed filters are fitted again,
+    and the norms behind these that the full fit recalibrated are recalibrated again (see ``Refit``); everything else stays as the
+    full fit left it. Where the compensation changes nothing, this is the PSNR of the silenced network.
 
     Args:
         compensator: a component of the role ``compensate``.
@@ -52,8 +52,10 @@ def compensated_psnr(compensator: Fits, dense: nn.Module, layout: Layout, keep: 
         seed: draws the positions.
     """
     fitted, notes = compensator.fit(dense, layout, keep, splits, seed)
-    strengths = {row["layer"]: float(row["chosen"]) for row in notes.get("layers", ()) if row["chosen"] not in KEPT}
-    if fitted is dense or not strengths:
+    chosen = {row["layer"]: row["chosen"] for row in notes.get("layers", ()) if row["chosen"] != KEPT}
+    recalibrated = {name for name, choice in chosen.items() if choice == RECALIBRATED}
+    strengths = {name: float(choice) for name, choice in chosen.items() if name not in recalibrated}
+    if fitted is dense or not chosen:
         return MaskPsnr(fitted, layout, splits.refinement, dense)
-    refit = Refit(dense, fitted, layout, keep, splits.calibration, strengths, seed)
+    refit = Refit(dense, fitted, layout, keep, splits.calibration, strengths, recalibrated, seed)
     return MaskPsnr(fitted, layout, splits.refinement, dense, refit)

@@ -1,14 +1,17 @@
-"""Re-fitting the layers that read what a mask changes, from normal equations that are kept."""
+"""Re-fitting the layers that read what a mask changes, and their norms, from normal equations that are kept."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from qprune_cli.structure.gated import whole
+from qprune_cli.structure.gated import Weights, whole
+from qprune_cli.structure.norm import NORMS, folded
 from qprune_cli.structure.part import Part
 from qprune_cli.structure.regression import Moments
 from qprune_cli.structure.replay import Replay
@@ -31,7 +34,8 @@ class Kept:
         moments: their products.
         start: (1, d, o) the dense weights.
         fitted: (1, d, o) the weights at the base mask.
-        strength: of the ridge.
+        strength: of the ridge; None where the weights stay as they are.
+        norm: that reads what the layer gives and whose statistics follow that; None where there is none.
     """
 
     module: nn.Conv2d
@@ -41,11 +45,30 @@ class Kept:
     moments: Moments
     start: Tensor
     fitted: Tensor
-    strength: float
+    strength: float | None
+    norm: Any
+
+    def weights(self, part: Part) -> Weights:
+        """Weights and bias when some channels that it reads are others."""
+        # differences between two fits, and between two statistics, on the same rows: nothing changes where the mask does not
+        moments = self.changed(part)
+        matrix = self.fitted + self.solved(moments) - self.solved_before
+        found = weight_of(self.module, matrix)
+        return found if self.norm is None else folded(self.norm, found, self.spread_before, _channels(moments.spread(matrix)))
+
+    @cached_property
+    def solved_before(self) -> Tensor:
+        """The weights that fit best at the base mask."""
+        return self.solved(self.moments)
+
+    @cached_property
+    def spread_before(self) -> tuple[Tensor, Tensor]:
+        """(o,) mean and variance of what it gives at the base mask."""
+        return _channels(self.moments.spread(self.fitted))
 
     def solved(self, moments: Moments) -> Tensor:
         """The weights that fit best."""
-        return moments.ridge(self.start, self.strength, self.module.bias is not None)
+        return self.fitted if self.strength is None else moments.ridge(self.start, self.strength, self.module.bias is not None)
 
     def changed(self, part: Part) -> Moments:
         """The products when some channels that it reads are others."""
@@ -55,9 +78,10 @@ class Kept:
         cross = self.rows.double().mT @ new
         cross[columns] = new.mT @ new
         found = copy.copy(self.moments)
-        found.inner, found.cross = found.inner.clone(), found.cross.clone()
+        found.inner, found.cross, found.total = found.inner.clone(), found.cross.clone(), found.total.clone()
         found.inner[0][:, columns], found.inner[0][columns] = cross, cross.mT
         found.cross[0][columns] = new.mT @ self.targets.double()
+        found.total[0][columns] = new.sum(dim=0)
         return found
 
 
@@ -74,6 +98,9 @@ class Refit:
     belongs to the changed inputs is computed anew. All other layers stay as they are, those that lie further behind as well, whose
     inputs all change a little. At the base mask every layer has the fitted weights exactly.
 
+    A recalibrated norm that alone reads such a layer is recalibrated again, on the same rows. It keeps its statistics in the network:
+    the change of its scale and shift is part of the weights and the bias of the layer. Norms that read anything else stay.
+
     Args:
         dense: the trained network.
         fitted: the network that was fitted to the base mask.
@@ -81,12 +108,21 @@ class Refit:
         keep: (n,) the base mask.
         images: calibration images.
         strengths: of the ridge, by layer; the other layers are not fitted again. Convolutions without groups are.
+        recalibrated: names of norms.
         seed: draws the positions.
     """
 
     @torch.no_grad()
     def __init__(
-        self, dense: nn.Module, fitted: nn.Module, layout: Layout, keep: Bools, images: ImageSet, strengths: Mapping[str, float], seed: int
+        self,
+        dense: nn.Module,
+        fitted: nn.Module,
+        layout: Layout,
+        keep: Bools,
+        images: ImageSet,
+        strengths: Mapping[str, float],
+        recalibrated: Container[str],
+        seed: int,
     ) -> None:
         device = next(dense.parameters()).device
         x = torch.from_numpy(_centres(images)).to(device)
@@ -95,25 +131,29 @@ class Refit:
         self.replay = Replay(whole(fitted, layout), keep, x)
         self.kept: dict[fx.Node, Kept] = {}
         for number, node in enumerate(self.replay.nodes):
-            module = self.replay.called(node)
-            if type(module) is nn.Conv2d and module.groups == 1 and str(node.target) in strengths:
-                start = dense.get_submodule(str(node.target))
+            module, name = self.replay.called(node), str(node.target)
+            if type(module) is not nn.Conv2d or module.groups > 1:
+                continue
+            strength, norm = strengths.get(name), self._norm(node, recalibrated)
+            if strength is not None or norm is not None:
                 rng = np.random.default_rng([seed, number])
-                self.kept[node] = self._seen(node, start, wanted[node.name], strengths[str(node.target)], rng)
-        self.before = {node: kept.solved(kept.moments) for node, kept in self.kept.items()}
+                self.kept[node] = self._seen(node, dense.get_submodule(name), wanted[node.name], strength, norm, rng)
 
     @torch.no_grad()
-    def __call__(self, keep: Bools) -> dict[str, tuple[Tensor, Tensor | None]]:
+    def __call__(self, keep: Bools) -> dict[str, Weights]:
         """Weights and biases of the layers that an (n,) mask gives others, by name."""
         parts = {node: part for node, part in self.replay.read(keep).items() if node in self.kept}
-        return {str(node.target): self._weights(node, self.kept[node], part) for node, part in parts.items()}
+        return {str(node.target): self.kept[node].weights(part) for node, part in parts.items()}
 
-    def _weights(self, node: fx.Node, kept: Kept, part: Part) -> tuple[Tensor, Tensor | None]:
-        # the difference of two fits on the same rows, so that nothing changes where the mask does not
-        matrix = kept.fitted + kept.solved(kept.changed(part)) - self.before[node]
-        return weight_of(kept.module, matrix)
+    def _norm(self, node: fx.Node, recalibrated: Container[str]) -> Any:
+        """The recalibrated norm that alone reads a layer; None where there is none, or where the layer is called several times."""
+        users, calls = list(node.users), [other for other in self.replay.nodes if other.target == node.target]
+        if len(users) != 1 or len(calls) > 1 or str(users[0].target) not in recalibrated:
+            return None
+        norm = self.replay.called(users[0])
+        return norm if isinstance(norm, NORMS) else None
 
-    def _seen(self, node: fx.Node, start: nn.Module, wanted: Tensor, strength: float, rng: np.random.Generator) -> Kept:
+    def _seen(self, node: fx.Node, start: nn.Module, wanted: Tensor, strength: float | None, norm: Any, rng: np.random.Generator) -> Kept:
         module = self.replay.called(node)
         (source,) = node.all_input_nodes
         count = min(-(-POSITIONS // len(wanted)), wanted[0, 0].numel())
@@ -123,7 +163,12 @@ class Refit:
         targets = wanted[:, :, places[0], places[1]].transpose(1, 2).flatten(0, 1)
         matrix, fitted = matrix_of(start).double(), matrix_of(module).double()
         moments = Moments(1, matrix.shape[1], matrix.shape[2], wanted.device).add(rows[:, None], targets[:, None])
-        return Kept(module, places, rows, targets, moments, matrix, fitted, strength)
+        return Kept(module, places, rows, targets, moments, matrix, fitted, strength, norm)
+
+
+def _channels(spread: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    """(o,) mean and variance of a layer without groups."""
+    return spread[0][0], spread[1][0]
 
 
 def _centres(images: ImageSet) -> Floats:

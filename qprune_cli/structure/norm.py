@@ -5,10 +5,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from qprune_cli.structure.gated import Weights
 from qprune_cli.structure.regression import Moments
 from qprune_cli.structure.rows import Positions
 
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
+MOST = 10.0  # times that a change of statistics scales a channel, up or down
+Statistics = tuple[Tensor, Tensor]  # (C,) mean and variance
 
 
 def norm_pairs(x: Tensor, y: Tensor, places: Positions) -> tuple[Tensor, Tensor]:
@@ -26,7 +29,30 @@ def norm_matrix(norm: Any, mean: Tensor | None = None, variance: Tensor | None =
     return torch.stack([scale, bias - scale * mean.double()], dim=1)[..., None]
 
 
-def statistics(seen: Moments) -> tuple[Tensor, Tensor]:
+def statistics(seen: Moments) -> Statistics:
     """(C,) mean and variance of the rows of a norm."""
     mean = seen.inner[:, 0, 1] / seen.count
     return mean, (seen.inner[:, 0, 0] / seen.count - mean**2).clamp_min(0)
+
+
+def folded(norm: Any, weights: Weights, before: Statistics, after: Statistics) -> Weights:
+    """A convolution that does for a norm behind it what other statistics of that norm would do.
+
+    The statistics change as those of what the norm reads did: the mean by the difference, the variance by the ratio, both with the
+    norm's epsilon added, so that a channel that is constant, before and after, stays as it is. ``norm(w'' x + b'')`` is then
+    ``norm'(w' x + b')``.
+
+    Args:
+        norm: it keeps its statistics.
+        weights: of the convolution, the bias None where it has none.
+        before: of the convolution's outputs, when those of the norm were measured.
+        after: of its outputs with these weights.
+
+    Returns:
+        Weights and bias.
+    """
+    weight, bias = weights
+    scale = ((before[1] + norm.eps) / (after[1] + norm.eps)).sqrt().clamp(1 / MOST, MOST)
+    centre = norm.running_mean.double()
+    shift = centre - scale * (centre + after[0] - before[0])
+    return (weight * scale[:, None, None, None]).to(weight.dtype), (shift if bias is None else scale * bias + shift).to(weight.dtype)

@@ -19,6 +19,8 @@ class Moments:
         >>> seen = Moments(1, 2, 1, torch.device("cpu")).add(torch.tensor([[[1.0, 1.0]], [[2.0, 1.0]]]), torch.tensor([[[3.0]], [[5.0]]]))
         >>> seen.error(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64)).tolist()
         [[0.0]]
+        >>> [one.tolist() for one in seen.spread(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64))]
+        [[[4.0]], [[1.0]]]
     """
 
     def __init__(self, groups: int, inputs: int, outputs: int, device: torch.device) -> None:
@@ -26,6 +28,7 @@ class Moments:
         self.inner = torch.zeros(groups, inputs, inputs, dtype=torch.float64, device=device)
         self.cross = torch.zeros(groups, inputs, outputs, dtype=torch.float64, device=device)
         self.energy = torch.zeros(groups, outputs, dtype=torch.float64, device=device)
+        self.total = torch.zeros(groups, inputs, dtype=torch.float64, device=device)
 
     def add(self, rows: Tensor, targets: Tensor) -> Self:
         """Take (p, g, d) rows and (p, g, o) targets in."""
@@ -33,12 +36,18 @@ class Moments:
         self.inner += x.mT @ x
         self.cross += x.mT @ y
         self.energy += (y * y).sum(dim=1)
+        self.total += x.sum(dim=1)
         self.count += len(rows)
         return self
 
     def error(self, matrix: Tensor) -> Tensor:
         """(g, o) sum of squared differences between ``x @ matrix`` and the targets."""
         return (self.energy - 2 * (matrix * self.cross).sum(dim=1) + (matrix * (self.inner @ matrix)).sum(dim=1)).clamp_min(0)
+
+    def spread(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+        """(g, o) mean and variance of ``x @ matrix``, with a (g, d, o) matrix."""
+        mean = (self.total[:, None] @ matrix)[:, 0] / self.count
+        return mean, ((matrix * (self.inner @ matrix)).sum(dim=1) / self.count - mean**2).clamp_min(0)
 
     def ridge(self, start: Tensor, strength: float, free: bool) -> Tensor:
         """Minimise ``||x W - y||^2 + mu ||W - start||^2``; ``mu`` is the strength times the mean squared input.
