@@ -62,8 +62,9 @@ class Sequential:
                     ledger.again()
                 searches.append(_Search(problem, ledger, self.swaps))
                 self._search(searches[-1], seed + ledger.gradients)
+        stopped = ledger.why if ledger.room > AGAIN else "the evaluations are spent"
         scales = {"slope": searches[-1].trust.slope, "curvature": searches[-1].trust.curvature}
-        return ledger.solution(problem, started, method="sequential", stopped=ledger.why, searches=len(searches), scales=scales)
+        return ledger.solution(problem, started, method="sequential", stopped=stopped, searches=len(searches), scales=scales)
 
     def _search(self, search: "_Search", seed: int) -> None:
         """From the start to where nothing helps any more."""
