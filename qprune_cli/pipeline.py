@@ -139,7 +139,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
         metric = objective_psnr(plan.refine.objective, plan.compensate, dense, layout, solved.keep, splits, asked.seed)
-        ledger = Ledger(metric, solved.keep, saved_state(folder), partial(save_state, folder, layout))
+        ledger = Ledger(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_refinement(folder, layout, solved, refined, ledger.trace)
     with clock("compensate"):

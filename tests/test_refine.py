@@ -90,6 +90,20 @@ def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner,
         cli.dispatch(["run", "--resume", str(folder)])
 
 
+@pytest.mark.parametrize("content", [b"not an archive", None])
+def test_damaged_state_is_told_and_the_refinement_begins_anew(content, refined, tmp_path, caplog):
+    folder = tmp_path / "stopped"
+    folder.mkdir()
+    (folder / "config.yaml").write_text((refined / "config.yaml").read_text())
+    if content is None:
+        np.savez(folder / "refinement.npz", best=np.ones(3, bool))
+    else:
+        (folder / "refinement.npz").write_bytes(content)
+    assert cli.dispatch(["run", "--resume", str(folder)]) == 0
+    assert "refinement.npz: cannot be used" in caplog.text and "begins anew" in caplog.text
+    assert np.array_equal(np.load(folder / "mask.npz")["keep"], np.load(refined / "mask.npz")["keep"])
+
+
 def test_interrupted_run_says_how_to_go_on(tmp_path):
     asked = [*SMALL, "refine=random", "refine.evaluations=100000", f"output_root={tmp_path}"]
     run = subprocess.Popen([sys.executable, "-m", "qprune_cli", *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -132,10 +146,13 @@ def test_chain_lists_refiners_that_go_on_from_each_other_and_is_repeated_from_it
     ("overrides", "message"),
     [
         (["refine=sequental"], "did you mean 'sequential'"),
-        (["refine=sequential", "refine.evaluations=2"], "refine.evaluations=2: give a number, at least 3"),
+        (["refine=sequential", "refine.evaluations=2"], "refine.evaluations=2: give a number, at least 10"),
         (["refine=sequential", "refine.objective=compensate"], "did you mean 'compensated'"),
-        (["refine=chain", "refine.stages=[]"], "give a list of at least one refine"),
-        (["refine=chain", "refine.stages=descent"], "give a list of at least one refine"),
+        (["refine=gradient", "refine.evaluations=6"], "at least 7"),
+        (["refine=gradient", "refine.objective=compensated", "compensate=none"], "choose another of the two"),
+        (["refine=chain", "refine.stages=[{descent:{objective:compensated}}]"], "set refine.objective=compensated"),
+        (["refine=chain", "refine.stages=[]"], "give a list of names; `qprune list refine`"),
+        (["refine=chain", "refine.stages=descent"], "give a list of names; `qprune list refine`"),
         (["refine=chain", "refine.stages=[decent]"], "did you mean 'descent'"),
         (["refine=chain", "refine.stages=[{descent:{bach:3}}]"], "did you mean 'batch'"),
         (["refine=chain", "refine.stages=[{descent:{batch:0}}]"], "refine.batch=0"),

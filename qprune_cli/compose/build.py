@@ -99,7 +99,7 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
 def _listed(items: Any, group: str, path: str) -> tuple[Any, ...]:
     """Build the components that a list names: ``[name, {name: {setting: value}}, {_target_: ...}]``."""
     if not isinstance(items, list) or not items:
-        raise UserError(f"{path}={items}: give a list of at least one {group}, as in {path}=[{next(iter(components(group)))}]")
+        raise UserError(f"{path}={items}: give a list of names; `qprune list {group}` shows which there are")
     return tuple(_item(item, group, path) for item in items)
 
 

@@ -1,7 +1,10 @@
 """What a refinement leaves: the best mask so far while it runs, and in the end what it was worth on images it saw and on others."""
 
+import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,17 +14,25 @@ from qprune_cli.record.run import write_mask
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.types import Layout, Quality, Solution
 
+LOG = logging.getLogger("qprune_cli")
 FEW = 64  # refinement images
 STATE = "refinement.npz"  # of a refinement that is not finished
 
 
-def saved_state(folder: Folder) -> Mapping[str, NDArray[Any]] | None:
-    """What an interrupted refinement had measured; None where there is nothing."""
+def saved_state(folder: Folder, layout: Layout) -> Mapping[str, NDArray[Any]] | None:
+    """What an interrupted refinement had measured; None where there is nothing, or what is damaged."""
     path = folder.path / STATE
     if not path.is_file():
         return None
-    with np.load(path) as file:
-        return {name: file[name] for name in file.files}
+    try:
+        with np.load(path) as file:
+            state = {name: file[name] for name in ("best", "held", "masks", "psnr", "images")}
+        if state["best"].shape != (layout.n,) or state["masks"].shape != (len(state["psnr"]), -(-layout.n // 8)):
+            raise ValueError("of another network")
+    except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
+        LOG.warning("%s: cannot be used (%s); the refinement begins anew", path, error)
+        return None
+    return state
 
 
 def save_state(folder: Folder, layout: Layout, ledger: Ledger) -> None:

@@ -27,6 +27,8 @@ class Chain:
         check_settings(self)
         if any(not hasattr(stage, "refine") for stage in self.stages):
             raise UserError("refine.stages: give refiners by name, as in refine.stages=[gradient,sequential]")
+        for name in {stage.objective for stage in self.stages} - {"silenced", self.objective}:
+            raise UserError(f"refine.stages: one of them has objective={name}; set refine.objective={name}, which is that of all stages")
         stages = tuple(replace(stage, objective=self.objective) if hasattr(stage, "evaluations") else stage for stage in self.stages)
         object.__setattr__(self, "stages", stages)
 

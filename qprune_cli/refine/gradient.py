@@ -34,7 +34,7 @@ class Gradient:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=3, batch=1, tries=1)
+        check_settings(self, evaluations=4 + gradient_price(0), batch=1, tries=1)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Climb along the gradients until the evaluations are spent, nothing helps, or the held-out images gain no more."""

@@ -51,7 +51,8 @@ class Sequential:
     objective: str = "silenced"
 
     def __post_init__(self) -> None:
-        check_settings(self, evaluations=3, swaps=1, probes=1)
+        check_settings(self, swaps=1, probes=1)
+        check_settings(self, evaluations=4 + gradient_price(self.probes, SHARE))  # the start, a gradient, a mask, a move
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Step from mask to mask while the true metric rises, and begin again while there is enough to spend."""

@@ -118,7 +118,8 @@ class Ledger:
 
     @property
     def _best(self) -> int:
-        return int(np.argmax([incumbent.held for incumbent in self.incumbents]))
+        least = self.incumbents[0].tuned
+        return int(np.argmax([one.held if one.tuned >= least else -np.inf for one in self.incumbents]))
 
     @property
     def last(self) -> Incumbent:
@@ -149,10 +150,10 @@ class Ledger:
                 then an estimate.
         """
         keys = [mask.tobytes() for mask in keep]
-        new = {key: place for place, key in reversed(list(enumerate(keys))) if key not in self.known}
+        new = {key: place for place, key in reversed(list(enumerate(keys))) if not self._tells(self.known.get(key))}
         places = sorted(new.values())[: max(self.room, 0)]
-        measured = [place for place in places if keys[place] not in self.before]
-        found = {keys[place]: self.before[keys[place]] for place in places if keys[place] in self.before}
+        measured = [place for place in places if not self._tells(self.before.get(keys[place]))]
+        found = {keys[place]: self.before[keys[place]] for place in set(places) - set(measured)}
         found |= dict(zip((keys[place] for place in measured), self._measured(keep[measured], race), strict=True))
         for place in places:
             self.known[keys[place]] = found[keys[place]]
@@ -160,7 +161,7 @@ class Ledger:
             self._note(keep[place], found[keys[place]])
         if perf_counter() - self._saved > SAVED_EVERY:
             self._save()
-        return np.array([self.known[key].psnr if key in self.known else -np.inf for key in keys])
+        return np.array([self.known[key].psnr if self._tells(self.known.get(key)) else -np.inf for key in keys])
 
     def moved(self, keep: Bools) -> Incumbent:
         """The search stands at a mask now: measure it on all images, the held-out ones included."""
@@ -216,6 +217,10 @@ class Ledger:
             "psnr": np.array([value.psnr for value in values]),
             "images": np.array([value.images for value in values]),
         }
+
+    def _tells(self, known: Known | None) -> bool:
+        """Whether enough is known of a mask: all, or that it is worse than where the search stands, which may have been better before."""
+        return known is not None and (known.images == len(self.tuned) or known.psnr <= self.own.mean())
 
     def _measured(self, keep: Bools, race: bool) -> list[Known]:
         """Measure masks that differ, chunk of images by chunk."""
