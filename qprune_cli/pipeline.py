@@ -147,7 +147,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         write_compensation(folder, compensation)
     with clock("shrink"):
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
-        networks = shrunk(dense, layout, masks, {"compensated": fitted})
+        networks = shrunk(dense, layout, masks | {"begun": solved.keep}, {"compensated": fitted, "begun": metric.model})
     with clock("measure"):
         found = qualities(networks, splits.test, asked.ssim3d)
         timed = asked.latency or asked.budget == "latency"
@@ -171,7 +171,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     if asked.fidelity and "solved" not in trust:
         warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
     warnings += missed
-    gained = refinement_summary(refined, found["solved"], found["refined"])
+    gained = refinement_summary(refined, plan.refine.objective, found)
     warnings += refinement_warnings(gained, len(splits.refinement))
     told = {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)

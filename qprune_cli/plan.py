@@ -190,8 +190,6 @@ class RunPlan:
         parts = composed.parts(RunSettings, RUN_ROLES)
         plan = RunPlan(**parts, components=composed.components, sweep=composed.sweep, stopped=stopped)
         check_channels(plan.data, plan.model)
-        if plan.refine.objective == "compensated" and plan.components.get("compensate") == "none":
-            raise UserError("refine.objective=compensated: compensate=none leaves the weights as they are; choose another of the two")
         if stopped:
             check_stopped("run", stopped, plan.config, "repeat it with --from")
         return plan

@@ -27,7 +27,7 @@ from qprune_cli.plan import RunPlan
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.selection import select
 
-WAYS = {"none": ["refine=none"], "silenced": ["refine=sequential"], "compensated": ["refine=sequential", "refine.objective=compensated"]}
+WAYS = {"none": ["refine=none"], "silenced": ["refine=sequential", "refine.objective=silenced"], "compensated": ["refine=sequential"]}
 SCALES: dict[str, dict[str, Any]] = {
     "tiny": {"settings": ["model=half_unet_small", "data.crops=8", "data.crop_size=48"], "evaluations": 30, "sparsities": (0.75,)},
     "cpu": {"settings": [], "evaluations": 200, "sparsities": (0.65, 0.8)},

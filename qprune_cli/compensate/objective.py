@@ -23,7 +23,8 @@ def objective_psnr(objective: str, compensator: Fits, dense: nn.Module, layout: 
     """The metric that a refiner asks for, on the refinement images.
 
     Args:
-        objective: silenced, or compensated (see ``compensated_psnr``).
+        objective: compensated, as the network is used in the end (see ``compensated_psnr``; where nothing is compensated that is the
+            silenced one), or silenced, before its weights are re-fitted.
         compensator: a component of the role ``compensate``.
         dense: the trained network.
         layout: its filters.

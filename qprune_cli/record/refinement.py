@@ -15,6 +15,7 @@ from qprune_cli.search.ledger import Ledger
 from qprune_cli.types import Layout, Quality, Solution
 
 LOG = logging.getLogger("qprune_cli")
+ENDED = {"silenced": "refined", "compensated": "compensated"}  # stage that a refinement of each objective is for
 FEW = 64  # refinement images
 STATE = "refinement.npz"  # of a refinement that is not finished
 
@@ -53,13 +54,20 @@ def write_refinement(folder: Folder, layout: Layout, solved: Solution, refined: 
     (folder.path / STATE).unlink(missing_ok=True)
 
 
-def refinement_summary(refined: Solution, before: Quality, after: Quality) -> dict[str, Any]:
-    """Gains side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images."""
+def refinement_summary(refined: Solution, objective: str, found: Mapping[str, Quality]) -> dict[str, Any]:
+    """Gains side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images.
+
+    Args:
+        refined: the mask, with what the refiner has to say.
+        objective: of what network it is the metric.
+        found: quality on the test images of the stages, and of the network that the refinement ``begun`` with.
+    """
     notes = refined.notes
     if "tuned" not in notes:
         return {}
-    test = {"before": float(before.psnr.mean()), "after": float(after.psnr.mean())}
-    return {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")} | {"test": test}
+    test = {"before": float(found["begun"].psnr.mean()), "after": float(found[ENDED[objective]].psnr.mean())}
+    told = {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")}
+    return {"objective": objective} | told | {"test": test}
 
 
 def refinement_line(summary: Mapping[str, Any]) -> str:
@@ -70,7 +78,8 @@ def refinement_line(summary: Mapping[str, Any]) -> str:
     gains = {name: summary[key]["after"] - summary[key]["before"] for key, name in named.items()}
     said = ", ".join(f"{gain:+.2f} dB on the {name} images" for name, gain in gains.items())
     swaps = f"{summary['swapped']} exchange{'s' if summary['swapped'] != 1 else ''}"
-    return f"\nrefinement: {swaps} by {summary['method']} in {summary['evaluations']} evaluations: {said}"
+    spent = f"{summary['evaluations']} evaluations of the {summary['objective']} network"
+    return f"\nrefinement: {swaps} by {summary['method']} in {spent}: {said}"
 
 
 def refinement_warnings(summary: Mapping[str, Any], images: int) -> list[str]:

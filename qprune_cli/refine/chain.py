@@ -17,17 +17,17 @@ class Chain:
 
     Args:
         stages: the refiners, in order; each has its own evaluations.
-        objective: silenced, or compensated: what network the metric is of, for all of them.
+        objective: compensated, or silenced: what network the metric is of, for all of them (see ``objective_psnr``).
     """
 
     stages: tuple[Any, ...] = field(default=(), metadata={"group": "refine"})
-    objective: str = "silenced"
+    objective: str = "compensated"
 
     def __post_init__(self) -> None:
         check_settings(self)
         if any(not hasattr(stage, "refine") for stage in self.stages):
             raise UserError("refine.stages: give refiners by name, as in refine.stages=[gradient,sequential]")
-        for name in {stage.objective for stage in self.stages} - {"silenced", self.objective}:
+        for name in {stage.objective for stage in self.stages} - {"compensated", self.objective}:
             raise UserError(f"refine.stages: one of them has objective={name}; set refine.objective={name}, which is that of all stages")
         stages = tuple(replace(stage, objective=self.objective) if hasattr(stage, "evaluations") else stage for stage in self.stages)
         object.__setattr__(self, "stages", stages)

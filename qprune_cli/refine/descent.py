@@ -21,12 +21,12 @@ class Descent:
     Args:
         evaluations: masks to measure at most.
         batch: exchanges that are tried before the search moves.
-        objective: silenced, or compensated: what network the metric is of.
+        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
     """
 
     evaluations: int = 200
     batch: int = 8
-    objective: str = "silenced"
+    objective: str = "compensated"
 
     def __post_init__(self) -> None:
         check_settings(self, evaluations=3, batch=1)

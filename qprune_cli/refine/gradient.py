@@ -25,13 +25,13 @@ class Gradient:
         evaluations: masks to measure at most; a gradient counts as three.
         batch: exchanges that are tried for one gradient at a time.
         tries: batches that may fail at one mask before the search ends.
-        objective: silenced, or compensated: what network the metric is of.
+        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
     """
 
     evaluations: int = 200
     batch: int = 8
     tries: int = 8
-    objective: str = "silenced"
+    objective: str = "compensated"
 
     def __post_init__(self) -> None:
         check_settings(self, evaluations=4 + gradient_price(0), batch=1, tries=1)

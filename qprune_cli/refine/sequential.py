@@ -39,7 +39,7 @@ class Sequential:
         evaluations: masks to measure at most; a gradient counts as half of ``1 + 2 * (1 + probes)``.
         swaps: exchanges of the first chain.
         probes: random backward passes per image that sample the curvature.
-        objective: silenced, or compensated: what network the metric is of.
+        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
 
     References:
         Ours. Conn, Gould, Toint, "Trust-region methods", 2000 (a model, a radius, and the truth as the judge).
@@ -48,7 +48,7 @@ class Sequential:
     evaluations: int = 200
     swaps: int = 8
     probes: int = 4
-    objective: str = "silenced"
+    objective: str = "compensated"
 
     def __post_init__(self) -> None:
         check_settings(self, swaps=1, probes=1)

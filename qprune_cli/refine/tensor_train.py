@@ -41,7 +41,7 @@ class TensorTrain:
         active: filters that are free, half of them kept; 0 means all.
         eta: probability of each free filter to differ from the start in the beginning.
         probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
-        objective: silenced, or compensated: what network the metric is of.
+        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
 
     References:
         Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from
@@ -59,7 +59,7 @@ class TensorTrain:
     active: int = 64
     eta: float = 0.15
     probes: int = 20
-    objective: str = "silenced"
+    objective: str = "compensated"
 
     def __post_init__(self) -> None:
         check_settings(self, evaluations=3, rank=1, samples=1, elites=1, steps=1, active=0, probes=0)

@@ -8,15 +8,15 @@ def told(before, after):
     notes = {"method": "descent", "evaluations": 30, "gradients": 0, "swapped": 1}
     notes |= {"tuned": {"before": 30.0, "after": 30.5}, "held_out": {"before": 31.0, "after": 31.2}}
     solution = Solution(np.ones(3, bool), 0.0, True, 0.0, notes=notes)
-    qualities = (Quality(("a", "b"), np.array([psnr, psnr]), np.ones(2)) for psnr in (before, after))
-    return refinement_summary(solution, *qualities)
+    found = {name: Quality(("a", "b"), np.array([psnr, psnr]), np.ones(2)) for name, psnr in (("begun", before), ("refined", after))}
+    return refinement_summary(solution, "silenced", found)
 
 
 def test_line_tells_all_three_gains():
     line = refinement_line(told(29.0, 29.25))
     assert line == (
-        "\nrefinement: 1 exchange by descent in 30 evaluations: +0.50 dB on the tuned images, +0.20 dB on the held-out images, "
-        "+0.25 dB on the test images"
+        "\nrefinement: 1 exchange by descent in 30 evaluations of the silenced network: +0.50 dB on the tuned images, "
+        "+0.20 dB on the held-out images, +0.25 dB on the test images"
     )
 
 
@@ -29,5 +29,5 @@ def test_a_loss_on_the_test_images_and_few_images_are_warned_of():
 
 
 def test_nothing_is_told_where_nothing_was_refined():
-    nothing = refinement_summary(Solution(np.ones(3, bool), 0.0, True, 0.0), *(Quality(("a",), np.ones(1), np.ones(1)),) * 2)
+    nothing = refinement_summary(Solution(np.ones(3, bool), 0.0, True, 0.0), "silenced", {})
     assert nothing == {} and refinement_line(nothing) == "" and refinement_warnings(nothing, 4) == []
