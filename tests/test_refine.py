@@ -129,14 +129,14 @@ def test_resume_refuses_other_settings_and_a_repetition(refined, tmp_path):
 
 
 def test_chain_lists_refiners_that_go_on_from_each_other_and_is_repeated_from_its_record(tmp_path):
-    stages = "refine.stages=[{random:{evaluations:10}},{gradient:{evaluations:20,tries:2}},none]"
+    stages = "refine.stages=[{random:{evaluations:10}},{chain:{stages:[{gradient:{evaluations:20,tries:2}}]}},none]"
     assert cli.dispatch([*SMALL, "refine=chain", stages, "solver=random", f"output_root={tmp_path}/first"]) == 0
     folder = only_run(tmp_path / "first")
     told = read(folder, "refinement.json")
-    assert [stage["refiner"] for stage in told["stages"]] == ["RandomSearch", "Gradient", "NoRefinement"]
+    assert [stage["refiner"] for stage in told["stages"]] == ["RandomSearch", "Chain", "NoRefinement"]
     assert told["evaluations"] <= 30 and told["held_out"]["after"] >= told["stages"][0]["held_out"]["after"]
     stated = yaml.safe_load((folder / "config.yaml").read_text())["refine"]["stages"]
-    assert [stage.get("evaluations") for stage in stated] == [10, 20, None]
+    assert [stage.get("evaluations") for stage in stated] == [10, None, None] and stated[1]["stages"][0]["evaluations"] == 20
     assert cli.dispatch(["run", "--from", str(folder), f"output_root={tmp_path}/second"]) == 0
     assert np.array_equal(*(np.load(only_run(tmp_path / name) / "mask.npz")["keep"] for name in ("first", "second")))
 

@@ -1,6 +1,6 @@
 """Several refiners, one after another."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
 from typing import Any
 
@@ -27,9 +27,10 @@ class Chain:
         check_settings(self)
         if any(not hasattr(stage, "refine") for stage in self.stages):
             raise UserError("refine.stages: give refiners by name, as in refine.stages=[gradient,sequential]")
-        for name in {stage.objective for stage in self.stages} - {"compensated", self.objective}:
+        measuring = [stage for stage in self.stages if "objective" in {setting.name for setting in fields(stage)}]
+        for name in {stage.objective for stage in measuring} - {"compensated", self.objective}:
             raise UserError(f"refine.stages: one of them has objective={name}; set refine.objective={name}, which is that of all stages")
-        stages = tuple(replace(stage, objective=self.objective) if hasattr(stage, "evaluations") else stage for stage in self.stages)
+        stages = tuple(replace(stage, objective=self.objective) if stage in measuring else stage for stage in self.stages)
         object.__setattr__(self, "stages", stages)
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
