@@ -83,12 +83,14 @@ class Splits:
         calibration: what scores are computed on.
         refinement: what masks are tuned on.
         test: what is reported; its photographs appear in no other part.
+        task: ``denoise``, or ``classify``: then ``clean`` of every pair is its label, a 0-d int64 array.
     """
 
     train: CropSource
     calibration: ImageSet
     refinement: ImageSet
     test: ImageSet
+    task: str = "denoise"
 
 
 class Member(NamedTuple):
