@@ -11,11 +11,12 @@ from qprune_cli.errors import UserError
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.structure.dead import dead_first
 from qprune_cli.structure.execute import precision
+from qprune_cli.structure.feed import centres
 from qprune_cli.structure.gated import whole
 from qprune_cli.structure.loss import check_pass, losses_of
 from qprune_cli.structure.replay import Replay
 from qprune_cli.structure.weights import weight_norms
-from qprune_cli.types import Bools, Floats, ImageSet, Layout, Pair, Splits
+from qprune_cli.types import Bools, Layout, Splits
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class LeaveOneOut:
     ) -> Scores:
         """One forward pass for every filter."""
         mask = np.ones(layout.n, bool) if keep is None else keep
-        shown = _centres(splits.calibration, self.images, self.patch)
+        shown = centres(splits.calibration, self.images, self.patch)
         rises, dead = np.zeros(layout.n), np.ones(layout.n, bool)
         device, dtype = next(model.parameters()).device, precision(model)
         network = whole(model, layout)
@@ -68,20 +69,3 @@ class LeaveOneOut:
 
     def _total(self, output: Tensor, target: Tensor) -> float:
         return float(losses_of(self.loss, output, target).double().sum())
-
-
-def _centres(images: ImageSet, count: int, side: int) -> ImageSet:
-    """Some images, evenly spread, each cut to its centre."""
-    chosen = np.linspace(0, len(images) - 1, min(count, len(images))).round().astype(int)
-    return ImageSet(tuple(_centre(images.pairs[k], side) for k in chosen))
-
-
-def _centre(pair: Pair, side: int) -> Pair:
-    if pair.noisy.ndim != 3 or pair.clean.shape[1:] != pair.noisy.shape[1:]:
-        return pair
-
-    def cut(picture: Floats) -> Floats:
-        top, left = (max(0, (length - side) // 2) for length in picture.shape[1:])
-        return picture[:, top : top + side, left : left + side]
-
-    return Pair(pair.name, cut(pair.noisy), cut(pair.clean))
