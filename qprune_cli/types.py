@@ -55,13 +55,14 @@ class ImageSet:
 
     def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
         """Yield noisy and clean stacks, each (<=size, C, H, W); only neighbours of one shape share a stack."""
-        start = 0
-        for stop in range(1, len(self.pairs) + 1):
-            full = stop - start == size
-            if stop == len(self.pairs) or full or self.pairs[stop].noisy.shape != self.pairs[start].noisy.shape:
-                chunk = self.pairs[start:stop]
+        chunk: list[Pair] = []
+        for pair in self.pairs:  # each is made once, where they are made when asked for
+            if chunk and (len(chunk) == size or pair.noisy.shape != chunk[0].noisy.shape):
                 yield np.stack([p.noisy for p in chunk]), np.stack([p.clean for p in chunk])
-                start = stop
+                chunk = []
+            chunk.append(pair)
+        if chunk:
+            yield np.stack([p.noisy for p in chunk]), np.stack([p.clean for p in chunk])
 
 
 class CropSource(Protocol):

@@ -43,8 +43,9 @@ ALLOWED = {
     "__init__": {"api", "structure", "use"},
 }
 MACHINERY = {
-    "data": {"cache", "camera", "check", "crops", "download", "fetch", "files", "image", "mat", "memory"},
-    "model": {"checkpoint", "foreign", "padding"},
+    "data": {"batches", "cache", "camera", "check", "crops", "download", "fetch", "files", "idx", "image", "labelled", "mat", "memory"}
+    | {"resize", "sharing"},
+    "model": {"checkpoint", "classifier", "foreign", "padding"},
     "scorer": set(),
     "solver": set(),
     "refine": set(),

@@ -18,11 +18,13 @@ from qprune_cli.search.ledger import Ledger
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import frozen
 from tests.conftest import factored_problem, priced_problem, random_problem, write_pairs
+from tests.data.labelled_files import write_cifar, write_idx
 from tests.data.test_sidd import write_scenes
 
 ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
-NEEDS = {"pairs": ["data.root=."], "sidd": ["data.root=."], "custom": FACTORY}
+ROOT = ["data.root=."]
+NEEDS = {"custom": FACTORY} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
 
 MACHINES = {("solver", "dwave"), ("solver", "leap")}
 
@@ -48,7 +50,7 @@ def test_yaml_states_every_field_and_says_what_it_is_for(role, name):
     if "_target_" not in values:
         assert "alias" in components(role)[name]
         return
-    stated = set(values) - {"_target_"}
+    stated = set(values) - {"_target_", "defaults"}
     assert stated == {field.name for field in fields(get_class(values._target_))}
 
 
@@ -176,15 +178,17 @@ def test_compensation_never_hurts_on_the_refinement_images_and_leaves_the_networ
 
 
 @pytest.mark.parametrize("name", components("model"))
-def test_model_takes_any_size_and_has_filters_to_prune(name):
+def test_model_takes_its_images_and_has_filters_to_prune(name):
     component = built("model", name)
     trained = getattr(component, "weights", None)
     network = component.load() if trained else component.build().eval()
     assert not network.training
-    assert trace(network).n > 0
-    image = torch.zeros(2, component.channels, 19, 30)
+    classifies = getattr(component, "task", "denoise") == "classify"
+    size = (component.side, component.side) if classifies else (19, 30)  # a denoiser takes any
+    image = torch.zeros(2, component.channels, *size)
+    assert trace(network, image if classifies else None).n > 0
     with torch.no_grad():
-        assert network(image).shape == image.shape
+        assert network(image).shape == ((2, component.classes) if classifies else image.shape)
     if trained:
         first, second = (component.load().state_dict() for _ in range(2))
         assert all(torch.equal(first[key], second[key]) for key in first)
@@ -193,15 +197,25 @@ def test_model_takes_any_size_and_has_filters_to_prune(name):
 @pytest.mark.parametrize("name", components("data"))
 def test_data_is_repeatable_and_its_images_are_float32_in_range(name, tmp_path):
     write_scenes(write_pairs(tmp_path) / "sidd")
-    folders = {"pairs": tmp_path, "sidd": tmp_path / "sidd"}
-    overrides = [f"data.root={folders[name]}", "data.crop_size=16"] if name in folders else ["data.crops=4"]
-    component = built("data", name, *overrides)
+    folders = {"pairs": tmp_path, "sidd": tmp_path / "sidd", "cifar10": write_cifar(tmp_path / "cifar")}
+    folders |= dict.fromkeys(("mnist", "fashion_mnist"), write_idx(tmp_path / "idx"))
+    where = [f"data.root={folders[name]}"] if name in folders else []
+    classifies = getattr(built("data", name, *where), "task", "denoise") == "classify"
+    few = ["data.calibration=10", "data.refinement=10"] if classifies else ["data.crop_size=16"] if name in folders else ["data.crops=4"]
+    component = built("data", name, *where, *few)
     splits, again = component.load(seed=1), component.load(seed=1)
+    assert splits.task == ("classify" if classifies else "denoise")
     for part in ("calibration", "refinement", "test"):
         images = getattr(splits, part)
         assert len(images) > 0 and len(set(images.names)) == len(images)
         for pair, same in zip(images.pairs, getattr(again, part).pairs, strict=True):
-            assert pair.noisy.dtype == pair.clean.dtype == np.float32 and pair.noisy.shape == pair.clean.shape
-            assert pair.clean.min() >= 0 and pair.clean.max() <= 1
-            assert np.array_equal(pair.noisy, same.noisy)
+            assert pair.noisy.dtype == np.float32 and np.array_equal(pair.noisy, same.noisy)
+            if classifies:
+                assert pair.noisy.shape == (component.channels, component.side, component.side)
+                assert pair.noisy.min() >= 0 and pair.noisy.max() <= 1
+                assert pair.clean.dtype == np.int64 and pair.clean.shape == () and 0 <= pair.clean < component.classes
+                assert pair.clean == same.clean
+            else:
+                assert pair.clean.dtype == np.float32 and pair.noisy.shape == pair.clean.shape
+                assert pair.clean.min() >= 0 and pair.clean.max() <= 1
     assert len(splits.train.draw(np.random.default_rng(0), 3, 16)) == 3
