@@ -13,11 +13,13 @@ from qprune_cli.errors import UserError, nearest
 from qprune_cli.program.build import Formulation, Limit, joint_program, layer_program
 from qprune_cli.program.draft import Program
 from qprune_cli.program.network import ReluNetwork, simulate
-from qprune_cli.program.solve import Solved, solve
+from qprune_cli.program.solve import Solved, solve, solve_linear
 from qprune_cli.types import Bools, Floats, Ints
 
 BACKENDS = ("loky", "threading", "sequential", "dask", "ray")
 SHARE = 0.25  # of the time limit, for the linear program that a search begins from
+PATIENCE = 600.0  # seconds that a linear program has at least, where a program has no answer
+LINEAR = {"softmax": "margin", "l2": "l1"}  # losses of linear programs in place of others
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,6 @@ class Answer:
 
 class Task(Protocol):
     """A program, or several of one kind."""
-
-    name: str
 
     def answer(self) -> Answer:
         """Build and solve it."""
@@ -118,22 +118,30 @@ def _answered(
     found, notes = [], []
     for price in search.lambdas:
         program = build(price, how, limit)
-        solved = solve(program, search.seconds, search.gap, _start(program, limit, search))
+        start = _start(program, limit, search)
+        solved = solve(program, search.seconds, search.gap, start)
         told = _told(name, price, program, solved)
-        if solved.x is None:
-            easy = replace(how, scores="continuous", relu="relaxed")
+        if solved.x is None or _stuck(program, solved, start):
+            easy = replace(how, scores="continuous", relu="relaxed", loss=LINEAR.get(how.loss, how.loss))
             program = build(price, easy, None)
-            solved = solve(program, search.seconds)
-            told |= {"fallback": f"no solution ({told['status']}): scores of the linear program"}
+            solved = solve_linear(program, max(search.seconds, PATIENCE))
+            told |= {"fallback": "scores of the linear program", "seconds": round(told["seconds"] + solved.seconds, 3)}
             if solved.x is None:
                 raise UserError(
-                    f"scorer.seconds={search.seconds:g}: neither the program of {name} nor its relaxation has an answer by then "
-                    f"({told['status']}, {solved.status}); give more time, fewer images, or scorer.gate=valid"
+                    f"scorer.seconds={search.seconds:g}: neither the program of {name} ({told['status']}) nor its linear relaxation "
+                    f"({solved.status}) has an answer; give more time, fewer images, or scorer.mode=decoupled"
                 )
         scores = np.clip(solved.x[program.scores], 0, 1)
         found.append(scores)
         notes.append(told | {"mean_score": float(scores.mean()), "error": error(scores, program.outputs_of(solved.x))})
     return Answer(np.mean(found, axis=0), notes)
+
+
+def _stuck(program: Program, solved: Solved, start: Floats | None) -> bool:
+    """Whether time ended with nothing better than the scores that the search began with."""
+    if start is None or solved.status == "optimal" or solved.x is None:
+        return False
+    return bool(np.allclose(solved.x[program.scores], start[program.scores]))
 
 
 def _told(name: str, price: float, program: Program, solved: Solved) -> dict[str, Any]:

@@ -183,4 +183,3 @@ def _bounded(draft: Draft, value: Value, scores: int, stop: float, begun: int) -
             low[row] = max(low[row], least + value.constant[row] - slack)
             high[row] = min(high[row], most + value.constant[row] + slack)
     return Value(value.matrix, value.constant, np.minimum(low, high), high)
-

@@ -11,7 +11,9 @@ from qprune_cli.types import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class Program:
-    """Minimise ``cost . x`` subject to ``low <= rows x <= high``, bounds, and integrality. Arrays alone, so that it travels to other processes.
+    """Minimise ``cost . x`` subject to ``low <= rows x <= high``, bounds, and integrality.
+
+    Arrays alone, so that it travels to other processes.
 
     Attributes:
         cost: (v,) objective.
@@ -84,7 +86,7 @@ class Value:
     @property
     def is_fixed(self) -> Bools:
         """(m,) True where no variable is in it."""
-        return np.diff(self.matrix.indptr) == 0
+        return np.asarray(np.diff(self.matrix.indptr) == 0)
 
     def __len__(self) -> int:
         return len(self.constant)

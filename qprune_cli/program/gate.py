@@ -5,8 +5,8 @@ For a value ``a`` with bounds ``L <= a <= U`` (``U+ = max(U, 0)``), its ReLU sta
 valid (ours):  ``0 <= h <= s U+``, ``h <= z U+``, ``h <= a - (1 - z) L``, ``h >= a - (1 - s) U+``, with bounds that hold for every score
 before. With binary s and z this is ``h = s * relu(a)`` exactly.
 
-published:     ``h >= 0``, ``h <= z U+``, ``h >= a - (1 - s) U+``, ``h <= a - (1 - z) L - (1 - s) U+``, with the bounds of the network before
-anything is cut. It is no gate: once scores before it fall, ``a`` may leave its bounds, and an active unit can never go.
+published:     ``h >= 0``, ``h <= z U+``, ``h >= a - (1 - s) U+``, ``h <= a - (1 - z) L - (1 - s) U+``,
+with the bounds of the network before anything is cut. It is no gate: once scores before it fall, ``a`` may leave its bounds, and an active unit can never go.
 
 References:
     ElAraby, Wolf, Carvalho, "Identifying critical neurons in ANN architectures using mixed integer programming", 2020, arXiv:2002.07259
@@ -50,7 +50,8 @@ def relu(draft: Draft, value: Value, scores: Ints | None, binary: bool, publishe
     if len(live):
         part = value.at(live)
         places = draft.variables(np.zeros(len(live)), part.high)
-        _hold(draft, places, part, gated[live], binary)
+        _never_more(draft, places, part)
+        _hold(draft, places, draft.named(part), gated[live], binary)
         done.variables(live, places, np.zeros(len(live)), part.high)
     return done.value(draft)
 
@@ -133,6 +134,7 @@ def _multiples(value: Value) -> tuple[Ints, Floats]:
 def _published(draft: Draft, value: Value, scores: Ints, binary: bool) -> Ints:
     """The published rows; returns the variables behind the gate."""
     positive, states = np.maximum(value.high, 0), _states(draft, value, binary)
+    value = draft.named(value)
     places = draft.variables(np.zeros(len(value)), positive)
     draft.require([(places, 1.0), (states, -positive)], -np.inf, 0.0)
     draft.require([(places, 1.0), (value, -1.0), (scores, -positive)], -positive, np.inf)
@@ -168,7 +170,13 @@ def _hold(draft: Draft, places: Ints, value: Value, scores: Ints, binary: bool) 
         states = draft.variables(np.zeros(len(part)), np.ones(len(part)), binary)
         draft.require([(places[open_], 1.0), (states, -positive[open_])], -np.inf, 0.0)
         draft.require([(places[open_], 1.0), (part, -1.0), (states, -low)], -np.inf, -low)
-        draft.require([(places[open_], 1.0), (_rising(draft, part), -1.0)], -np.inf, 0.0)
+
+
+def _never_more(draft: Draft, places: Ints, value: Value) -> None:
+    """The cut, for entries whose state is open."""
+    open_ = value.low < 0
+    if open_.any():
+        draft.require([(places[open_], 1.0), (_rising(draft, value.at(open_)), -1.0)], -np.inf, 0.0)
 
 
 def _rising(draft: Draft, value: Value) -> Value:
@@ -185,7 +193,7 @@ def _rising(draft: Draft, value: Value) -> Value:
     rises = np.where(bounded, rises, 1.0)
     shift = np.where((least < 0) & (most > 0) & bounded, -rises * least, 0.0)
     rows = np.repeat(np.arange(len(value)), np.diff(matrix.indptr))
-    constant = np.maximum(value.constant, 0) + np.bincount(rows, weights=shift, minlength=len(value))
+    constant: Floats = np.maximum(value.constant, 0) + np.bincount(rows, weights=shift, minlength=len(value)).astype(float)
     matrix.data = matrix.data * rises
     return replace(value, matrix=sparse.csr_matrix(matrix), constant=constant)
 
@@ -234,4 +242,3 @@ class Outcome:
         self.rows.append(np.asarray(rows))
         self.columns.append(np.asarray(columns))
         self.numbers.append(np.asarray(numbers, float))
-

@@ -1,5 +1,7 @@
 """What a program pays for the outputs of a network: linear, or one of the two convex functions that SCIP takes."""
 
+from typing import Any
+
 import numpy as np
 from scipy import sparse
 
@@ -9,6 +11,7 @@ from qprune_cli.types import Floats, Ints
 CLASSIFIER, REGRESSION = ("margin", "softmax"), ("l1", "l2")
 LOSSES = (*CLASSIFIER, *REGRESSION)
 MARGIN = 1.0  # by which the right class is to lead
+FLAT = -30.0  # exponent below which an exponential is 0 to the solver
 
 
 def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: float) -> None:
@@ -33,10 +36,11 @@ def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: floa
         return
     totals = draft.variables(np.zeros(len(labels)), np.full(len(labels), np.inf))
     draft.pay(totals, price)
-    spread = draft.variables(np.full(len(behind), -np.inf), np.full(len(behind), np.inf))
-    draft.require([(spread, 1.0), (behind, -1.0), (np.repeat(totals, classes - 1), 1.0)], 0.0, 0.0)
-    right = draft.variables(np.full(len(labels), -np.inf), np.zeros(len(labels)))
-    draft.require([(right, 1.0), (totals, 1.0)], 0.0, 0.0)
+    # Rising functions of what they are no less than: so they may be cut off where an exponential no longer counts.
+    spread = draft.variables(np.full(len(behind), FLAT), np.zeros(len(behind)))
+    draft.require([(spread, 1.0), (behind, -1.0), (np.repeat(totals, classes - 1), 1.0)], 0.0, np.inf)
+    right = draft.variables(np.full(len(labels), FLAT), np.zeros(len(labels)))
+    draft.require([(right, 1.0), (totals, 1.0)], 0.0, np.inf)
     draft.exponentials += [np.append(own, r) for own, r in zip(spread.reshape(len(labels), -1), right, strict=True)]
 
 
@@ -63,7 +67,7 @@ def compressed(value: Value, draft: Draft) -> Value:
     if len(value) <= len(used) + 1:
         return value
     whole = np.column_stack([wide(value.matrix, draft.count)[:, used].toarray(), value.constant])
-    triangle = np.linalg.qr(whole, mode="r")
+    triangle: Any = np.linalg.qr(whole, mode="r")
     matrix = sparse.csr_matrix(triangle[:, :-1]).tocoo()
     rows = sparse.csr_matrix((matrix.data, (matrix.row, used[matrix.col])), shape=(len(triangle), draft.count))
     bounds = np.full(len(triangle), np.inf)
@@ -73,6 +77,7 @@ def compressed(value: Value, draft: Draft) -> Value:
 def _leads(labels: Ints, classes: int) -> sparse.csr_matrix:
     """(N * (classes - 1), N * classes) rows ``o_c - o_y`` for the classes that are not right."""
     sample, other = np.nonzero(np.arange(classes)[None] != labels[:, None])
-    row = np.arange(len(sample))
+    count = len(sample)
     columns = np.concatenate([sample * classes + other, sample * classes + labels[sample]])
-    return sparse.csr_matrix((np.repeat([1.0, -1.0], len(row)), (np.concatenate([row, row]), columns)), shape=(len(row), classes * len(labels)))
+    numbers = np.repeat([1.0, -1.0], count), (np.tile(np.arange(count), 2), columns)
+    return sparse.csr_matrix(numbers, shape=(count, classes * len(labels)))

@@ -1,4 +1,4 @@
-"""A network of linear maps, ReLUs and maxima as numbers alone: what a mixed integer program is made from, and what its answer is checked with."""
+"""A network of linear maps, ReLUs and maxima as numbers: what a mixed integer program is made from, and what checks its answer."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

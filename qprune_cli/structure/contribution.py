@@ -14,7 +14,7 @@ from torch import Tensor, fx
 
 from qprune_cli.structure.network import Network, Step
 from qprune_cli.structure.pieces import MAXIMA, PURE, Pieces, acts, is_affine, is_layer
-from qprune_cli.types import FilterGroup, Floats
+from qprune_cli.types import FilterGroup, Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,12 @@ class Contributions:
     Attributes:
         columns: (m, n) of each filter, sample by sample.
         base: (m,) without any.
-        wanted: (m,) as the network has it.
-        logits: whether these are the outputs of the network.
+        wanted: (m,) as the network has it, or (N,) labels where these are logits.
     """
 
     columns: Floats
     base: Floats
-    wanted: Floats
-    logits: bool = False
+    wanted: Floats | Ints
 
 
 def readers_of(network: Network, group: FilterGroup) -> tuple[list[Step], list[Step]]:
@@ -90,7 +88,7 @@ def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng:
     return Contributions(np.concatenate(parts), np.concatenate(bases), np.concatenate(wholes))
 
 
-def logit_contributions(pieces: Pieces, group: FilterGroup) -> Contributions | None:
+def logit_contributions(pieces: Pieces, group: FilterGroup, labels: Ints) -> Contributions | None:
     """The same for all outputs of a classifier, where they are what reads the group; None where something else does."""
     walked, readers = readers_of(pieces.network, group)
     last = next(node for node, step in pieces.network.steps.items() if step.node.op == "output")
@@ -100,7 +98,7 @@ def logit_contributions(pieces: Pieces, group: FilterGroup) -> Contributions | N
     everything = {node: torch.arange(pieces.results[node].numel())}
     own = np.stack([found[0] for found in _columns(pieces, group, walked, readers, everything)], axis=1)
     now = _chosen(pieces.results[node], everything[node])
-    return Contributions(own, now - own[:, _kept(pieces, group)].sum(axis=1), now, True)
+    return Contributions(own, now - own[:, _kept(pieces, group)].sum(axis=1), labels)
 
 
 def _columns(

@@ -40,8 +40,8 @@ def embedded(model: nn.Module, layout: Layout, shape: Sequence[int]) -> ReluNetw
         result = pieces.results[node]
         if isinstance(result, Tensor) and result.numel() > MOST:
             raise UserError(
-                f"scorer.mode=joint: '{step.name or node.name}' gives {result.numel():,} numbers for one sample, more than the {MOST:,} that "
-                "a joint program can hold; take scorer.mode=decoupled, or a smaller scorer.patch"
+                f"scorer.mode=joint: '{step.name or node.name}' gives {result.numel():,} numbers for a sample, more than the {MOST:,} "
+                "that a joint program can hold; take scorer.mode=decoupled, or a smaller scorer.patch"
             )
         op = _op(network, step, pieces, place)
         if step.name in gates:
@@ -115,9 +115,9 @@ def _batched(step: Step, pieces: Pieces, source: fx.Node, units: Tensor) -> Tens
     try:
         found = pieces.again(step.node, zeros | {source: units})
         if found.shape[0] == len(units) and found[0].numel() == pieces.results[step.node].numel():
-            return found.flatten(1)
-    except RuntimeError:  # such as a view of a fixed shape
-        found = None
+            return torch.as_tensor(found.flatten(1))
+    except RuntimeError:
+        pass  # one by one
     single = {other: value[:1] for other, value in zeros.items()}
     return torch.stack([pieces.again(step.node, single | {source: unit[None]}).flatten() for unit in units])
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
+from qprune_cli.errors import UserError
 from qprune_cli.structure.execute import Recorder, evaluating
 from qprune_cli.structure.masks import at_gates
 from qprune_cli.structure.network import Network, Step
@@ -77,6 +78,21 @@ class Pieces(Recorder):
         found: Tensor = self.results[last.sources[0]]
         return found
 
+    def refuse_damaged(self, layout: Layout) -> None:
+        """Refuse a network that gives values that are not finite.
+
+        Raises:
+            UserError: it names the first such layer.
+        """
+        for group in layout.groups:
+            if not all(bool(torch.isfinite(value).all()) for value in self.gates(group)):
+                raise UserError(f"layer '{group.layer}': not finite on the calibration images; look for damaged images or weights")
+
+    def dead(self, layout: Layout) -> Bools:
+        """(n,) True where a variable is 0 on all samples."""
+        sizes = [[value.abs().transpose(0, 1).flatten(1).amax(dim=1) for value in self.gates(group)] for group in layout.groups]
+        return np.concatenate([(torch.stack(own).amax(dim=0) == 0).cpu().numpy() for own in sizes])
+
     @torch.no_grad()
     def again(self, node: fx.Node, given: Mapping[fx.Node, Any]) -> Any:
         """Run one operation on other operands; those that are not given stay as they were."""
@@ -110,5 +126,5 @@ def is_affine(network: Network, step: Step) -> bool:
     if kind in PRODUCTS:
         return len(step.sources) == 1 and step.node.args[0] in step.sources
     if kind is F.pad:
-        return (list(step.node.args) + [step.node.kwargs.get("mode", "constant")])[2] in ("constant", "reflect", "replicate")
+        return [*step.node.args, step.node.kwargs.get("mode", "constant")][2] in ("constant", "reflect", "replicate")
     return is_layer(network, step) or kind in POOLS + SHAPES + NOTHING + MOVES
