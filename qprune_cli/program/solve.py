@@ -13,7 +13,6 @@ from qprune_cli.errors import UserError
 from qprune_cli.program.draft import Program
 from qprune_cli.types import Floats
 
-
 OFF = 3  # SCIP_PARAMSETTING.OFF
 
 
