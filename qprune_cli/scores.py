@@ -1,8 +1,9 @@
 """What scorers say about filters: what each is worth alone, and what it is worth beside others. NumPy only."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -174,11 +175,13 @@ class Scores:
         linear: (n,) predicted rise of the task loss when a filter alone goes.
         pairs: further rise when both filters of a pair go.
         dead: (n,) True where the filter was exactly 0 on all calibration data; None where nobody looked.
+        notes: what the scorer has to say about how it went, ready for JSON; ``warnings`` in it are sentences for the user.
     """
 
     linear: Floats
     pairs: Pairs
     dead: Bools | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "linear", frozen(np.asarray(self.linear, np.float64)))

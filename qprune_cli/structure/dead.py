@@ -4,6 +4,8 @@ A filter that is exactly 0 on all calibration data costs nothing when it goes, b
 similarity term alone would rather keep it and drop live filters in its place.
 """
 
+from dataclasses import replace
+
 import numpy as np
 
 from qprune_cli.scores import Scores
@@ -39,4 +41,4 @@ def dead_first(scores: Scores, norms: Floats) -> Scores:
     rank = 0.5 * norms / max(float(norms[dead].max()), np.finfo(float).tiny)
     step = lowest if lowest > 0 else 1e-3 * float(np.abs(scores.linear[live]).mean()) + np.finfo(float).tiny
     below = lowest - step + step * rank
-    return Scores(np.where(dead, below, scores.linear), scores.pairs, dead)
+    return replace(scores, linear=np.where(dead, below, scores.linear))
