@@ -49,6 +49,7 @@ class Classification:
     loss = "cross_entropy"
     output = "logits"
     ignorant = "majority"
+    more = "data.refinement"
     restores = any_size = False
     primary = ACCURACY
     merit = LOG_LIKELIHOOD

@@ -28,6 +28,7 @@ class Restoration:
     loss = "psnr"
     output = "restored"
     ignorant = "noisy"
+    more = "data.crops"
     restores = any_size = True
     primary = merit = PSNR
 

@@ -39,6 +39,10 @@ class Task(Protocol):
         """What the baseline is called that needs no network."""
 
     @property
+    def more(self) -> str:
+        """The setting that gives more refinement images."""
+
+    @property
     def restores(self) -> bool:
         """Whether networks give images."""
 

@@ -102,7 +102,7 @@ def test_what_makes_the_metric_worse_is_not_taken():
     fitted, notes = Ridge().fit(model, layout, keep, dataclasses.replace(splits, refinement=ImageSet(tuple(pairs))), seed=0)
     assert fitted is model and not notes["accepted"]
     assert notes["refinement_psnr"]["after"] < notes["refinement_psnr"]["before"]
-    assert "re-fitted weights were left out" in " ".join(compensation_warnings(notes))
+    assert "re-fitted weights were left out" in " ".join(compensation_warnings(Restoration(), notes))
 
 
 def test_with_one_calibration_image_every_layer_stays_as_it_is():
@@ -113,7 +113,7 @@ def test_with_one_calibration_image_every_layer_stays_as_it_is():
     few = dataclasses.replace(splits, calibration=ImageSet(splits.calibration.pairs[:1]))
     fitted, notes = Ridge().fit(model, layout, keep, few, seed=0)
     assert fitted is model and {row["chosen"] for row in notes["layers"]} == {"as it is"}
-    assert "it needs at least two" in " ".join(compensation_warnings(notes))
+    assert "it needs at least two" in " ".join(compensation_warnings(Restoration(), notes))
 
 
 def test_statistics_of_a_norm_are_measured_anew_only_where_that_helps(mixed):
