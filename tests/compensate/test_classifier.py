@@ -31,7 +31,7 @@ def splits_of(model, side=8):
 
 def doubled(convolutions):
     """A trained classifier whose second filter of each layer is a copy of the first: dropping it loses what re-fitting gives back."""
-    model = taught(convolutions, steps=12)
+    model = taught(convolutions, steps=20)
     with torch.no_grad():
         for module in [*model][:-1]:
             for tensor in module.state_dict().values() if not isinstance(module, nn.Flatten) else ():
