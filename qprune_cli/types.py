@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
 
 REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
+TASKS = ("denoise", "classify")  # what data and networks may be for
 SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
 
 

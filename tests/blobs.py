@@ -84,6 +84,11 @@ class Reader:
         return load_weights(self.build(), self.weights, asdict(self))
 
 
+def reader(**settings):
+    """The network of a ``Reader``, as a factory."""
+    return Reader(**settings).build()
+
+
 def taught(convolutions, steps=60):
     """A network that was trained for a moment."""
     torch.manual_seed(0)

@@ -174,6 +174,16 @@ def test_evaluation_refuses_data_of_another_kind(finished, tmp_path, words, said
     assert not list(tmp_path.iterdir())
 
 
+def test_a_classifier_of_ones_own_is_pruned(trained, tmp_path):
+    mine = ["model=custom", "model.factory=tests.blobs:reader", "model.channels=1", f"model.checkpoint={trained}/model.safetensors"]
+    asked = ["run", "data=blobs", *mine, "latency=false", "fidelity=0", "--config-dir", OWN, f"output_root={tmp_path}"]
+    with pytest.raises(UserError, match="model=custom restores images, and data=blobs has labels"):
+        cli.dispatch(asked)
+    assert cli.dispatch([*asked, "model.task=classify"]) == 0
+    stages, dense = read(only_run(tmp_path), "metrics.json")["stages"], read(trained, "metrics.json")["stages"]["dense"]
+    assert stages["dense"]["accuracy"] == dense["accuracy"]
+
+
 def test_apply_refuses_a_classifier(finished, tmp_path):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.png").touch()

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.trace import trace
-from qprune_cli.types import ImageSet, Pair, Quality, Splits
+from qprune_cli.types import TASKS, ImageSet, Pair, Quality, Splits
 from tests.blobs import blobs, taught
 
 NAMES = Classification()
@@ -26,6 +28,10 @@ def test_a_part_without_a_task_is_for_denoising_and_an_unknown_task_is_refused()
     assert task_of(Splits(None, nothing, nothing, nothing, "classify")).name == "classify"
     with pytest.raises(UserError, match="task=classifies: no such task; did you mean 'classify'"):
         task_of(Splits(None, nothing, nothing, nothing, "classifies"))
+
+
+def test_there_is_one_task_for_each_name():
+    assert tuple(task_of(SimpleNamespace(task=name)).name for name in TASKS) == TASKS
 
 
 def test_accuracy_and_cross_entropy_agree_with_torch():
