@@ -54,8 +54,8 @@ class ImageSet:
         """Names of the images, in order."""
         return tuple(pair.name for pair in self.pairs)
 
-    def batches(self, size: int) -> Iterator[tuple[Floats, Any]]:
-        """Yield noisy and clean stacks, each (<=size, C, H, W), or labels (<=size,); only neighbours of one shape share a stack."""
+    def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
+        """Yield noisy and clean stacks, each (<=size, C, H, W); only neighbours of one shape share a stack."""
         start = 0
         for stop in range(1, len(self.pairs) + 1):
             full = stop - start == size

@@ -73,13 +73,14 @@ class Classification:
 
     def quality(self, model: nn.Module, images: ImageSet, volume: bool = False) -> Quality:
         """Accuracy and cross-entropy of a network's answers."""
-        return _judged(np.concatenate([logits for logits, _ in passes(model, images, label="measure")]), images)
+        logits, labels = (np.concatenate(parts) for parts in zip(*passes(model, images, label="measure"), strict=True))
+        return _judged(images.names, logits, labels)
 
     def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
         """What the frequencies of the known labels say of every image; each class counts as if it had been seen once more."""
-        labels = labels_of(known)
-        counts = np.bincount(labels, minlength=1 + max(int(labels.max()), int(labels_of(images).max()))) + 1.0
-        return _judged(np.repeat(np.log(counts / counts.sum())[None], len(images), axis=0), images)
+        seen, labels = labels_of(known), labels_of(images)
+        counts = np.bincount(seen, minlength=1 + max(int(seen.max()), int(labels.max()))) + 1.0
+        return _judged(images.names, np.repeat(np.log(counts / counts.sum())[None], len(labels), axis=0), labels)
 
     def examples(self, quality: Quality) -> dict[str, int]:
         """None: a picture says nothing of a class."""
@@ -129,6 +130,5 @@ class Classification:
         ]
 
 
-def _judged(logits: Floats, images: ImageSet) -> Quality:
-    labels = labels_of(images)
-    return Quality(images.names, {"accuracy": right(logits, labels), "cross_entropy": -log_likelihoods(logits, labels)})
+def _judged(names: tuple[str, ...], logits: Floats, labels: Ints) -> Quality:
+    return Quality(names, {"accuracy": right(logits, labels), "cross_entropy": -log_likelihoods(logits, labels)})
