@@ -43,7 +43,7 @@ def objective_metric(
 def compensated_metric(compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskMetric:
     """Merit of masks near a start, each with the weights that compensation would give it, approximately.
 
-    The compensation is fitted once in full, at the start. For another mask, the layers that read changed filters are fitted again,
+    The compensation is fitted once in full, at the start. For another mask, the convolutions that read changed filters are fitted again,
     and the norms behind these that the full fit recalibrated are recalibrated again (see ``Refit``); everything else stays as the
     full fit left it. Where the compensation changes nothing, this is the merit of the silenced network.
 
