@@ -20,7 +20,7 @@ from qprune_cli.record.folder import Folder
 from qprune_cli.structure.execute import evaluating
 from qprune_cli.types import Bools, Layout, Splits
 
-PairLike = tuple[Any, Any]  # noisy and clean: (C, H, W), or (N, C, H, W) stacks, of tensors or arrays
+PairLike = tuple[Any, Any]  # noisy and clean: (C, H, W), or (N, C, H, W) stacks, of tensors or arrays; or images and labels
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ def prune(
     """Make a trained network smaller; its weights are re-fitted in closed form where that helps (``compensate="none"``: not).
 
     Args:
-        model: takes noisy (N, C, H, W) images and gives clean ones; it is left as it is.
+        model: takes noisy (N, C, H, W) images and gives clean ones, or gives (N, classes) logits; it is left as it is.
         data: pairs of a noisy and a clean image, each (C, H, W) with values in [0, 1], tensors or arrays; stacks (N, C, H, W), as a
-            DataLoader gives them, will do. Half of the images are for scores, a quarter each for refinement and for test. Or
-            splits that are disjoint already.
+            DataLoader gives them, will do. For a classifier, images and labels, with ``loss="cross_entropy"``. Half of the images are
+            for scores, a quarter each for refinement and for test. Or splits that are disjoint already.
         sparsity: share of the budget to remove, in [0, 1).
         budget: filters, params, macs or latency.
         scorer: what each filter is worth; ``qprune list scorer`` shows which there are.

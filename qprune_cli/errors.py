@@ -25,6 +25,17 @@ class StructureError(UserError):
     """A network holds something that pruning has no rule for; the text names it."""
 
 
+def listed(names: Iterable[str]) -> str:
+    """Names to choose from, as in a sentence.
+
+    Example:
+        >>> listed(["psnr", "mse", "l1"])
+        'psnr, mse or l1'
+    """
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def nearest(word: str, valid: Iterable[str]) -> str:
     """Say which valid names there are, the nearest one first.
 

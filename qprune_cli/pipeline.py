@@ -14,11 +14,11 @@ import yaml
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.compensate.objective import objective_psnr
+from qprune_cli.compensate.objective import objective_metric
 from qprune_cli.device import pick_device
 from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.evaluate.masked import qualities, restored, shrunk
-from qprune_cli.evaluate.quality import examples, judge, outputs, refuse_unfit, refuse_unjudgeable
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.model.checkpoint import save_weights, weights_digest
 from qprune_cli.plan import RunPlan, RunSettings, TrainPlan
 from qprune_cli.problem.budget import Budget
@@ -41,19 +41,21 @@ from qprune_cli.record.run import (
 )
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
-from qprune_cli.record.warning import compensation_warnings, quality_warnings, run_warnings
+from qprune_cli.record.warning import compensation_warnings, run_warnings
 from qprune_cli.scores import Pairs
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.selection import select
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
+from qprune_cli.structure.execute import evaluating
 from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.structure.latency import latencies
+from qprune_cli.structure.loss import LOSSES
 from qprune_cli.structure.measure import measured
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
 from qprune_cli.target import allowed, budgets, fewest_mask, kept_layers
-from qprune_cli.types import REFERENCE_SIDE, Bools, ImageSet, Layout, Splits
+from qprune_cli.types import Bools, Layout, Splits
 
 LOG = logging.getLogger("qprune_cli")
 INSPECTED_AT_ONCE = 8  # calibration images
@@ -79,7 +81,7 @@ class Job:
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) that multiply-accumulates are counted for."""
-        return self.splits.test.pairs[0].noisy.shape[0], REFERENCE_SIDE, REFERENCE_SIDE
+        return task_of(self.splits).shape(self.splits.test)
 
 
 @dataclass(frozen=True)
@@ -107,15 +109,14 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     Raises:
         UserError: the images do not fit, the network cannot be followed, or the target cannot be reached.
     """
-    example = splits.calibration.pairs[0].noisy
-    if asked.loss == "cross_entropy":
-        raise UserError("loss=cross_entropy: these images have no labels; choose psnr, mse or l1")
-    refuse_unjudgeable(splits.test, len(example))
-    refuse_unfit(dense, example)
+    task, example = task_of(splits), splits.calibration.pairs[0].noisy
+    task.refuse_loss("loss", asked.loss, LOSSES)
+    task.refuse_unjudgeable(splits.test, len(example))
+    task.refuse_unfit(dense, (splits.calibration, splits.refinement, splits.test))
     layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, keep_layers, wrap)
     if whole := kept_layers(asked, [member.layer for group in layout.groups for member in group.members]):
         layout = trace(dense, torch.empty(1, *example.shape), asked.granularity, [*keep_layers, *whole], wrap)
-    return Job(dense, layout, splits, budgets(asked, dense, layout, (len(example), REFERENCE_SIDE, REFERENCE_SIDE)))
+    return Job(dense, layout, splits, budgets(asked, dense, layout, task.shape(splits.test)))
 
 
 def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
@@ -131,14 +132,15 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         UserError: a loss that is not finite.
     """
     asked, dense, layout, splits = plan.settings, job.dense, job.layout, job.splits
+    task = task_of(splits)
     selected = select(plan, dense, layout, splits, job.budgets, clock)
     scores, problem, solved = selected.scores, selected.problem, selected.solution
     write_scores(folder, scores)
     write_problem(folder, problem)
-    write_solution(folder, problem, solved, selected.rounds, selected.fidelity)
+    write_solution(folder, problem, scores, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
-        metric = objective_psnr(plan.refine.objective, plan.compensate, dense, layout, solved.keep, splits, asked.seed)
+        metric = objective_metric(plan.refine.objective, plan.compensate, dense, layout, solved.keep, splits, asked.seed)
         ledger = Ledger(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_refinement(folder, layout, solved, refined, ledger.trace)
@@ -149,19 +151,19 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
         networks = shrunk(dense, layout, masks | {"begun": solved.keep}, {"compensated": fitted, "begun": metric.model})
     with clock("measure"):
-        found = qualities(networks, splits.test, asked.ssim3d)
+        found = qualities(task, networks, splits.test, asked.ssim3d)
         timed = asked.latency or asked.budget == "latency"
         times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
         stages = {
             name: measured(networks[name], found[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
             for name, keep in masks.items()
         }
-        identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
-        for name, k in examples(found["compensated"]).items():
+        identity = task.baseline(splits.calibration, splits.test, asked.ssim3d)
+        for name, k in task.examples(found["compensated"]).items():
             shown = {"dense": dense, "pruned": networks["compensated"]}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
-    warnings += compensation_warnings(compensation) + quality_warnings(identity, stages["dense"].quality)
+    warnings += compensation_warnings(task, compensation) + task.doubts(identity, stages["dense"].quality)
     missed = missed_target(problem.budget, asked.sparsity, stages)
     sparsity = {"asked": asked.sparsity, "budget": asked.budget} | obtained(problem.budget, refined.keep, stages)
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
@@ -171,13 +173,13 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     if asked.fidelity and "solved" not in trust:
         warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
     warnings += missed
-    gained = refinement_summary(refined, plan.refine.objective, found)
-    warnings += refinement_warnings(gained, len(splits.refinement))
+    gained = refinement_summary(task, refined, plan.refine.objective, found)
+    warnings += refinement_warnings(task, gained, len(splits.refinement))
     told = {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:
         LOG.warning(warning)
-    table = f"{run_table(identity, stages)}\n{solution_lines(problem, solved, trust)}{refinement_line(gained)}"
+    table = f"{run_table(task, identity, stages)}\n{solution_lines(problem, solved, trust)}{refinement_line(task, gained)}"
     return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""))
 
 
@@ -221,7 +223,7 @@ def run(plan: RunPlan) -> Path:
             )
             with folder.complete("model.safetensors") as path:
                 save_weights(pruned.model, path, {})
-            write_program(folder, pruned.model, job.shape)
+            write_program(folder, pruned.model, job.shape, task_of(job.splits).any_size)
         LOG.info("%s\n%s", folder.path, pruned.table)
         write_manifest(folder, plan.settings.seed, device, clock.seconds, {"mask": mask_digest(pruned.keep), "weights": digest})
     if pruned.missed:
@@ -267,32 +269,35 @@ def train(plan: TrainPlan) -> Path:
     asked, clock = plan.settings, Clock()
     with clock("load"):
         splits = plan.data.load(plan.train.seed)
+        task = task_of(splits)
         splits.train.check(plan.train.crop)
-        refuse_unjudgeable(splits.test, plan.model.channels)
+        task.refuse_unjudgeable(splits.test, plan.model.channels)
         torch.manual_seed(plan.train.seed)
         device = pick_device(asked.device)
         model = plan.model.build().to(device)
+        with evaluating(model):
+            task.refuse_unfit(model, (splits.calibration, splits.refinement, splits.test))
     folder = plan.folder()
     with folder.log(), tensorboard(folder.path / "tensorboard", asked.tensorboard) as track:
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
         with clock("train"):
             rows = []
             for row in plan.train.fit(model, splits, folder.path / STATE):
-                LOG.info("step %d: loss %.5f, validation %.2f dB", row.step, row.loss, row.psnr)
-                rows.append(row._asdict())
+                LOG.info("step %d: loss %.5f, validation %s", row.step, row.loss, task.primary.said(row.value))
+                told = {"lr": row.lr, "loss": row.loss, task.primary.name: row.value}
+                rows.append({"step": row.step} | told)
                 folder.table("training.csv", rows)
-                track(row.step, {"lr": row.lr, "loss": row.loss, "psnr": row.psnr})
+                track(row.step, told)
         with clock("measure"):
-            quality = judge(outputs(model, splits.test, label="measure"), splits.test, asked.ssim3d)
-            stage = measured(model, quality, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
-            identity = judge((pair.noisy for pair in splits.test.pairs), splits.test, asked.ssim3d)
-            for name, k in examples(quality).items():
-                pair = splits.test.pairs[k]
-                write_crop(folder, name, pair, {"dense": next(outputs(model, ImageSet((pair,))))})
-        metrics = write_metrics(folder, identity, {"dense": stage}, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
+            quality, shape = task.quality(model, splits.test, asked.ssim3d), task.shape(splits.test)
+            stage = measured(model, quality, shape)
+            identity = task.baseline(splits.calibration, splits.test, asked.ssim3d)
+            for name, k in task.examples(quality).items():
+                write_crop(folder, name, splits.test.pairs[k], restored({"dense": model}, splits.test.pairs[k]))
+        metrics = write_metrics(folder, identity, {"dense": stage}, shape)
         with folder.complete("model.safetensors") as path:
             save_weights(model, path, {"config": json.dumps(plan.config), "test": json.dumps(metrics["stages"]["dense"])})
-        LOG.info("%s\n%s", folder.path, train_table(identity, stage))
+        LOG.info("%s\n%s", folder.path, train_table(task, identity, stage))
         write_manifest(folder, plan.train.seed, device, clock.seconds, {"weights": weights_digest(model)})
         (folder.path / STATE).unlink()
     return folder.path

@@ -1,16 +1,18 @@
 """What a command is about to do: its components and settings, checked before anything is written."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from qprune_cli.compose.build import Composed
+from qprune_cli.compose.build import Composed, buildable
 from qprune_cli.device import pick_device
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.errors import UserError, listed, nearest
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
@@ -18,12 +20,14 @@ from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver
 from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
+from qprune_cli.train.loss import LOSSES
 
 SCOPES = ("global", "layer")
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 EVALUATE_ROLES = ("data",)
+FITTING = ("channels", "side", "classes")  # of images and networks, where both say
 PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
 
 
@@ -101,10 +105,26 @@ def check_place(device: str, output_root: str) -> None:
         refuse_unwritable(Path(output_root) / kind)
 
 
-def check_channels(data: Data, model: Model) -> None:
-    """Refuse a network that does not take the images, before any is read."""
-    if data.channels != model.channels:
-        raise UserError(f"model.channels={model.channels}: the images have {data.channels}; set model.channels={data.channels}")
+def check_fit(data: Data, model: Model, names: Mapping[str, str]) -> None:
+    """Refuse a network that is for something else than the images, or does not take them, before any is read.
+
+    Args:
+        data: where images come from.
+        model: the network.
+        names: what both are called, by role.
+
+    Raises:
+        UserError: another task, or another number of channels, side or number of classes.
+    """
+    task = task_of(data)
+    if task_of(model) is not task:
+        others = [name for name, other in buildable("model").items() if task_of(other) is task]
+        instead = f"take model={listed(others)}" if others else f"take one that {task.does}"
+        raise UserError(f"model={names['model']} {task_of(model).does}, and data={names['data']} has {task.has}; {instead}")
+    for name in FITTING:
+        wanted, given = (getattr(part, name, None) for part in (data, model))
+        if wanted != given and wanted is not None and given is not None:
+            raise UserError(f"model.{name}={given}: the images have {wanted}; set model.{name}={wanted}")
 
 
 def check_stopped(kind: str, folder: Path, config: dict[str, Any], instead: str) -> None:
@@ -189,7 +209,7 @@ class RunPlan:
         """
         parts = composed.parts(RunSettings, RUN_ROLES)
         plan = RunPlan(**parts, components=composed.components, sweep=composed.sweep, stopped=stopped)
-        check_channels(plan.data, plan.model)
+        check_fit(plan.data, plan.model, plan.components)
         if stopped:
             check_stopped("run", stopped, plan.config, "repeat it with --from")
         return plan
@@ -265,7 +285,8 @@ class TrainPlan:
                 was finished or had other settings.
         """
         plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
-        check_channels(plan.data, plan.model)
+        check_fit(plan.data, plan.model, plan.components)
+        task_of(plan.data).refuse_loss("train.loss", plan.train.loss, LOSSES)
         plan.train.check(pick_device(plan.settings.device))
         if stopped:
             check_stopped("training", stopped, plan.config, "train anew, with more train.steps where it was too short")

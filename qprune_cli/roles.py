@@ -16,7 +16,11 @@ from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
 
 
 class Data(Protocol):
-    """Where images come from."""
+    """Where images come from.
+
+    One whose images have labels says so: ``task`` is "classify" then (and that of its splits), ``side`` is the height and width of its
+    images, ``classes`` the number of classes, and a setting ``loss`` = "cross_entropy" becomes the loss where none is asked for.
+    """
 
     @property
     def channels(self) -> int:
@@ -30,7 +34,7 @@ class Data(Protocol):
 
 
 class Model(Protocol):
-    """Which network."""
+    """Which network; one that names classes has ``task``, ``side`` and ``classes`` as data with labels does."""
 
     channels: int
     keep_layers: tuple[str, ...]  # names or patterns of layers whose filters all stay

@@ -175,7 +175,7 @@ class Scores:
         linear: (n,) predicted rise of the task loss when a filter alone goes.
         pairs: further rise when both filters of a pair go.
         dead: (n,) True where the filter was exactly 0 on all calibration data; None where nobody looked.
-        notes: what the scorer has to say, ready for JSON.
+        notes: what the scorer has to say about how it went, ready for JSON; ``warnings`` in it are sentences for the user.
     """
 
     linear: Floats

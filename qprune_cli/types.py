@@ -15,6 +15,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.integer[Any]]
 
 REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
+TASKS = ("denoise", "classify")  # what data and networks may be for
 SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
 
 
@@ -26,11 +27,11 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 class Pair(NamedTuple):
-    """One noisy photograph and its clean original, each (C, H, W) float32 in [0, 1]."""
+    """One noisy photograph and its clean original, each (C, H, W) float32 in [0, 1]; or an image and its label, a 0-d int64 array."""
 
     name: str
     noisy: Floats
-    clean: Floats
+    clean: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,24 +257,70 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Quality:
-    """Image quality per image, over the images ``names``.
+class Measure:
+    """Something that networks are judged by, and how its values are printed.
 
     Attributes:
-        psnr: (N,) in dB.
-        ssim: (N,) the 2-D one.
-        ssim3d: (N,) the literature's 3-D variant; None where it was not asked for.
+        name: in files.
+        title: above its column in a table.
+        unit: behind a printed value; empty for none.
+        digits: behind the decimal point.
+        width: of its column.
+        scale: a printed value is so many times the one in files.
+        points: unit of a difference, where that is another.
+
+    Example:
+        >>> share = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")
+        >>> share.said(0.985), share.change(-0.01)
+        ('98.50 %', '-1.00 points')
+    """
+
+    name: str
+    title: str
+    unit: str
+    digits: int
+    width: int
+    scale: float = 1
+    points: str = ""
+
+    def said(self, value: float) -> str:
+        """A value to be read."""
+        return f"{self.number(value)} {self.unit}".rstrip()
+
+    def change(self, value: float) -> str:
+        """A difference to be read, with its sign."""
+        return f"{self.number(value, '+')} {self.points or self.unit}".rstrip()
+
+    def number(self, value: float, sign: str = "") -> str:
+        """The same without the unit; ``sign="+"`` shows the sign of what is positive."""
+        return f"{value * self.scale:{sign}.{self.digits}f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """What a network is worth on each image, by several measures.
+
+    Attributes:
+        names: (N,) of the images.
+        measures: (N,) values by name of the measure, such as ``psnr`` in dB or ``accuracy`` as 0 or 1; networks are compared by the first.
+
+    Example:
+        >>> quality = Quality(("a", "b"), {"psnr": np.array([30.0, 32.0]), "ssim": np.array([0.9, 0.8])})
+        >>> float(quality.primary.mean()), quality["ssim"].tolist()
+        (31.0, [0.9, 0.8])
     """
 
     names: tuple[str, ...]
-    psnr: Floats
-    ssim: Floats
-    ssim3d: Floats | None = None
+    measures: Mapping[str, Floats]
 
-    def items(self) -> dict[str, Floats]:
-        """What was measured, by the name of the measure."""
-        values = {"psnr": self.psnr, "ssim": self.ssim, "ssim3d": self.ssim3d}
-        return {name: value for name, value in values.items() if value is not None}
+    def __getitem__(self, name: str) -> Floats:
+        """(N,) values of a measure."""
+        return self.measures[name]
+
+    @property
+    def primary(self) -> Floats:
+        """(N,) values of the first measure."""
+        return next(iter(self.measures.values()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.quality import judge
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
@@ -91,9 +92,9 @@ def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]
         seconds[method] = seconds.get(method, 0) + (perf_counter() - start) / len(SPARSITIES)
     psnr, ssim = {}, {}
     for key, mask in tqdm(keep.items(), desc=f"{name}: judge", disable=None):
-        quality = qualities(shrunk(dense, layout, {"pruned": mask}), test)["pruned"]
-        psnr[key], ssim[key] = quality.psnr, quality.ssim
-    whole = qualities({"dense": dense}, test)["dense"]
+        quality = qualities(Restoration(), shrunk(dense, layout, {"pruned": mask}), test)["pruned"]
+        psnr[key], ssim[key] = quality["psnr"], quality["ssim"]
+    whole = qualities(Restoration(), {"dense": dense}, test)["dense"]
     noisy = judge([pair.noisy for pair in test.pairs], test)
     rows = [
         row(method, sparsity, list(seeds_of(method, seeds)), keep, psnr, ssim, cost)
@@ -105,8 +106,8 @@ def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]
         "data": name,
         "images": len(test),
         "dead": dead,
-        "noisy": {"psnr": noisy.psnr.mean(), "ssim": noisy.ssim.mean()},
-        "dense": {"psnr": whole.psnr.mean(), "ssim": whole.ssim.mean()},
+        "noisy": {"psnr": noisy["psnr"].mean(), "ssim": noisy["ssim"].mean()},
+        "dense": {"psnr": whole["psnr"].mean(), "ssim": whole["ssim"].mean()},
         "rows": rows,
     }
 

@@ -22,8 +22,9 @@ from qprune_cli.clock import Clock
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
-from qprune_cli.evaluate.metric import MaskPsnr
+from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.quality import outputs, psnr
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.pipeline import Job, prepare
 from qprune_cli.plan import RunPlan
 from qprune_cli.search.ledger import Incumbent, Ledger
@@ -89,7 +90,7 @@ def rows(case: str, refiners: list[str] | None, seeds: list[int], settings: tupl
         full = test_psnr(job, np.ones(job.layout.n, bool))
         for name in refiners or asked.refiners:
             refiner = replace(planned(f"refine={name}").refine, evaluations=max(20, int(share * asked.evaluations)))  # type: ignore[type-var]
-            ledger = Ledger(MaskPsnr(dense, job.layout, job.splits.refinement, dense), start.keep)
+            ledger = Ledger(MaskMetric(task_of(job.splits), dense, job.layout, job.splits.refinement, dense), start.keep)
             refined = refiner.refine(selected.problem, start, ledger, seed)
             curve = list(bests(ledger.incumbents))
             for point in curve:

@@ -71,14 +71,14 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="further settings of the training")
     arguments = parser.parse_intermixed_args()
     sets = test_sets()
-    noisy = {name: judge([pair.noisy for pair in images.pairs], images).psnr for name, images in sets.items()}
+    noisy = {name: judge([pair.noisy for pair in images.pairs], images)["psnr"] for name, images in sets.items()}
     heads = [f"{name} (noisy {noisy[name].mean():.2f})" for name in sets]
     print("| camera | " + " | ".join(heads) + " |\n" + "|---" * (len(sets) + 1) + "|", flush=True)
     found: dict[str, dict[str, Any]] = {}
     for part in arguments.parts:
         start = perf_counter()
         models = [trained([*SCALES[arguments.scale], *PARTS[part], *arguments.overrides], seed) for seed in arguments.seeds]
-        found[part] = {name: np.mean([judge(outputs(m, images), images).psnr for m in models], axis=0) for name, images in sets.items()}
+        found[part] = {name: np.mean([judge(outputs(m, images), images)["psnr"] for m in models], axis=0) for name, images in sets.items()}
         cells = [cell(values, found[arguments.parts[0]][name]) for name, values in found[part].items()]
         print(f"| {part} | " + " | ".join(cells) + f" | {perf_counter() - start:.0f} s", flush=True)
         if arguments.json:

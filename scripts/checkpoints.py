@@ -56,7 +56,7 @@ def main() -> None:
     sets = test_sets()
     noisy = {name: judge((pair.noisy for pair in images.pairs), images) for name, images in sets.items()}
     print("| network | parameters | GMACs | dead filters | " + " | ".join(sets) + " |\n" + "|---" * (len(sets) + 4) + "|")
-    identity = [f"{quality.psnr.mean():.2f} dB, {quality.ssim.mean():.4f}" for quality in noisy.values()]
+    identity = [f"{quality['psnr'].mean():.2f} dB, {quality['ssim'].mean():.4f}" for quality in noisy.values()]
     print("| noisy | | | | " + " | ".join(identity) + " |", flush=True)
     results: dict[str, Any] = {}
     for name in SCALES[arguments.scale] or sorted(path.stem for path in checkpoint_dir().glob("*.safetensors")):
@@ -67,10 +67,14 @@ def main() -> None:
         cells, results[name] = [], {"params": size.params, "macs": size.macs, "dead": shares}
         for where, images in sets.items():
             quality = judge(outputs(model, images), images)
-            gain = quality.psnr - noisy[where].psnr
+            gain = quality["psnr"] - noisy[where]["psnr"]
             low, high = ci95(gain)
-            cells.append(f"{quality.psnr.mean():.2f} dB ({gain.mean():+.2f} [{low:+.2f}, {high:+.2f}]), {quality.ssim.mean():.4f}")
-            results[name][where] = {"psnr": quality.psnr.tolist(), "ssim": quality.ssim.tolist(), "gain": [float(gain.mean()), low, high]}
+            cells.append(f"{quality['psnr'].mean():.2f} dB ({gain.mean():+.2f} [{low:+.2f}, {high:+.2f}]), {quality['ssim'].mean():.4f}")
+            results[name][where] = {
+                "psnr": quality["psnr"].tolist(),
+                "ssim": quality["ssim"].tolist(),
+                "gain": [float(gain.mean()), low, high],
+            }
             for which, k in examples(quality).items() if arguments.crops else ():
                 arguments.crops.mkdir(parents=True, exist_ok=True)
                 pair = images.pairs[k]

@@ -24,6 +24,7 @@ from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
@@ -57,12 +58,12 @@ def measure(model: str, data: str, overrides: list[str], seeds: list[int]) -> di
             fitted, notes = Ridge().fit(dense, layout, keep, splits[seed], seed)
             seconds = perf_counter() - start
             networks = shrunk(dense, layout, {"raw": keep, "compensated": keep}, {"compensated": fitted})
-            found = qualities(networks, test)
+            found = qualities(Restoration(), networks, test)
             rows.setdefault((method, sparsity), []).append(
-                {"raw": found["raw"].psnr, "compensated": found["compensated"].psnr, "seconds": seconds, "seed": seed}
+                {"raw": found["raw"]["psnr"], "compensated": found["compensated"]["psnr"], "seconds": seconds, "seed": seed}
                 | {name: notes[name] for name in ("accepted", "refinement_psnr")}
             )
-    whole = float(qualities({"dense": dense}, test)["dense"].psnr.mean())
+    whole = float(qualities(Restoration(), {"dense": dense}, test)["dense"]["psnr"].mean())
     return {"model": model, "data": data, "images": len(test), "dense": whole, "rows": [row(*key, runs) for key, runs in rows.items()]}
 
 

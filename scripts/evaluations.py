@@ -23,8 +23,9 @@ from torch import nn
 
 from qprune_cli.clock import Clock
 from qprune_cli.device import pick_device
-from qprune_cli.evaluate.metric import MaskPsnr, at_once
+from qprune_cli.evaluate.metric import MaskMetric, at_once
 from qprune_cli.evaluate.quality import outputs, psnrs
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.search.ledger import RACE, Ledger
 from qprune_cli.search.moves import swapped
 from qprune_cli.selection import select
@@ -110,11 +111,11 @@ def rates(network: str, solver: str, sparsity: float, seed: int, masks: int, ove
         found = stepwise(small, images, keep, near, step, breakdown)
         seconds[step] = sum(breakdown.values()) - (breakdown["remember"] if step == "shrunk" else 0)
         deviations[step] = float(np.abs(found - true).max())
-    metric = MaskPsnr(dense, layout, shown)
+    metric = MaskMetric(Restoration(), dense, layout, shown)
     metric.measure(near[None], tuned[:RACE], near)
     found = timed(seconds, "metric", lambda: metric.measure(keep, tuned[:RACE], near))
     deviations["metric"] = float(np.abs(found - true).max())
-    ledger = Ledger(MaskPsnr(dense, layout, shown), near)
+    ledger = Ledger(MaskMetric(Restoration(), dense, layout, shown), near)
     with ledger.allowance(10**6, "race"):
         timed(seconds, "racing", lambda: ledger.values(keep))
     looked = float(np.mean([ledger.known[mask.tobytes()].images for mask in keep]))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.quality import mean_psnr
+from qprune_cli.evaluate.quality import mean_measure, psnrs
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
@@ -85,7 +85,7 @@ def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, thre
                 "ms": time.median,
                 "quartiles": [time.low, time.high],
                 "runs": time.runs,
-                "psnr": mean_psnr(network, splits.test, "judge") if plan.model.trained else float("nan"),
+                "psnr": mean_measure(psnrs, network, splits.test, "judge") if plan.model.trained else float("nan"),
                 "shares": shares(network, shape, threads),
             }
         )

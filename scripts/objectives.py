@@ -30,6 +30,7 @@ from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.fidelity import correlation, mean_loss
 from qprune_cli.evaluate.masked import qualities, shrunk
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
@@ -166,7 +167,7 @@ def psnrs(name: str, overrides: list[str], seeds: list[int]) -> Iterator[dict[st
                     row |= {part: -mean_loss(dense, layout, keep, getattr(splits, part), "psnr") for part in ("calibration", "refinement")}
                     fitted = dense if method == "random" and draw > 2 else plan.compensate.fit(dense, layout, keep, splits, seed)[0]
                     networks = shrunk(dense, layout, {"raw": keep, "compensated": keep}, {"compensated": fitted})
-                    row |= {kind: float(q.psnr.mean()) for kind, q in qualities(networks, splits.test).items()}
+                    row |= {kind: float(q["psnr"].mean()) for kind, q in qualities(task_of(splits), networks, splits.test).items()}
                     if method == "random" and draw > 2:
                         row["compensated"] = None
                     yield row

@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.clock import Clock
-from qprune_cli.compensate.objective import objective_psnr
+from qprune_cli.compensate.objective import objective_metric
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.pipeline import prepare
 from qprune_cli.plan import RunPlan
 from qprune_cli.search.ledger import Ledger
@@ -47,12 +48,12 @@ def rows(settings: list[str], sparsity: float, seed: int, evaluations: int) -> I
         budget = [] if way == "none" else [f"refine.evaluations={evaluations}"]
         refiner = RunPlan.of(compose_jobs("run", [*base, *chosen, *budget])[0]).refine
         begun = perf_counter()
-        metric = objective_psnr(refiner.objective, plan.compensate, dense, job.layout, start.keep, job.splits, seed)
+        metric = objective_metric(refiner.objective, plan.compensate, dense, job.layout, start.keep, job.splits, seed)
         refined = refiner.refine(selected.problem, start, Ledger(metric, start.keep), seed)
         seconds = perf_counter() - begun
         fitted, _ = plan.compensate.fit(dense, job.layout, refined.keep, job.splits, seed)
         networks = shrunk(dense, job.layout, {"raw": refined.keep, "fitted": refined.keep}, {"fitted": fitted})
-        found = {name: quality.psnr.tolist() for name, quality in qualities(networks, job.splits.test).items()}
+        found = {name: quality["psnr"].tolist() for name, quality in qualities(task_of(job.splits), networks, job.splits.test).items()}
         yield {
             "sparsity": sparsity,
             "seed": seed,

@@ -31,6 +31,14 @@ def patch_cache(tmp_path_factory: pytest.TempPathFactory):
     os.environ["QPRUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Networks so small that two threads wait for each other longer than they compute."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(2)
+
+
 def random_problem(seed: int, widths=(4, 5, 3), budget: int = 6, floor: int = 1, signed: bool = False) -> PruningProblem:
     """A dense random problem; couplings within layers, non-negative unless signed."""
     rng = np.random.default_rng(seed)

@@ -17,11 +17,12 @@ ALLOWED = {
     "catalog": {"errors"},
     "device": {"errors"},
     "problem": LEAVES,
-    "structure": LEAVES,
+    "program": LEAVES | {"problem"},
+    "structure": LEAVES | {"program"},
     "evaluate": LEAVES | {"structure"},
     "data": LEAVES,
     "model": LEAVES | {"catalog"},
-    "scorer": LEAVES | {"structure"},
+    "scorer": LEAVES | {"problem", "program", "structure"},
     "solver": LEAVES | {"problem"},
     "search": LEAVES | {"problem"},
     "refine": LEAVES | {"problem", "search"},
@@ -46,12 +47,12 @@ MACHINERY = {
     "data": {"batches", "cache", "camera", "check", "crops", "download", "fetch", "files", "idx", "image", "labelled", "mat", "memory"}
     | {"resize", "sharing"},
     "model": {"checkpoint", "classifier", "foreign", "padding"},
-    "scorer": set(),
+    "scorer": {"programs"},
     "solver": set(),
     "refine": set(),
     "compensate": {"refit"},
 }
-NUMPY_ONLY = ("problem", "search", "solver", "refine")
+NUMPY_ONLY = ("problem", "program", "search", "solver", "refine")
 
 
 def imports(path: Path) -> list[str]:
@@ -94,7 +95,7 @@ def test_torch_and_hydra_stay_in_their_rooms(path):
         assert "torch" not in roots
     if room(path) != "compose":
         assert "hydra" not in roots
-    if room(path) not in {"problem", "solver"}:
+    if room(path) not in {"problem", "program", "solver"}:
         assert not roots & {"dimod", "dwave", "neal", "pyscipopt"}
 
 

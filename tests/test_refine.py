@@ -14,7 +14,7 @@ import yaml
 
 from qprune_cli import cli
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.metric import MaskPsnr
+from qprune_cli.evaluate.metric import MaskMetric
 from tests.test_run import only_run
 
 SMALL = ["run", "experiment=smoke", "sparsity=0.75", "fidelity=0", "latency=false", "certify=false", "compensate=none"]
@@ -71,14 +71,14 @@ def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner,
     assert best.sum() == 16
     with np.load(folder / "refinement.npz") as file:
         before = {mask.tobytes() for mask in file["masks"]}
-    measured = MaskPsnr.measure
+    measured = MaskMetric.measure
     again = []
 
     def counted(self, keep, images, near):
         again.extend(np.packbits(mask).tobytes() for mask in keep if len(images) < self.images)
         return measured(self, keep, images, near)
 
-    monkeypatch.setattr(MaskPsnr, "measure", counted)
+    monkeypatch.setattr(MaskMetric, "measure", counted)
     assert cli.dispatch(["run", "--resume", str(folder)]) == 0
     assert not before & set(again)
     assert np.array_equal(np.load(folder / "mask.npz")["keep"], np.load(whole / "mask.npz")["keep"])

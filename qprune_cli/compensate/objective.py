@@ -5,8 +5,9 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from qprune_cli.compensate.refit import Refit
-from qprune_cli.evaluate.metric import MaskPsnr
+from qprune_cli.compensate.refit import SIDE, Refit
+from qprune_cli.evaluate.metric import MaskMetric
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.types import Bools, Layout, Splits
 
 KEPT, RECALIBRATED = "as it is", "recalibrated"  # what becomes of layers without a ridge, and of norms
@@ -19,11 +20,13 @@ class Fits(Protocol):
         """Return a network of the shape of the dense one, and how it went."""
 
 
-def objective_psnr(objective: str, compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskPsnr:
+def objective_metric(
+    objective: str, compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int
+) -> MaskMetric:
     """The metric that a refiner asks for, on the refinement images.
 
     Args:
-        objective: compensated, as the network is used in the end (see ``compensated_psnr``; where nothing is compensated that is the
+        objective: compensated, as the network is used in the end (see ``compensated_metric``; where nothing is compensated that is the
             silenced one), or silenced, before its weights are re-fitted.
         compensator: a component of the role ``compensate``.
         dense: the trained network.
@@ -33,16 +36,16 @@ def objective_psnr(objective: str, compensator: Fits, dense: nn.Module, layout: 
         seed: draws the positions.
     """
     if objective == "compensated":
-        return compensated_psnr(compensator, dense, layout, keep, splits, seed)
-    return MaskPsnr(dense, layout, splits.refinement, dense)
+        return compensated_metric(compensator, dense, layout, keep, splits, seed)
+    return MaskMetric(task_of(splits), dense, layout, splits.refinement, dense)
 
 
-def compensated_psnr(compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskPsnr:
-    """PSNR of masks near a start, each with the weights that compensation would give it, approximately.
+def compensated_metric(compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskMetric:
+    """Merit of masks near a start, each with the weights that compensation would give it, approximately.
 
-    The compensation is fitted once in full, at the start. For another mask, the layers that read changed filters are fitted again,
+    The compensation is fitted once in full, at the start. For another mask, the convolutions that read changed filters are fitted again,
     and the norms behind these that the full fit recalibrated are recalibrated again (see ``Refit``); everything else stays as the
-    full fit left it. Where the compensation changes nothing, this is the PSNR of the silenced network.
+    full fit left it. Where the compensation changes nothing, this is the merit of the silenced network.
 
     Args:
         compensator: a component of the role ``compensate``.
@@ -52,11 +55,12 @@ def compensated_psnr(compensator: Fits, dense: nn.Module, layout: Layout, keep: 
         splits: calibration images to fit, refinement images to measure.
         seed: draws the positions.
     """
+    task = task_of(splits)
     fitted, notes = compensator.fit(dense, layout, keep, splits, seed)
     chosen = {row["layer"]: row["chosen"] for row in notes.get("layers", ()) if row["chosen"] != KEPT}
     recalibrated = {name for name, choice in chosen.items() if choice == RECALIBRATED}
     strengths = {name: float(choice) for name, choice in chosen.items() if name not in recalibrated}
     if fitted is dense or not chosen:
-        return MaskPsnr(fitted, layout, splits.refinement, dense)
-    refit = Refit(dense, fitted, layout, keep, splits.calibration, strengths, recalibrated, seed)
-    return MaskPsnr(fitted, layout, splits.refinement, dense, refit)
+        return MaskMetric(task, fitted, layout, splits.refinement, dense)
+    refit = Refit(dense, fitted, layout, keep, splits.calibration, strengths, recalibrated, seed, SIDE if task.any_size else None)
+    return MaskMetric(task, fitted, layout, splits.refinement, dense, refit)

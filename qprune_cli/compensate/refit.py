@@ -19,7 +19,7 @@ from qprune_cli.structure.rows import layer_pairs, matrix_of, weight_of
 from qprune_cli.types import Bools, Floats, ImageSet, Layout
 
 POSITIONS = 4000  # of each layer, over all images
-IMAGES, SIDE = 24, 48  # calibration images that positions are drawn from, each cut to its centre
+IMAGES, SIDE = 24, 48  # calibration images that positions are drawn from, and to how many pixels a side each is cut where it may be
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ class Refit:
         strengths: of the ridge, by layer; the other layers are not fitted again. Convolutions without groups are.
         recalibrated: names of norms.
         seed: draws the positions.
+        side: pixels that images are cut to, at their centre; None for whole ones.
     """
 
     @torch.no_grad()
@@ -123,9 +124,10 @@ class Refit:
         strengths: Mapping[str, float],
         recalibrated: Container[str],
         seed: int,
+        side: int | None = SIDE,
     ) -> None:
         device = next(dense.parameters()).device
-        x = torch.from_numpy(_centres(images)).to(device)
+        x = torch.from_numpy(_centres(images, side)).to(device)
         aims = Replay(whole(dense, layout), np.ones(layout.n, bool), x)
         wanted = {node.name: aims.open.get(node, aims.values[node]) for node in aims.nodes}
         self.replay = Replay(whole(fitted, layout), keep, x)
@@ -171,10 +173,12 @@ def _channels(spread: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
     return spread[0][0], spread[1][0]
 
 
-def _centres(images: ImageSet) -> Floats:
-    """(N, C, side, side) some images, evenly spread, each cut to its centre."""
+def _centres(images: ImageSet, side: int | None) -> Floats:
+    """(N, C, side, side) some images, evenly spread, each cut to its centre; (N, C, H, W) whole ones for None."""
     chosen = [images.pairs[int(k)].noisy for k in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round()]
-    height, width = (min(SIDE, *(picture.shape[axis] for picture in chosen)) for axis in (1, 2))
+    height, width = (min(picture.shape[axis] for picture in chosen) for axis in (1, 2))
+    if side is not None:
+        height, width = min(side, height), min(side, width)
 
     def cut(picture: Floats) -> Floats:
         top, left = (picture.shape[1] - height) // 2, (picture.shape[2] - width) // 2

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.masked import silenced_psnr
+from qprune_cli.evaluate.masked import silenced_merit
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.structure.masks import per_layer
 from qprune_cli.structure.network import Network
 from qprune_cli.structure.norm import NORMS, norm_matrix, norm_pairs, statistics
@@ -75,9 +76,10 @@ class Ridge:
             for number, (name, owner) in enumerate(bar):
                 fit, held = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
                 rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(owner)))
-        before, after = (silenced_psnr(model, layout, keep, splits.refinement) for model in (dense, fitted))
+        task = task_of(splits)
+        before, after = (silenced_merit(task, model, layout, keep, splits.refinement) for model in (dense, fitted))
         accepted = after > before
-        notes = {"accepted": accepted, "refinement_psnr": {"before": before, "after": after}, "layers": rows}
+        notes = {"accepted": accepted, f"refinement_{task.merit.name}": {"before": before, "after": after}, "layers": rows}
         return (fitted if accepted else dense), notes
 
     def _names(self, dense: nn.Module, layout: Layout) -> list[tuple[str, str]]:

@@ -109,8 +109,23 @@ def _item(item: Any, group: str, path: str) -> Any:
     (name, settings), *more = item.items() if isinstance(item, dict) and item else [(item, {})]
     if more or name not in components(group) or not isinstance(settings, dict):
         raise UserError(f"{path}: {name}: no such {group}; {nearest(str(name), components(group))}")
-    stated = OmegaConf.to_container(OmegaConf.load(config_dir() / group / f"{name}.yaml"))
-    return build(cast(dict[str, Any], stated) | settings, f"{path}.{name}")
+    return build(_stated(group, name) | settings, f"{path}.{name}")
+
+
+def buildable(role: str) -> dict[str, Any]:
+    """The components of a role that need no further settings, by name."""
+    found = {}
+    for name in components(role):
+        try:
+            found[name] = build({key: value for key, value in _stated(role, name).items() if key != "defaults"}, role)
+        except UserError:  # an alias, or one that needs more
+            continue
+    return found
+
+
+def _stated(group: str, name: str) -> dict[str, Any]:
+    """What the yaml file of a component says."""
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(config_dir() / group / f"{name}.yaml")))
 
 
 def _writable(node: Any) -> Any:

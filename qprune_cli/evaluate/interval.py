@@ -5,6 +5,7 @@ import numpy as np
 from qprune_cli.types import Floats
 
 RESAMPLES = 2000
+AT_ONCE = 2**22  # values that are drawn at a time, which changes no draw
 
 
 def ci95(values: Floats) -> tuple[float, float]:
@@ -20,6 +21,8 @@ def ci95(values: Floats) -> tuple[float, float]:
         (1.0, 1.0)
     """
     rng = np.random.default_rng(0)
-    means = rng.choice(values, size=(RESAMPLES, len(values))).mean(axis=1)
+    rows = max(1, AT_ONCE // len(values))
+    parts = [min(rows, RESAMPLES - start) for start in range(0, RESAMPLES, rows)]
+    means = np.concatenate([rng.choice(values, size=(part, len(values))).mean(axis=1) for part in parts])
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)

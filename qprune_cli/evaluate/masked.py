@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from torch import nn
 
-from qprune_cli.evaluate.quality import judge, mean_psnr, outputs
+from qprune_cli.evaluate.quality import mean_measure, outputs
+from qprune_cli.evaluate.task import Task
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.structure.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Layout, Pair, Quality
@@ -32,9 +33,9 @@ def shrunk(
     return networks
 
 
-def qualities(networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
-    """Quality per image of several networks, by name (see ``judge``); one that is listed twice is measured once."""
-    known = {id(model): judge(outputs(model, images, label="measure"), images, volume) for model in dict.fromkeys(networks.values())}
+def qualities(task: Task, networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
+    """Quality per image of several networks, by name (see ``Task.quality``); one that is listed twice is measured once."""
+    known = {id(model): task.quality(model, images, volume) for model in dict.fromkeys(networks.values())}
     return {name: known[id(model)] for name, model in networks.items()}
 
 
@@ -43,7 +44,7 @@ def restored(networks: Mapping[str, nn.Module], pair: Pair) -> dict[str, Floats]
     return {name: next(outputs(model, ImageSet((pair,)))) for name, model in networks.items()}
 
 
-def silenced_psnr(model: nn.Module, layout: Layout, keep: Bools, images: ImageSet) -> float:
-    """Mean PSNR of a mask in dB."""
+def silenced_merit(task: Task, model: nn.Module, layout: Layout, keep: Bools, images: ImageSet) -> float:
+    """Mean merit of a mask, such as its PSNR in dB."""
     with silence(model, layout, keep):
-        return mean_psnr(model, images, label="measure")
+        return mean_measure(task.merits, model, images, label="measure")

@@ -1,6 +1,6 @@
-"""Image quality: PSNR and SSIM per image, on values clipped to [0, 1]."""
+"""Running a network on images, and image quality: PSNR and SSIM per image, on values clipped to [0, 1]."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 from tqdm import tqdm
 
-from qprune_cli.errors import UserError
-from qprune_cli.types import SSIM_WINDOW, Floats, ImageSet, Quality
+from qprune_cli.types import Floats, ImageSet, Quality
 
 PERFECT = 100.0  # dB of an image without any error, such as a black one; infinity would swallow every mean
 BATCH_PIXELS = 256 * 256  # activations of a larger batch leave a CPU's caches: twice as slow per image
@@ -56,58 +55,25 @@ def ssim3d(image: Floats, clean: Floats) -> float:
 
 
 @torch.inference_mode()
-def outputs(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[Floats]:
-    """Run a network on all noisy images; yields one (C, H, W) float32 array per image, in order."""
+def passes(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[tuple[Floats, Any]]:
+    """Run a network on all images; yields what it gives and what it should give, batch by batch, in order."""
     device = next(model.parameters()).device
     batch = max(1, BATCH_PIXELS // images.pairs[0].noisy[0].size)
     with tqdm(total=len(images), desc=label, unit="image", leave=False, disable=None) as bar:
-        for noisy, _ in images.batches(batch):
-            yield from model(torch.from_numpy(noisy).to(device)).cpu().numpy()
+        for noisy, target in images.batches(batch):
+            yield model(torch.from_numpy(noisy).to(device)).cpu().numpy(), target
             bar.update(len(noisy))
 
 
-def refuse_unjudgeable(images: ImageSet, channels: int) -> None:
-    """Refuse images that have no PSNR or SSIM, or that a network cannot take.
-
-    Raises:
-        UserError: another number of channels, too small for the window of SSIM, or noisy equal to clean.
-    """
-    for name, noisy, clean in images.pairs:
-        if len(noisy) != channels:
-            raise UserError(
-                f"image '{name}': {len(noisy)} channels where the network wants {channels}; set data.channels to model.channels"
-            )
-        if min(noisy.shape[1:]) < SSIM_WINDOW:
-            raise UserError(f"image '{name}': {noisy.shape[2]} x {noisy.shape[1]} pixels; SSIM needs at least {SSIM_WINDOW} a side")
-        if np.array_equal(noisy, clean):
-            raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
+def outputs(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[Floats]:
+    """Run a network on all noisy images; yields one (C, H, W) float32 array per image, in order."""
+    for results, _ in passes(model, images, label):
+        yield from results
 
 
-@torch.no_grad()
-def refuse_unfit(model: nn.Module, image: Floats) -> None:
-    """Refuse a network that does not turn an image into an image of the same shape.
-
-    Args:
-        model: the network.
-        image: (C, H, W) float32.
-
-    Raises:
-        UserError: it computes in another precision, cannot take the image, or gives something else.
-    """
-    name, parameter = type(model).__name__, next(model.parameters(), torch.zeros(0))
-    if parameter.dtype != torch.float32:
-        raise UserError(f"{name}: computes in {parameter.dtype}; convert it with model.float()")
-    try:
-        result = model(torch.from_numpy(image[None]).to(parameter.device))
-    except Exception as error:  # the user's own code may raise anything
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(
-            f"{name}: does not take an image of shape {[1, *image.shape]} ({said}); set model.channels to the channels that it takes, or "
-            "give images of a size that it takes"
-        ) from error
-    shape = list(result.shape) if isinstance(result, torch.Tensor) else f"a {type(result).__name__}"
-    if shape != [1, *image.shape]:
-        raise UserError(f"{name}: gives {shape} for an image of shape {[1, *image.shape]}; return one image of the shape of the input")
+def mean_measure(measure: Callable[[Floats, Any], Floats], model: nn.Module, images: ImageSet, label: str) -> float:
+    """Mean over the images of what a measure, such as ``psnrs``, makes of (N, ...) results and targets."""
+    return float(np.concatenate([measure(results, targets) for results, targets in passes(model, images, label)]).mean())
 
 
 def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> Quality:
@@ -120,16 +86,10 @@ def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> 
     """
     measures = (psnr, ssim, ssim3d) if volume else (psnr, ssim)
     values = [[measure(result, pair.clean) for measure in measures] for result, pair in zip(results, images.pairs, strict=True)]
-    return Quality(images.names, *np.array(values).T)
+    return Quality(images.names, dict(zip((measure.__name__ for measure in measures), np.array(values).T, strict=True)))
 
 
 def examples(quality: Quality) -> dict[str, int]:
     """Positions of the images with the worst, the median and the best PSNR."""
-    order = np.argsort(quality.psnr, kind="stable")
+    order = np.argsort(quality["psnr"], kind="stable")
     return {"worst": int(order[0]), "median": int(order[len(order) // 2]), "best": int(order[-1])}
-
-
-def mean_psnr(model: nn.Module, images: ImageSet, label: str) -> float:
-    """Mean over the images of the PSNR in dB; faster than ``judge``, which computes SSIM as well."""
-    results = zip(outputs(model, images, label=label), images.pairs, strict=True)
-    return float(np.mean([psnr(result, pair.clean) for result, pair in results]))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.model.checkpoint import check_channels
 from qprune_cli.model.foreign import read_state
+from qprune_cli.types import TASKS
 
 PREDICTS = ("clean", "noise")
 
@@ -43,6 +44,7 @@ class Custom:
         arguments: keyword arguments of the factory.
         predicts: "clean" image, or "noise" that is subtracted from the input.
         channels: 1 for grey, 3 for colour images.
+        task: "denoise", or "classify": the network gives (N, classes) logits.
         keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
         wrap: black boxes that are kept whole (see ``trace``).
 
@@ -59,6 +61,7 @@ class Custom:
     arguments: dict[str, Any] = field(default_factory=dict)
     predicts: str = "clean"
     channels: int = 3
+    task: str = "denoise"
     keep_layers: tuple[str, ...] = ()
     wrap: tuple[str, ...] = ()
 
@@ -66,6 +69,10 @@ class Custom:
         check_channels(self.channels)
         if self.predicts not in PREDICTS:
             raise UserError(f"model.predicts={self.predicts}: say what the network gives; {nearest(self.predicts, PREDICTS)}")
+        if self.task not in TASKS:
+            raise UserError(f"model.task={self.task}: say what the network is for; {nearest(self.task, TASKS)}")
+        if self.task == "classify" and self.predicts == "noise":
+            raise UserError("model.predicts=noise: a network that names classes predicts no noise; leave it out")
         place, colon, name = self.factory.rpartition(":")
         if not (colon and place and name):
             raise UserError(f"model.factory={self.factory}: write package.module:function or file.py:function")

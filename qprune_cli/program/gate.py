@@ -6,7 +6,8 @@ valid (ours):  ``0 <= h <= s U+``, ``h <= z U+``, ``h <= a - (1 - z) L``, ``h >=
 before. With binary s and z this is ``h = s * relu(a)`` exactly.
 
 published:     ``h >= 0``, ``h <= z U+``, ``h >= a - (1 - s) U+``, ``h <= a - (1 - z) L - (1 - s) U+``,
-with the bounds of the network before anything is cut. It is no gate: once scores before it fall, ``a`` may leave its bounds, and an active unit can never go.
+with the bounds of the network before anything is cut. It is no gate: once scores before it fall, ``a`` may leave its bounds, and an
+active unit can never go.
 
 References:
     ElAraby, Wolf, Carvalho, "Identifying critical neurons in ANN architectures using mixed integer programming", 2020, arXiv:2002.07259

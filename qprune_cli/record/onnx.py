@@ -11,7 +11,7 @@ from qprune_cli.errors import UserError
 from qprune_cli.record.program import quiet
 
 NEEDED = ("onnx", "onnxscript", "onnxruntime")
-INPUT, OUTPUT = "image", "restored"
+INPUT = "image"
 
 
 def check_onnx() -> None:
@@ -24,12 +24,13 @@ def check_onnx() -> None:
         raise UserError(f"--format onnx: needs {', '.join(missing)}; install them with: pip install 'qprune[export]'")
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> int:
+def write_onnx(program: ExportedProgram, path: Path, output: str) -> int:
     """Write a program as one ONNX file, weights included.
 
     Args:
         program: what torch.export made of the network.
         path: where to.
+        output: what the network gives.
 
     Returns:
         Version of the operator set.
@@ -41,7 +42,7 @@ def write_onnx(program: ExportedProgram, path: Path) -> int:
     try:
         with quiet():
             made = torch.onnx.export(
-                program, (), None, input_names=[INPUT], output_names=[OUTPUT], dynamo=True, external_data=False, verbose=False
+                program, (), None, input_names=[INPUT], output_names=[output], dynamo=True, external_data=False, verbose=False
             )
         assert made is not None
         made.save(path)

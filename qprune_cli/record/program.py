@@ -18,21 +18,23 @@ LOG = logging.getLogger("qprune_cli")
 BATCH, HEIGHT, WIDTH = 2, 61, 83  # of an example that is special in no way: no power of 2, no square
 
 
-def exported(model: nn.Module, shape: Sequence[int]) -> tuple[ExportedProgram, bool] | None:
-    """Follow a network with torch.export, for any number and size of images where it allows.
+def exported(model: nn.Module, shape: Sequence[int], any_size: bool) -> tuple[ExportedProgram, bool] | None:
+    """Follow a network with torch.export, for any number of images, and for any size of them, where it allows.
 
     Args:
         model: in evaluation mode.
         shape: (C, H, W) of an image that it surely takes; tried where an odd size does not work.
+        any_size: whether the size is to be free as well.
 
     Returns:
-        The program and whether number and size of the images are free; None where it cannot be followed.
+        The program and whether number and size of the images are free as asked; None where it cannot be followed.
     """
     plain = copy.deepcopy(model).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # as the format wants weights
     device = next(model.parameters()).device
-    freedom = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}
+    every, number = {0: Dim.AUTO, 2: Dim.AUTO, 3: Dim.AUTO}, {0: Dim.AUTO}
     odd, given = (BATCH, shape[0], HEIGHT, WIDTH), (BATCH, *shape)
-    attempts: list[tuple[tuple[int, ...], dict[int, Any]]] = [(odd, freedom), (given, freedom), ((1, *shape), {})]
+    attempts: list[tuple[tuple[int, ...], dict[int, Any]]] = [(odd, every), (given, every)] if any_size else [(given, number)]
+    attempts.append(((1, *shape), {}))
     for size, free in attempts:
         try:
             with quiet():
@@ -54,15 +56,16 @@ def quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def write_program(folder: Folder, model: nn.Module, shape: Sequence[int]) -> None:
+def write_program(folder: Folder, model: nn.Module, shape: Sequence[int], any_size: bool) -> None:
     """model.pt2: load it with ``torch.export.load(path).module()``.
 
     Args:
         folder: where to.
         model: the smaller network, in evaluation mode.
         shape: (C, H, W) of an image that it takes.
+        any_size: whether it takes others.
     """
-    found = exported(model, shape)
+    found = exported(model, shape, any_size)
     if found is None:
         LOG.warning("model.pt2 is left out: torch.export cannot follow the network")
         return

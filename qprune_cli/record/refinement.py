@@ -9,6 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from qprune_cli.evaluate.task import Task
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.run import write_mask
 from qprune_cli.search.ledger import Ledger
@@ -27,8 +28,8 @@ def saved_state(folder: Folder, layout: Layout) -> Mapping[str, NDArray[Any]] | 
         return None
     try:
         with np.load(path) as file:
-            state = {name: file[name] for name in ("best", "held", "masks", "psnr", "images")}
-        if state["best"].shape != (layout.n,) or state["masks"].shape != (len(state["psnr"]), -(-layout.n // 8)):
+            state = {name: file[name] for name in ("best", "held", "masks", "merit", "images")}
+        if state["best"].shape != (layout.n,) or state["masks"].shape != (len(state["merit"]), -(-layout.n // 8)):
             raise ValueError("of another network")
     except (ValueError, KeyError, OSError, EOFError, BadZipFile, zlib.error) as error:
         LOG.warning("%s: cannot be used (%s); the refinement begins anew", path, error)
@@ -54,10 +55,11 @@ def write_refinement(folder: Folder, layout: Layout, solved: Solution, refined: 
     (folder.path / STATE).unlink(missing_ok=True)
 
 
-def refinement_summary(refined: Solution, objective: str, found: Mapping[str, Quality]) -> dict[str, Any]:
-    """Gains side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images.
+def refinement_summary(task: Task, refined: Solution, objective: str, found: Mapping[str, Quality]) -> dict[str, Any]:
+    """Gains of the merit side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images.
 
     Args:
+        task: what the network is for.
         refined: the mask, with what the refiner has to say.
         objective: of what network it is the metric.
         found: quality on the test images of the stages, and of the network that the refinement ``begun`` with.
@@ -65,32 +67,33 @@ def refinement_summary(refined: Solution, objective: str, found: Mapping[str, Qu
     notes = refined.notes
     if "tuned" not in notes:
         return {}
-    test = {"before": float(found["begun"].psnr.mean()), "after": float(found[ENDED[objective]].psnr.mean())}
+    before, after = (float(task.merits_of(found[stage]).mean()) for stage in ("begun", ENDED[objective]))
     told = {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")}
-    return {"objective": objective} | told | {"test": test}
+    return {"objective": objective} | told | {"test": {"before": before, "after": after}}
 
 
-def refinement_line(summary: Mapping[str, Any]) -> str:
+def refinement_line(task: Task, summary: Mapping[str, Any]) -> str:
     """The same to be read; empty where nothing was refined."""
     if not summary:
         return ""
     named = {"tuned": "tuned", "held_out": "held-out", "test": "test"}
     gains = {name: summary[key]["after"] - summary[key]["before"] for key, name in named.items()}
-    said = ", ".join(f"{gain:+.2f} dB on the {name} images" for name, gain in gains.items())
+    said = ", ".join(f"{task.merit.change(gain)} on the {name} images" for name, gain in gains.items())
     swaps = f"{summary['swapped']} exchange{'s' if summary['swapped'] != 1 else ''}"
     spent = f"{summary['evaluations']} evaluations of the {summary['objective']} network"
     return f"\nrefinement: {swaps} by {summary['method']} in {spent}: {said}"
 
 
-def refinement_warnings(summary: Mapping[str, Any], images: int) -> list[str]:
+def refinement_warnings(task: Task, summary: Mapping[str, Any], images: int) -> list[str]:
     """Say so where few images were refined on, and where the test images lost what the refinement images gained."""
     found = []
     if summary and images < FEW:
-        found.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise data.crops")
+        found.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more}")
     gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
     if gains and gains["test"] < 0:
+        said = task.merit.said
         found.append(
-            f"refinement gained {gains['held_out']:.2f} dB on the held-out images and lost {-gains['test']:.2f} dB on the test images: "
+            f"refinement gained {said(gains['held_out'])} on the held-out images and lost {said(-gains['test'])} on the test images: "
             "give it images that are more like those of the test, or refine=none"
         )
     return found

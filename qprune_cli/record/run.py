@@ -33,9 +33,14 @@ def write_problem(folder: Folder, problem: PruningProblem) -> None:
 
 
 def write_solution(
-    folder: Folder, problem: PruningProblem, solved: Solution, rounds: Sequence[Mapping[str, Any]], fidelity: Mapping[str, Any]
+    folder: Folder,
+    problem: PruningProblem,
+    scores: Scores,
+    solved: Solution,
+    rounds: Sequence[Mapping[str, Any]],
+    fidelity: Mapping[str, Any],
 ) -> None:
-    """solution.json: how the solver went, and whether the loss agrees."""
+    """solution.json: how scorer and solver went, and whether the loss agrees; what the scorer warns of stands among the warnings."""
     kept = dict(zip((g.layer for g in problem.layout.groups), problem.kept_per_layer(solved.keep).tolist(), strict=True))
     stated = {name: getattr(solved, name) for name in ("damage", "bound", "feasible", "seconds")}
     stated |= {
@@ -45,10 +50,9 @@ def write_solution(
         "rounds": list(rounds),
         "fidelity": fidelity,
     }
-    folder.json(
-        "solution.json",
-        dict(solved.notes) | stated | {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept},
-    )
+    stated |= {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept}
+    told = {name: value for name, value in scores.notes.items() if name != "warnings"}
+    folder.json("solution.json", dict(solved.notes) | stated | ({"scorer": told} if told else {}))
 
 
 def write_mask(folder: Folder, layout: Layout, keep: Bools) -> None:
@@ -97,7 +101,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
 
     Args:
         folder: where to.
-        identity: quality of the noisy images as they are.
+        identity: quality of what needs no network, such as the noisy images as they are.
         stages: the network at each stage of the run.
         shape: (C, H, W) that multiply-accumulates, activations and latency are for.
         more: further entries of metrics.json.
@@ -109,7 +113,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
         "schema": 1,
         "identity": _summary(identity),
         "stages": {name: _summary(stage.quality) | _size(stage) | _time(stage) for name, stage in stages.items()},
-        "macs_definition": f"multiply-accumulates of convolutions for one image of shape {list(shape)}",
+        "macs_definition": f"multiply-accumulates of convolutions and linear layers for one image of shape {list(shape)}",
     }
     metrics |= _conditions(stages, shape) | more
     folder.json("metrics.json", metrics)
@@ -119,7 +123,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     folder.table(
         "images.csv",
         [
-            {"image": image, "stage": name} | {measure: float(values[k]) for measure, values in quality.items().items()}
+            {"image": image, "stage": name} | {measure: float(values[k]) for measure, values in quality.measures.items()}
             for name, quality in qualities.items()
             for k, image in enumerate(quality.names)
         ],
@@ -151,7 +155,7 @@ def _coupled(pairs: Pairs, n: int) -> dict[str, NDArray[Any]]:
 
 
 def _summary(quality: Quality) -> dict[str, Any]:
-    return {name: _interval(values) for name, values in quality.items().items()}
+    return {name: _interval(values) for name, values in quality.measures.items()}
 
 
 def _interval(values: Floats) -> dict[str, Any]:
@@ -159,7 +163,7 @@ def _interval(values: Floats) -> dict[str, Any]:
 
 
 def _flat(quality: Quality) -> dict[str, float]:
-    return {name: float(values.mean()) for name, values in quality.items().items()} | {"images": len(quality.names)}
+    return {name: float(values.mean()) for name, values in quality.measures.items()} | {"images": len(quality.names)}
 
 
 def _size(stage: Stage) -> dict[str, Any]:

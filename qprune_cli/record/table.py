@@ -5,43 +5,47 @@ from collections.abc import Mapping
 import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
+from qprune_cli.evaluate.task import Task
 from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage
 
+FEW = 10**7  # multiply-accumulates
 
-def run_table(identity: Quality, stages: Mapping[str, Stage]) -> str:
-    """Noisy images, dense and pruned network, the same re-fitted, and the paired difference of the last and the dense one."""
+
+def run_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
+    """What needs no network, dense and pruned network, the same re-fitted, and the paired difference of the last and the dense one."""
     dense, raw, last = (stages[name] for name in ("dense", "refined", "compensated"))
     shown = {"pruned": raw} if last.quality is raw.quality else {"pruned": raw, "re-fitted": last}
-    rows = [train_table(identity, dense)] + [_row(name, stage.quality) + _size(stage) for name, stage in shown.items()]
-    return "\n".join([*rows, paired_line(list(shown)[-1], last.quality, dense.quality)])
+    rows = [train_table(task, identity, dense)] + [_row(task, name, stage.quality) + _size(stage) for name, stage in shown.items()]
+    return "\n".join([*rows, paired_line(task, list(shown)[-1], last.quality, dense.quality)])
 
 
-def evaluate_table(identity: Quality, stages: Mapping[str, Stage]) -> str:
-    """Noisy images and the networks that were measured; the paired difference where both were."""
-    lines = [_head(identity, next(iter(stages.values()))), _row("noisy", identity)]
-    lines += [_row(name, stage.quality) + _size(stage) for name, stage in stages.items()]
+def evaluate_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
+    """What needs no network and the networks that were measured; the paired difference where both were."""
+    lines = [_head(task, identity, next(iter(stages.values()))), _row(task, task.ignorant, identity)]
+    lines += [_row(task, name, stage.quality) + _size(stage) for name, stage in stages.items()]
     if "dense" in stages:
-        lines.append(paired_line("pruned", stages["pruned"].quality, stages["dense"].quality))
+        lines.append(paired_line(task, "pruned", stages["pruned"].quality, stages["dense"].quality))
     return "\n".join(lines)
 
 
-def paired_line(name: str, quality: Quality, dense: Quality) -> str:
+def paired_line(task: Task, name: str, quality: Quality, dense: Quality) -> str:
     """How far a network is from the dense one, image by image."""
-    change = quality.psnr - dense.psnr
-    low, high = ci95(change)
-    return f"{name} - dense: {change.mean():+.2f} dB, 95 % interval [{low:+.2f}, {high:+.2f}] over {len(change)} images"
+    change, measure = quality.primary - dense.primary, task.primary
+    low, high = (measure.number(end, "+") for end in ci95(change))
+    return f"{name} - dense: {measure.change(float(change.mean()))}, 95 % interval [{low}, {high}] over {len(change)} images"
 
 
-def train_table(identity: Quality, dense: Stage) -> str:
-    """Noisy images and dense network."""
-    return "\n".join([_head(identity, dense), _row("noisy", identity), _row("dense", dense.quality) + _size(dense)])
+def train_table(task: Task, identity: Quality, dense: Stage) -> str:
+    """What needs no network, and the dense network."""
+    rows = [_row(task, task.ignorant, identity), _row(task, "dense", dense.quality) + _size(dense)]
+    return "\n".join([_head(task, identity, dense), *rows])
 
 
-def _head(identity: Quality, stage: Stage) -> str:
+def _head(task: Task, identity: Quality, stage: Stage) -> str:
     """Names of the columns."""
-    volume = "" if identity.ssim3d is None else f"{'SSIM 3-D':>9}"
+    measures = "".join(f"{task.measures[name].title:>{task.measures[name].width}}" for name in identity.measures)
     time = "" if stage.latency is None else f"{'latency':>11}"
-    return f"{'':<10}{'PSNR':>10}{'SSIM':>9}{volume}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
+    return f"{'':<10}{measures}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
 
 
 def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
@@ -74,11 +78,16 @@ def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footp
     for name, low, high in (
         ("filters", f"{smallest.filters:,}", f"{largest.filters:,}"),
         ("params", f"{smallest.params:,}", f"{largest.params:,}"),
-        ("MACs", f"{smallest.macs / 1e9:.4f} G", f"{largest.macs / 1e9:.4f} G"),
+        ("MACs", _macs(smallest.macs, 4), _macs(largest.macs, 4)),
     ):
         lines.append(f"  {name:<8}{low:>12} to {high:>12}")
-    lines.append(f"MACs are multiply-accumulates for one input of shape {list(shape)}")
+    lines.append(f"MACs are multiply-accumulates of convolutions and linear layers for one input of shape {list(shape)}")
     return "\n".join(lines)
+
+
+def _macs(count: int, digits: int) -> str:
+    """Multiply-accumulates in thousand millions, or in millions where there are few."""
+    return f"{count / 1e6:.{digits}f} M" if count < FEW else f"{count / 1e9:.{digits}f} G"
 
 
 def _filters(member: Member) -> str:
@@ -91,13 +100,13 @@ def _count(filters: int) -> str:
     return f"{filters} filter{'s' if filters != 1 else ''}"
 
 
-def _row(name: str, quality: Quality) -> str:
-    volume = "" if quality.ssim3d is None else f"{quality.ssim3d.mean():>9.4f}"
-    return f"{name:<10}{quality.psnr.mean():>7.2f} dB{quality.ssim.mean():>9.4f}{volume}"
+def _row(task: Task, name: str, quality: Quality) -> str:
+    known = ((task.measures[measure], values) for measure, values in quality.measures.items())
+    return f"{name:<10}" + "".join(f"{measure.said(float(values.mean())):>{measure.width}}" for measure, values in known)
 
 
 def _size(stage: Stage) -> str:
     size = stage.footprint
     filters = "" if size.filters is None else f"{size.filters:,}"
     time = "" if stage.latency is None else f"{stage.latency.median:>8.1f} ms"
-    return f"{filters:>9}{size.params:>12,}{size.macs / 1e9:>8.3f} G{time}"
+    return f"{filters:>9}{size.params:>12,}{_macs(size.macs, 3):>10}{time}"

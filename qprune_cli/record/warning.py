@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from qprune_cli.evaluate.task import Task
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
-from qprune_cli.types import Quality, Solution
+from qprune_cli.types import Solution
 
 
 def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sparsity: float, idle: int = 0) -> list[str]:
@@ -15,7 +16,7 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
 
     Args:
         problem: what was solved.
-        scores: what the filters are worth.
+        scores: what the filters are worth; what its scorer warns of comes first.
         solution: the mask.
         sparsity: what was asked.
         idle: kept filters that nothing reads any more.
@@ -23,7 +24,7 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
     keep = solution.keep
     asked = round(len(keep) * (1 - sparsity))
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
-    found = []
+    found = list(scores.notes.get("warnings", ()))
     if keep.all():
         found.append("no filter was removed: sparsity rounds to 0 filters")
     if not solution.feasible:
@@ -45,25 +46,14 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
     return found
 
 
-def compensation_warnings(notes: Mapping[str, Any]) -> list[str]:
+def compensation_warnings(task: Task, notes: Mapping[str, Any]) -> list[str]:
     """Say where re-fitting was tried and left out."""
     if notes.get("accepted", True):
         return []
     if all(row["chosen"] == "as it is" for row in notes["layers"]):
         return ["re-fitting left all weights as they are: nothing did better on the held-out calibration images (it needs at least two)"]
-    before, after = (notes["refinement_psnr"][name] for name in ("before", "after"))
-    return [f"re-fitted weights were left out: they give {after:.2f} dB on the refinement images, {before:.2f} dB without them"]
-
-
-def quality_warnings(identity: Quality, dense: Quality) -> list[str]:
-    """Look at a dense network that is no use before anything is pruned."""
-    noisy, denoised = identity.psnr.mean(), dense.psnr.mean()
-    if denoised >= noisy:
-        return []
-    return [
-        f"the dense network ({denoised:.2f} dB) is worse than the noisy images ({noisy:.2f} dB): it may predict the noise "
-        "(model.predicts=noise), be made for other images, or have other weights"
-    ]
+    before, after = (task.merit.said(notes[f"refinement_{task.merit.name}"][name]) for name in ("before", "after"))
+    return [f"re-fitted weights were left out: they give {after} on the refinement images, {before} without them"]
 
 
 def _tie(problem: PruningProblem, solution: Solution) -> bool:

@@ -17,7 +17,7 @@ class Chain:
 
     Args:
         stages: the refiners, in order; each has its own evaluations.
-        objective: compensated, or silenced: what network the metric is of, for all of them (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of, for all of them (see ``objective_metric``).
     """
 
     stages: tuple[Any, ...] = field(default=(), metadata={"group": "refine"})

@@ -21,7 +21,7 @@ class Descent:
     Args:
         evaluations: masks to measure at most.
         batch: exchanges that are tried before the search moves.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
     """
 
     evaluations: int = 200

@@ -25,7 +25,7 @@ class Gradient:
         evaluations: masks to measure at most; a gradient counts as three.
         batch: exchanges that are tried for one gradient at a time.
         tries: batches that may fail at one mask before the search ends.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
     """
 
     evaluations: int = 200

@@ -21,7 +21,7 @@ class RandomSearch:
     Args:
         evaluations: masks to measure at most.
         swaps: exchanges by which a mask differs from the start at most; how many is drawn evenly on a logarithmic scale.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
     """
 
     evaluations: int = 200

@@ -39,7 +39,7 @@ class Sequential:
         evaluations: masks to measure at most; a gradient counts as half of ``1 + 2 * (1 + probes)``.
         swaps: exchanges of the first chain.
         probes: random backward passes per image that sample the curvature.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
 
     References:
         Ours. Conn, Gould, Toint, "Trust-region methods", 2000 (a model, a radius, and the truth as the judge).

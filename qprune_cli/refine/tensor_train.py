@@ -41,7 +41,7 @@ class TensorTrain:
         active: filters that are free, half of them kept; 0 means all.
         eta: probability of each free filter to differ from the start in the beginning.
         probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_psnr``).
+        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
 
     References:
         Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from

@@ -21,14 +21,14 @@ LIVES = 6  # incumbents in a row that do not get better on the held-out images, 
 
 
 class Known(NamedTuple):
-    """What is known of a mask: its mean PSNR on the tuned images, estimated where it was let go early, and the images looked at."""
+    """What is known of a mask: its mean merit on the tuned images, estimated where it was let go early, and the images looked at."""
 
-    psnr: float
+    merit: float
     images: int
 
 
 class Incumbent(NamedTuple):
-    """A mask that a search stood at: PSNR on the tuned images and on the held-out ones, evaluations and seconds spent until then."""
+    """A mask that a search stood at: merit on the tuned images and on the held-out ones, evaluations and seconds spent until then."""
 
     keep: Bools
     tuned: float
@@ -113,7 +113,7 @@ class Ledger:
 
     @property
     def best_ever(self) -> tuple[Bools, float]:
-        """The best mask on the held-out images and its PSNR there, counting what was found before an interruption."""
+        """The best mask on the held-out images and its merit there, counting what was found before an interruption."""
         return (self.best.keep, self.best.held) if self.best.held >= self.former[1] else self.former
 
     @property
@@ -142,11 +142,11 @@ class Ledger:
         self.incumbents.append(base._replace(spent=self.spent, seconds=perf_counter() - self.started))
 
     def values(self, keep: Bools, race: bool = True) -> Floats:
-        """(b, n) masks -> (b,) mean PSNR on the tuned images; -inf for new ones for which there is no room.
+        """(b, n) masks -> (b,) mean merit on the tuned images; -inf for new ones for which there is no room.
 
         Args:
             keep: masks.
-            race: look at some images first, and let those go that are clearly worse than where the search stands; their PSNR is
+            race: look at some images first, and let those go that are clearly worse than where the search stands; their merit is
                 then an estimate.
         """
         keys = [mask.tobytes() for mask in keep]
@@ -161,7 +161,7 @@ class Ledger:
             self._note(keep[place], found[keys[place]])
         if perf_counter() - self._saved > SAVED_EVERY:
             self._save()
-        return np.array([self.known[key].psnr if self._tells(self.known.get(key)) else -np.inf for key in keys])
+        return np.array([self.known[key].merit if self._tells(self.known.get(key)) else -np.inf for key in keys])
 
     def moved(self, keep: Bools) -> Incumbent:
         """The search stands at a mask now: measure it on all images, the held-out ones included."""
@@ -179,7 +179,7 @@ class Ledger:
         self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent, perf_counter() - self.started))
         self._note(keep, self.known[key], held)
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.last.tuned:.2f} dB, held out {held:.2f}")
+            self._bar.set_postfix_str(f"{self.metric.merit.said(self.last.tuned)}, held out {self.metric.merit.number(held)}")
         self._save()
         return self.last
 
@@ -214,13 +214,13 @@ class Ledger:
             "best": best,
             "held": np.array(held),
             "masks": np.packbits(masks, axis=1),
-            "psnr": np.array([value.psnr for value in values]),
+            "merit": np.array([value.merit for value in values]),
             "images": np.array([value.images for value in values]),
         }
 
     def _tells(self, known: Known | None) -> bool:
         """Whether enough is known of a mask: all, or that it is worse than where the search stands, which may have been better before."""
-        return known is not None and (known.images == len(self.tuned) or known.psnr <= self.own.mean())
+        return known is not None and (known.images == len(self.tuned) or known.merit <= self.own.mean())
 
     def _measured(self, keep: Bools, race: bool) -> list[Known]:
         """Measure masks that differ, chunk of images by chunk."""
@@ -257,12 +257,12 @@ class Ledger:
 
     def _note(self, keep: Bools, known: Known, held: float | None = None) -> None:
         swaps = int((keep != self.start).sum()) // 2
-        row: dict[str, Any] = {"evaluation": self.spent, "seconds": perf_counter() - self.started, "psnr": known.psnr}
+        row: dict[str, Any] = {"evaluation": self.spent, "seconds": perf_counter() - self.started, self.metric.merit.name: known.merit}
         row |= {"images": known.images, "held_out": held, "swaps": swaps}
         self.trace.append(row)
 
 
 def _unpacked(saved: Mapping[str, NDArray[Any]], n: int) -> dict[bytes, Known]:
     masks = np.unpackbits(saved["masks"], axis=1, count=n).astype(bool)
-    rows = zip(masks, saved["psnr"], saved["images"], strict=True)
-    return {mask.tobytes(): Known(float(psnr), int(images)) for mask, psnr, images in rows}
+    rows = zip(masks, saved["merit"], saved["images"], strict=True)
+    return {mask.tobytes(): Known(float(merit), int(images)) for mask, merit, images in rows}

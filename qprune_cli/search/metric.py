@@ -3,18 +3,22 @@
 from typing import Protocol
 
 from qprune_cli.scores import Quadratic
-from qprune_cli.types import Bools, Floats, Ints
+from qprune_cli.types import Bools, Floats, Ints, Measure
 
 
 class Metric(Protocol):
     """The true metric of masks on a fixed set of images, image by image; higher is better."""
 
     @property
+    def merit(self) -> Measure:
+        """What is measured, such as PSNR in dB."""
+
+    @property
     def images(self) -> int:
         """How many images there are."""
 
     def measure(self, keep: Bools, images: Ints, near: Bools) -> Floats:
-        """(b, n) masks -> (b, k) PSNR in dB of k of the images.
+        """(b, n) masks -> (b, k) merit on k of the images.
 
         Args:
             keep: masks.

@@ -1,13 +1,13 @@
 """The losses whose rise scores predict: one number per image."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.errors import UserError, listed, nearest
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -24,6 +24,34 @@ LOSSES: dict[str, Loss] = {
     "l1": lambda output, clean: _mean((output - clean).abs()),
     "cross_entropy": lambda output, labels: F.cross_entropy(output, labels.long(), reduction="none"),
 }
+
+
+LABELLED = ("cross_entropy",)  # those that compare logits with labels; the others compare pictures
+
+
+def refuse_labels(setting: str, loss: str, known: Collection[str]) -> None:
+    """Refuse a loss that needs labels, of images that have none.
+
+    Args:
+        setting: whose value it is.
+        loss: its name.
+        known: names of all losses that there are.
+
+    Raises:
+        UserError: it is one that needs labels.
+    """
+    if loss in LABELLED:
+        raise UserError(f"{setting}={loss}: these images have no labels; choose {listed(name for name in known if name not in LABELLED)}")
+
+
+def refuse_no_labels(setting: str, loss: str, known: Collection[str]) -> None:
+    """Refuse a loss that compares pictures, of images that have labels; arguments as in ``refuse_labels``.
+
+    Raises:
+        UserError: it is one that compares pictures.
+    """
+    if loss not in LABELLED:
+        raise UserError(f"{setting}={loss}: these images have labels; choose {listed(name for name in known if name in LABELLED)}")
 
 
 def check_loss(loss: str) -> None:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.evaluate.quality import mean_psnr
+from qprune_cli.evaluate.quality import mean_measure
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.train.loss import LOSSES
 from qprune_cli.train.state import Progress, State
 from qprune_cli.types import CropSource, Floats, Splits
@@ -24,7 +25,7 @@ LOOK = 10  # steps between two looks at the loss: each one makes a GPU wait
 
 @dataclass(frozen=True)
 class AdamW:
-    """AdamW on random crops with fresh noise; linear warm-up, then a cosine down to zero; averaged weights.
+    """AdamW on random crops with fresh noise, or on labelled images; linear warm-up, then a cosine down to zero; averaged weights.
 
     The weights that validate best are the result. Every random draw depends on ``seed`` and the number of the step
     alone, so a training that was killed and resumed ends like one that ran through.
@@ -32,8 +33,8 @@ class AdamW:
     Args:
         steps: number of updates.
         batch: crops per update.
-        crop: side of a crop in pixels.
-        loss: charbonnier, l1 or psnr (mean over the images of the log of the MSE).
+        crop: side of a crop in pixels; labelled images are taken whole.
+        loss: charbonnier, l1 or psnr (mean over the images of the log of the MSE); cross_entropy for images with labels.
         lr: highest learning rate.
         warm_up: share of the steps in which the learning rate rises.
         weight_decay: AdamW's decoupled weight decay.
@@ -99,7 +100,7 @@ class AdamW:
 
         Args:
             model: the network; its device is used.
-            splits: crops come from ``train``, validation from ``refinement``; ``test`` is never touched.
+            splits: crops come from ``train``, validation (PSNR, or accuracy) from ``refinement``; ``test`` is never touched.
             checkpoint: file of the state, written before each row; where it exists, training goes on from it, and the
                 rows that it holds are yielded first.
 
@@ -130,6 +131,7 @@ class AdamW:
         """Update after update, validation after validation, from where the state is."""
         network: Callable[[Tensor], Tensor] = torch.compile(state.model) if self.compile else state.model
         losses: list[Tensor] = []
+        task = task_of(splits)
         batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
         with tqdm(total=self.steps, initial=state.step, desc="train", unit="step", disable=None) as bar:
             for step, (noisy, clean) in enumerate(batches, start=state.step + 1):
@@ -141,11 +143,11 @@ class AdamW:
                     loss = float(torch.stack(losses).mean())
                     if not np.isfinite(loss):
                         raise UserError(f"the loss is no longer finite before step {step}: lower train.lr (now {self.lr})")
-                    validated = mean_psnr(state.validated.eval(), splits.refinement, label="validate")
+                    validated = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
                     losses.clear()
                     if not np.isfinite(validated):
                         raise UserError(f"the network's output is no longer finite at step {step}: lower train.lr (now {self.lr})")
-                    bar.set_postfix(psnr=f"{validated:.2f}", loss=f"{loss:.4f}")
+                    bar.set_postfix({task.primary.name: task.primary.said(validated), "loss": f"{loss:.4f}"})
                     yield Progress(step, self.lr * self.rate(step - 1), loss, validated)
 
     def _update(

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def charbonnier(output: Tensor, clean: Tensor) -> Tensor:
@@ -20,4 +21,14 @@ def psnr(output: Tensor, clean: Tensor) -> Tensor:
     return 10 * ((output - clean).square().mean(dim=(1, 2, 3)) + 1e-8).log10().mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"charbonnier": charbonnier, "l1": l1, "psnr": psnr}
+def cross_entropy(output: Tensor, labels: Tensor) -> Tensor:
+    """Mean over the images of minus the log of the probability that (N, classes) logits give the label, in nats."""
+    return F.cross_entropy(output, labels)
+
+
+LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "charbonnier": charbonnier,
+    "l1": l1,
+    "psnr": psnr,
+    "cross_entropy": cross_entropy,
+}

@@ -16,12 +16,12 @@ from qprune_cli.errors import UserError
 
 
 class Progress(NamedTuple):
-    """One row of the training record: mean loss since the last row, mean validation PSNR in dB."""
+    """One row of the training record: mean loss since the last row, and the mean of the task's primary measure on validation images."""
 
     step: int
     lr: float
     loss: float
-    psnr: float
+    value: float
 
 
 @dataclass
@@ -76,7 +76,7 @@ class State:
     @property
     def stale(self) -> int:
         """Validations since the best one."""
-        values = [row.psnr for row in self.rows]
+        values = [row.value for row in self.rows]
         return len(values) - 1 - values.index(max(values))
 
     def add(self, row: Progress) -> None:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.record.folder import Folder
 from qprune_cli.use.load import Run, load_run
 from qprune_cli.use.photo import Photo, read_photo
@@ -102,6 +103,8 @@ def apply(run: Path, source: Path, target: Path, settings: Settings | None = Non
     device = pick_device(settings.device)
     todo = _files(source, target)
     loaded = load_run(run)
+    if not (task := task_of(loaded.network)).restores:
+        raise UserError(f"{run}: its network {task.does} and gives no images; measure it with `qprune evaluate`, or `qprune export` it")
     model = _network(loaded, settings.network, device)
     tiling = Tiling(settings.tile, enough_overlap(model, loaded.channels, settings.tile) if settings.overlap is None else settings.overlap)
     fresh = [(path, result) for path, result in todo if settings.overwrite or not result.is_file()]

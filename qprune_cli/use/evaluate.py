@@ -8,14 +8,13 @@ import yaml
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import qualities, restored
-from qprune_cli.evaluate.quality import examples, judge, refuse_unjudgeable
-from qprune_cli.plan import EvaluatePlan
+from qprune_cli.evaluate.task import task_of
+from qprune_cli.plan import FITTING, EvaluatePlan
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.run import write_manifest, write_metrics
 from qprune_cli.record.table import evaluate_table
 from qprune_cli.structure.measure import measured
-from qprune_cli.types import REFERENCE_SIDE
 from qprune_cli.use.load import Run
 
 LOG = logging.getLogger("qprune_cli")
@@ -34,13 +33,11 @@ def evaluate(plan: EvaluatePlan, run: Run) -> Path:
     Raises:
         UserError: the images do not fit the network.
     """
-    asked = plan.settings
-    if plan.data.channels != run.channels:
-        raise UserError(
-            f"data.channels={plan.data.channels}: the network of {plan.run} takes {run.channels}; set data.channels={run.channels}"
-        )
+    asked, task = plan.settings, task_of(run.network)
+    refuse_other_data(plan, run)
     images, device = plan.data.test(), pick_device(asked.device)
-    refuse_unjudgeable(images, run.channels)
+    task.refuse_unjudgeable(images, run.channels)
+    task.refuse_unfit(run.model, (images,))
     networks, warnings = {"pruned": run.model.to(device)}, []
     try:
         networks = {"dense": run.dense().to(device)} | networks
@@ -49,15 +46,32 @@ def evaluate(plan: EvaluatePlan, run: Run) -> Path:
     folder = Folder.fresh(Path(asked.output_root) / "evaluations", f"{plan.components['data']}_{plan.run.resolve().name}")
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        found, shape = qualities(networks, images, asked.ssim3d), (run.channels, REFERENCE_SIDE, REFERENCE_SIDE)
+        found, shape = qualities(task, networks, images, asked.ssim3d), task.shape(images)
         filters = {"dense": int(run.layout.sizes.sum()), "pruned": int(run.layout.sizes[run.keep].sum())}
         stages = {name: measured(network, found[name], shape, filters[name]) for name, network in networks.items()}
-        identity = judge((pair.noisy for pair in images.pairs), images, asked.ssim3d)
-        for name, k in examples(found["pruned"]).items():
+        identity = task.baseline(images, images, asked.ssim3d)
+        for name, k in task.examples(found["pruned"]).items():
             write_crop(folder, name, images.pairs[k], restored(networks, images.pairs[k]))
         write_metrics(folder, identity, stages, shape, run=str(plan.run.resolve()), warnings=warnings)
         for warning in warnings:
             LOG.warning(warning)
-        LOG.info("%s\n%s", folder.path, evaluate_table(identity, stages))
+        LOG.info("%s\n%s", folder.path, evaluate_table(task, identity, stages))
         write_manifest(folder, 0, device, {}, run.plan["sha256"])
     return folder.path
+
+
+def refuse_other_data(plan: EvaluatePlan, run: Run) -> None:
+    """Refuse images that are for something else than the network of a run, or of another kind than it takes, before any is read.
+
+    Raises:
+        UserError: another task, or another number of channels, side or number of classes.
+    """
+    name, task = plan.components["data"], task_of(run.network)
+    if task_of(plan.data) is not task:
+        raise UserError(
+            f"data={name} has {task_of(plan.data).has}, and the network of {plan.run} {task.does}; take data that has {task.has}"
+        )
+    for setting in FITTING:
+        wanted, given = (getattr(part, setting, None) for part in (run.network, plan.data))
+        if wanted != given and wanted is not None and given is not None:
+            raise UserError(f"data.{setting}={given}: the network of {plan.run} takes {wanted}; set data.{setting}={wanted}")

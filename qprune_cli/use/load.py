@@ -50,13 +50,18 @@ class Run:
         """1 where the network takes grey images, 3 where it takes colour."""
         return int(self.plan["shape"][1])
 
+    @property
+    def network(self) -> Any:
+        """The component that builds the dense network."""
+        return build(self.plan["model"], "model")
+
     def dense(self) -> nn.Module:
         """Load the dense network that the run began with.
 
         Raises:
             UserError: its weights are no longer where they were, or are others now.
         """
-        dense: nn.Module = build(self.plan["model"], "model").load()
+        dense: nn.Module = self.network.load()
         if weights_digest(dense) != self.plan["sha256"]["dense"]:
             raise UserError(f"{self.folder}: the dense weights have changed since this run; bring back those that it was made from")
         return dense

@@ -8,12 +8,13 @@ from torch import nn
 
 from qprune_cli.compensate import ridge
 from qprune_cli.compensate.none import NoCompensation
-from qprune_cli.compensate.objective import compensated_psnr
+from qprune_cli.compensate.objective import compensated_metric
 from qprune_cli.compensate.refit import Refit, rows_of
 from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.data.sample import Sample
-from qprune_cli.evaluate.masked import silenced_psnr
-from qprune_cli.evaluate.metric import MaskPsnr
+from qprune_cli.evaluate.masked import silenced_merit
+from qprune_cli.evaluate.metric import MaskMetric
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.model.dncnn import DnCNNNetwork
 from qprune_cli.search.moves import swapped
 from qprune_cli.structure.gated import part, whole
@@ -43,11 +44,11 @@ def half(layout, seed, share=0.5, count=4):
 def test_at_the_start_it_is_the_psnr_of_the_fitted_network(trained):
     dense, layout, splits = trained
     near, _ = half(layout, 0)
-    metric = compensated_psnr(Ridge(2000), dense, layout, near, splits, 0)
+    metric = compensated_metric(Ridge(2000), dense, layout, near, splits, 0)
     fitted = Ridge(2000).fit(dense, layout, near, splits, 0)[0]
     found = metric.measure(near[None], np.arange(metric.images), near)
-    assert abs(found.mean() - silenced_psnr(fitted, layout, near, splits.refinement)) < 1e-4
-    assert found.mean() > silenced_psnr(dense, layout, near, splits.refinement) + 0.1
+    assert abs(found.mean() - silenced_merit(Restoration(), fitted, layout, near, splits.refinement)) < 1e-4
+    assert found.mean() > silenced_merit(Restoration(), dense, layout, near, splits.refinement) + 0.1
 
 
 def test_a_swap_comes_nearer_to_a_full_fit_than_the_weights_of_the_start(trained):
@@ -56,9 +57,11 @@ def test_a_swap_comes_nearer_to_a_full_fit_than_the_weights_of_the_start(trained
     for seed in range(2):
         near, keep = half(layout, seed)
         keep = keep[:2]
-        metric = compensated_psnr(Ridge(2000), dense, layout, near, splits, 0)
+        metric = compensated_metric(Ridge(2000), dense, layout, near, splits, 0)
         images = np.arange(metric.images)
-        again, plain = (m.measure(keep, images, near).mean(axis=1) for m in (metric, MaskPsnr(metric.model, layout, splits.refinement)))
+        again, plain = (
+            m.measure(keep, images, near).mean(axis=1) for m in (metric, MaskMetric(Restoration(), metric.model, layout, splits.refinement))
+        )
         full = [Ridge(2000).fit(dense, layout, mask, splits, 0)[1]["refinement_psnr"]["after"] for mask in keep]
         errors.append((np.abs(again - full).mean(), np.abs(plain - full).mean()))
     ours, theirs = np.mean(errors, axis=0)
@@ -68,8 +71,8 @@ def test_a_swap_comes_nearer_to_a_full_fit_than_the_weights_of_the_start(trained
 def test_without_compensation_it_is_the_silenced_network(trained):
     dense, layout, splits = trained
     near, keep = half(layout, 0)
-    metric = compensated_psnr(NoCompensation(), dense, layout, near, splits, 0)
-    true = [silenced_psnr(dense, layout, mask, splits.refinement) for mask in keep]
+    metric = compensated_metric(NoCompensation(), dense, layout, near, splits, 0)
+    true = [silenced_merit(Restoration(), dense, layout, mask, splits.refinement) for mask in keep]
     assert np.abs(metric.measure(keep, np.arange(metric.images), near).mean(axis=1) - true).max() < 1e-4
 
 
@@ -84,7 +87,7 @@ def test_a_change_of_one_filter_is_read_by_its_consumers_alone(trained):
 def test_re_fitted_normal_equations_are_those_of_the_changed_rows(trained):
     dense, layout, splits = trained
     near, keep = half(layout, 0)
-    refit = compensated_psnr(Ridge(2000), dense, layout, near, splits, 0).refit
+    refit = compensated_metric(Ridge(2000), dense, layout, near, splits, 0).refit
     for node, changed in refit.replay.read(keep[0]).items():
         if node not in refit.kept:
             continue
@@ -130,12 +133,12 @@ def test_at_the_start_norms_are_those_of_the_fitted_network(monkeypatch, strengt
     monkeypatch.setattr(ridge, "STRENGTHS", strengths)
     dense, layout = normed(0)
     splits, (near, _) = splits_of(dense), half(layout, 0, 0.75, 6)
-    metric = compensated_psnr(Ridge(batchnorm=True), dense, layout, near, splits, 0)
+    metric = compensated_metric(Ridge(batchnorm=True), dense, layout, near, splits, 0)
     fitted, notes = Ridge(batchnorm=True).fit(dense, layout, near, splits, 0)
     assert {row["layer"] for row in notes["layers"] if row["chosen"] == "recalibrated"} == {"body.3", "body.6"}
     found = metric.measure(near[None], np.arange(metric.images), near).mean()
-    assert abs(found - silenced_psnr(fitted, layout, near, splits.refinement)) < 1e-4
-    assert found > silenced_psnr(dense, layout, near, splits.refinement) + 0.1
+    assert abs(found - silenced_merit(Restoration(), fitted, layout, near, splits.refinement)) < 1e-4
+    assert found > silenced_merit(Restoration(), dense, layout, near, splits.refinement) + 0.1
 
 
 @NORMED
@@ -145,12 +148,12 @@ def test_norms_that_are_recalibrated_bring_a_swap_nearer_to_a_full_fit(monkeypat
     for seed in range(2):
         dense, layout = normed(seed)
         splits, (near, keep) = splits_of(dense), half(layout, seed, 0.75, 3)
-        metric = compensated_psnr(Ridge(500, batchnorm=True), dense, layout, near, splits, 0)
+        metric = compensated_metric(Ridge(500, batchnorm=True), dense, layout, near, splits, 0)
         images = np.arange(metric.images)
-        stays = MaskPsnr(metric.model, layout, splits.refinement, refit=without_norms(metric.refit))
+        stays = MaskMetric(Restoration(), metric.model, layout, splits.refinement, refit=without_norms(metric.refit))
         again, plain = (m.measure(keep, images, near).mean(axis=1) for m in (metric, stays))
         fits = [Ridge(500, batchnorm=True).fit(dense, layout, mask, splits, 0)[0] for mask in keep]
-        full = [silenced_psnr(fitted, layout, mask, splits.refinement) for fitted, mask in zip(fits, keep, strict=True)]
+        full = [silenced_merit(Restoration(), fitted, layout, mask, splits.refinement) for fitted, mask in zip(fits, keep, strict=True)]
         errors.append((np.abs(again - full).mean(), np.abs(plain - full).mean()))
     ours, theirs = np.mean(errors, axis=0)
     assert ours < 0.2 * theirs
@@ -231,7 +234,7 @@ def test_dead_filters_and_constant_channels_stay_finite(monkeypatch):
     for layer in (2, 5):
         dense.body[layer].weight.data[1] = 0
     splits, (near, keep) = splits_of(dense), half(layout, 0, 0.75, 6)
-    metric = compensated_psnr(Ridge(batchnorm=True), dense, layout, near, splits, 0)
+    metric = compensated_metric(Ridge(batchnorm=True), dense, layout, near, splits, 0)
     found = [metric.refit(mask) for mask in keep]
     assert any(found)
     for others in found:

@@ -10,7 +10,8 @@ from torch import nn
 from qprune_cli import cli
 from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.masked import silenced_psnr
+from qprune_cli.evaluate.masked import silenced_merit
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.record.warning import compensation_warnings
 from qprune_cli.structure.shrink import shrink
@@ -67,7 +68,7 @@ def test_every_kind_of_layer_is_fitted_and_unseen_images_gain(mixed, batchnorm):
     layout, splits = trace(mixed, torch.zeros(1, 3, 24, 24)), splits_of(mixed)
     keep = np.random.default_rng(0).uniform(size=layout.n) < 0.75
     fitted, notes = Ridge(batchnorm=batchnorm).fit(mixed, layout, keep, splits, seed=0)
-    raw, compensated = (silenced_psnr(model, layout, keep, splits.test) for model in (mixed, fitted))
+    raw, compensated = (silenced_merit(Restoration(), model, layout, keep, splits.test) for model in (mixed, fitted))
     assert notes["accepted"] and compensated > raw + 1
     norms = ["norm1", "norm2"] if batchnorm and isinstance(mixed.norm1, nn.BatchNorm2d) else []
     assert {row["layer"] for row in notes["layers"]} == {"first", "depthwise", "grouped", "down", "up", "last", *norms}
@@ -87,7 +88,7 @@ def test_a_filter_that_is_the_sum_of_others_is_made_up_for():
     layout = trace(model, torch.zeros(1, 3, 24, 24))
     keep, splits = np.array([True, True, True, False]), splits_of(model)
     fitted, _ = Ridge().fit(model, layout, keep, splits, seed=0)
-    raw, compensated = (silenced_psnr(one, layout, keep, splits.test) for one in (model, fitted))
+    raw, compensated = (silenced_merit(Restoration(), one, layout, keep, splits.test) for one in (model, fitted))
     assert compensated > raw + 10
 
 
@@ -101,7 +102,7 @@ def test_what_makes_the_metric_worse_is_not_taken():
     fitted, notes = Ridge().fit(model, layout, keep, dataclasses.replace(splits, refinement=ImageSet(tuple(pairs))), seed=0)
     assert fitted is model and not notes["accepted"]
     assert notes["refinement_psnr"]["after"] < notes["refinement_psnr"]["before"]
-    assert "re-fitted weights were left out" in " ".join(compensation_warnings(notes))
+    assert "re-fitted weights were left out" in " ".join(compensation_warnings(Restoration(), notes))
 
 
 def test_with_one_calibration_image_every_layer_stays_as_it_is():
@@ -112,7 +113,7 @@ def test_with_one_calibration_image_every_layer_stays_as_it_is():
     few = dataclasses.replace(splits, calibration=ImageSet(splits.calibration.pairs[:1]))
     fitted, notes = Ridge().fit(model, layout, keep, few, seed=0)
     assert fitted is model and {row["chosen"] for row in notes["layers"]} == {"as it is"}
-    assert "it needs at least two" in " ".join(compensation_warnings(notes))
+    assert "it needs at least two" in " ".join(compensation_warnings(Restoration(), notes))
 
 
 def test_statistics_of_a_norm_are_measured_anew_only_where_that_helps(mixed):

@@ -12,8 +12,9 @@ from omegaconf import OmegaConf
 from qprune_cli.catalog import components, config_dir, roles
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.masked import silenced_psnr
-from qprune_cli.evaluate.metric import MaskPsnr
+from qprune_cli.evaluate.masked import silenced_merit
+from qprune_cli.evaluate.metric import MaskMetric
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import frozen
@@ -157,9 +158,9 @@ def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_
     few = [f"refine.evaluations={FEW}"] if hasattr(built("refine", name), "evaluations") else []
     refiner, found = built("refine", name, *few), []
     for _ in range(2):
-        ledger = Ledger(MaskPsnr(small_model, small_layout, images, small_model), start.keep)
+        ledger = Ledger(MaskMetric(Restoration(), small_model, small_layout, images, small_model), start.keep)
         found.append(refiner.refine(problem, start, ledger, seed=0))
-    before, after = (silenced_psnr(small_model, small_layout, keep, images) for keep in (start.keep, found[0].keep))
+    before, after = (silenced_merit(Restoration(), small_model, small_layout, keep, images) for keep in (start.keep, found[0].keep))
     assert after >= before - 1e-6 and problem.feasible(found[0].keep)
     assert np.array_equal(found[0].keep, found[1].keep)
 
@@ -170,7 +171,7 @@ def test_compensation_never_hurts_on_the_refinement_images_and_leaves_the_networ
     for seed in range(3):
         keep = np.random.default_rng(seed).uniform(size=small_layout.n) < 0.7
         (fitted, _), (again, _) = (built("compensate", name).fit(small_model, small_layout, keep, small_splits, seed) for _ in range(2))
-        psnr = [silenced_psnr(model, small_layout, keep, small_splits.refinement) for model in (small_model, fitted)]
+        psnr = [silenced_merit(Restoration(), model, small_layout, keep, small_splits.refinement) for model in (small_model, fitted)]
         assert psnr[1] >= psnr[0]
         assert {key: value.shape for key, value in fitted.state_dict().items()} == {key: value.shape for key, value in before.items()}
         assert all(torch.equal(value, again.state_dict()[key]) for key, value in fitted.state_dict().items())

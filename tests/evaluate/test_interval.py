@@ -15,3 +15,10 @@ def test_interval_of_the_mean_covers_it_about_95_times_in_100():
     rng = np.random.default_rng(0)
     covered = [low <= 0 <= high for low, high in (ci95(rng.normal(size=40)) for _ in range(300))]
     assert 0.90 <= np.mean(covered) <= 0.98
+
+
+def test_an_interval_over_many_images_is_the_same_in_parts(monkeypatch):
+    values = np.random.default_rng(0).normal(size=1001)
+    whole = ci95(values)
+    monkeypatch.setattr("qprune_cli.evaluate.interval.AT_ONCE", 5000)
+    assert ci95(values) == whole

@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from qprune_cli.evaluate import remembered
-from qprune_cli.evaluate.masked import silenced_psnr
-from qprune_cli.evaluate.metric import MaskPsnr, at_once
+from qprune_cli.evaluate.masked import silenced_merit
+from qprune_cli.evaluate.metric import MaskMetric, at_once
 from qprune_cli.evaluate.remembered import Remembered
+from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.model.nafnet import NAFNet
@@ -28,7 +29,7 @@ def checked(metric, keep, images, near):
     found = metric.measure(keep, images, near)
     shown = metric.shown.pairs
     for mask, row in zip(keep, found, strict=True):
-        true = [silenced_psnr(metric.model, metric.layout, mask, ImageSet((shown[k],))) for k in images]
+        true = [silenced_merit(metric.task, metric.model, metric.layout, mask, ImageSet((shown[k],))) for k in images]
         assert np.abs(row - true).max() < 1e-4
 
 
@@ -47,7 +48,7 @@ def test_metric_is_the_psnr_of_the_silenced_network(name, granularity, small_spl
     torch.manual_seed(0)
     model = shaken(NETWORKS[name]())
     layout, rng = trace(model, granularity=granularity), np.random.default_rng(0)
-    metric = MaskPsnr(model, layout, small_splits.refinement)
+    metric = MaskMetric(Restoration(), model, layout, small_splits.refinement)
     near = masked(rng, layout, 0.5)
     near[0] = True
     chosen = np.arange(metric.images)[::-2]
@@ -60,7 +61,7 @@ def test_metric_is_the_psnr_of_the_silenced_network(name, granularity, small_spl
 
 
 def test_a_mask_that_empties_a_layer_is_measured(small_model, small_layout, small_splits):
-    metric = MaskPsnr(small_model, small_layout, small_splits.refinement)
+    metric = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement)
     near = np.arange(small_layout.n) % 2 == 0
     empty = near & (small_layout.layer_of[None] != np.arange(len(small_layout.groups))[:, None])
     checked(metric, empty, np.arange(metric.images), near)
@@ -70,7 +71,7 @@ def test_images_of_several_sizes_are_measured_one_by_one(small_model, small_layo
     rng = np.random.default_rng(0)
     sides = [(20, 24), (20, 24), (17, 30), (20, 24), (9, 11)]
     pairs = tuple(Pair(str(k), *(rng.uniform(size=(3, *side)).astype(np.float32) for _ in range(2))) for k, side in enumerate(sides))
-    metric = MaskPsnr(small_model, small_layout, ImageSet(pairs))
+    metric = MaskMetric(Restoration(), small_model, small_layout, ImageSet(pairs))
     near = rng.uniform(size=small_layout.n) < 0.5
     checked(metric, swaps(rng, near, 3), np.arange(5), near)
     checked(metric, swaps(rng, near, 3), np.array([4, 1]), near)
@@ -81,7 +82,7 @@ def test_what_masks_share_is_computed_once(small_model, small_layout, small_spli
     part, replay = remembered.part, remembered.Replay
     monkeypatch.setattr(remembered, "part", lambda *given: built.append(1) or part(*given))
     monkeypatch.setattr(remembered, "Replay", lambda *given: ran.append(1) or replay(*given))
-    metric, rng = MaskPsnr(small_model, small_layout, small_splits.refinement), np.random.default_rng(0)
+    metric, rng = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement), np.random.default_rng(0)
     near = rng.uniform(size=small_layout.n) < 0.5
     keep, images = swaps(rng, near, 4), np.arange(metric.images)
     for _ in range(3):
@@ -90,7 +91,7 @@ def test_what_masks_share_is_computed_once(small_model, small_layout, small_spli
 
 
 def test_what_is_remembered_has_an_end(small_model, small_layout, small_splits):
-    metric, near = MaskPsnr(small_model, small_layout, small_splits.refinement), np.ones(small_layout.n, bool)
+    metric, near = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement), np.ones(small_layout.n, bool)
     metric.remembered = Remembered(small_model, small_layout, most=0)
     checked(metric, near[None] & (np.arange(small_layout.n) != 3), np.arange(metric.images), near)
     assert not metric.remembered.replays

@@ -96,7 +96,7 @@ def gain(name, test):
     """Mean gain in dB of a shipped network over the noisy images."""
     network = compose_jobs("run", [f"model={name}"])[0].component("model").load()
     dense, noisy = judge(outputs(network, test), test), judge([pair.noisy for pair in test.pairs], test)
-    return float(np.mean(dense.psnr - noisy.psnr))
+    return float(np.mean(dense["psnr"] - noisy["psnr"]))
 
 
 LARGE = ("dncnn", "half_unet", "nafnet_narrow")

@@ -48,6 +48,15 @@ def saved(place, wrap=lambda state: state, name="net.pth"):
     return state, str(place / name)
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [({"task": "clasify"}, "did you mean 'classify'"), ({"task": "classify", "predicts": "noise"}, "predicts no noise")],
+)
+def test_a_task_that_cannot_be_is_refused(place, settings, said):
+    with pytest.raises(UserError, match=said):
+        custom(place, **settings)
+
+
 @pytest.mark.parametrize("factory", ["my_net:Net", "my_net.py:Net"])
 def test_a_factory_is_found_by_module_and_by_file(place, factory):
     network = custom(place, factory=factory, arguments={"width": 6}).build()

@@ -13,7 +13,7 @@ from qprune_cli.types import FilterGroup, Footprint, Latency, Layout, Memory, Qu
 
 LAYOUT = Layout((FilterGroup("a", "a", 4),))
 COSTLY = Budget("params", 50.0, (np.arange(1, 5),), lambda keep: 20.0 * keep.sum())
-QUALITY = Quality(("one",), np.array([30.0]), np.array([0.9]))
+QUALITY = Quality(("one",), {"psnr": np.array([30.0]), "ssim": np.array([0.9])})
 
 
 def stages(params, ms=1.0):

@@ -6,6 +6,7 @@ import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Quadratic
+from qprune_cli.types import Measure
 
 
 @dataclass
@@ -15,6 +16,7 @@ class FakeMetric:
     truth: PruningProblem
     own: np.ndarray  # (images, n)
     measured: int = 0
+    merit = Measure("psnr", "PSNR", "dB", 2, 10)
 
     @property
     def images(self) -> int:

@@ -33,3 +33,8 @@ def test_dead_filters_with_larger_weights_stay_longer():
 def test_scores_without_dead_filters_stay_as_they_are():
     scores = Scores(np.array([1.0, 2.0]), Pairs.none(), np.zeros(2, bool))
     assert dead_first(scores, np.ones(2)) is scores
+
+
+def test_what_the_scorer_has_to_say_stays():
+    scores = Scores(np.array([0.0, 5.0]), Pairs.none(), np.array([True, False]), {"programs": 3})
+    assert dead_first(scores, np.ones(2)).notes == {"programs": 3}

@@ -62,26 +62,26 @@ def test_resumed_training_equals_an_uninterrupted_one(tmp_path, small_splits, se
 def test_training_lowers_its_loss(tmp_path, small_splits, loss):
     settings = replace(QUICK, loss=loss, steps=60, validate_every=20, lr=3e-3, clip=10.0)
     _, rows = trained(settings, small_splits, tmp_path / "a.safetensors", component=DnCNN(width=8, depth=3))
-    assert rows[-1].loss < rows[0].loss and rows[-1].psnr > rows[0].psnr - 0.05
+    assert rows[-1].loss < rows[0].loss and rows[-1].value > rows[0].value - 0.05
 
 
 def test_weights_that_validate_best_are_the_result(tmp_path, small_splits, monkeypatch):
     values = iter([20.0, 22.0, 21.0])
-    monkeypatch.setattr("qprune_cli.train.adamw.mean_psnr", lambda *_, **__: next(values))
+    monkeypatch.setattr("qprune_cli.train.adamw.mean_measure", lambda *_, **__: next(values))
     best, rows = trained(QUICK, small_splits, tmp_path / "a.safetensors")
     values = iter([20.0, 22.0])
     second, _ = trained(replace(QUICK), small_splits, tmp_path / "b.safetensors", stop_after=2)
     state = load_file(tmp_path / "b.safetensors")
     assert_equal(best, {name.removeprefix("best."): value for name, value in state.items() if name.startswith("best.")})
-    assert [row.psnr for row in rows] == [20.0, 22.0, 21.0] and not torch.equal(best["body.0.weight"], second["body.0.weight"])
+    assert [row.value for row in rows] == [20.0, 22.0, 21.0] and not torch.equal(best["body.0.weight"], second["body.0.weight"])
 
 
 def test_training_stops_early_when_nothing_gets_better(tmp_path, small_splits, monkeypatch):
     values = iter([20.0, 22.0, 21.0, 21.5, 30.0])
-    monkeypatch.setattr("qprune_cli.train.adamw.mean_psnr", lambda *_, **__: next(values))
+    monkeypatch.setattr("qprune_cli.train.adamw.mean_measure", lambda *_, **__: next(values))
     settings = replace(QUICK, steps=100, patience=2)
     _, rows = trained(settings, small_splits, tmp_path / "a.safetensors")
-    assert [row.psnr for row in rows] == [20.0, 22.0, 21.0, 21.5]
+    assert [row.value for row in rows] == [20.0, 22.0, 21.0, 21.5]
     _, again = trained(settings, small_splits, tmp_path / "a.safetensors")
     assert again == rows
 

@@ -1,0 +1,103 @@
+"""Networks that restore images."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from qprune_cli.errors import UserError
+from qprune_cli.evaluate.quality import examples, judge, outputs, psnrs
+from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
+from qprune_cli.structure.loss import refuse_labels
+from qprune_cli.types import REFERENCE_SIDE, SSIM_WINDOW, Floats, ImageSet, Measure, Quality
+
+PSNR = Measure("psnr", "PSNR", "dB", 2, 10)
+SSIM = Measure("ssim", "SSIM", "", 4, 9)
+SSIM3D = Measure("ssim3d", "SSIM 3-D", "", 4, 9)
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A noisy image becomes a clean one; PSNR and SSIM say how near (see ``Task``). Without a network the noisy image stays as it is."""
+
+    name = "denoise"
+    does = "restores images"
+    has = "clean images"
+    loss = "psnr"
+    output = "restored"
+    ignorant = "noisy"
+    more = "data.crops"
+    restores = any_size = True
+    primary = merit = PSNR
+
+    @property
+    def measures(self) -> dict[str, Measure]:
+        """By name."""
+        return {measure.name: measure for measure in (PSNR, SSIM, SSIM3D)}
+
+    def primaries(self, results: Floats, targets: Any) -> Floats:
+        """(N,) PSNR in dB of (N, C, H, W) images."""
+        return psnrs(results, targets)
+
+    def merits(self, results: Floats, targets: Any) -> Floats:
+        """The same."""
+        return psnrs(results, targets)
+
+    def merits_of(self, quality: Quality) -> Floats:
+        """(N,) PSNR in dB."""
+        return quality["psnr"]
+
+    def quality(self, model: nn.Module, images: ImageSet, volume: bool = False) -> Quality:
+        """PSNR and SSIM of what a network makes of the noisy images."""
+        return judge(outputs(model, images, label="measure"), images, volume)
+
+    def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
+        """The noisy images as they are."""
+        return judge((pair.noisy for pair in images.pairs), images, volume)
+
+    def examples(self, quality: Quality) -> dict[str, int]:
+        """The images with the worst, the median and the best PSNR."""
+        return examples(quality)
+
+    def shape(self, images: ImageSet) -> tuple[int, int, int]:
+        """One shape for all images, whose sizes differ."""
+        return len(images.pairs[0].noisy), REFERENCE_SIDE, REFERENCE_SIDE
+
+    def fits(self, result: Any, images: Any) -> bool:
+        """Whether images came out as they went in."""
+        return shape_of(result) == list(images.shape)
+
+    def refuse_loss(self, setting: str, loss: str, known: Collection[str]) -> None:
+        """Refuse a loss that needs labels."""
+        refuse_labels(setting, loss, known)
+
+    def refuse_unjudgeable(self, images: ImageSet, channels: int) -> None:
+        """Refuse images too small for the window of SSIM, and noisy ones that equal the clean one."""
+        refuse_other_channels(images, channels)
+        for name, noisy, clean in images.pairs:
+            if min(noisy.shape[1:]) < SSIM_WINDOW:
+                raise UserError(f"image '{name}': {noisy.shape[2]} x {noisy.shape[1]} pixels; SSIM needs at least {SSIM_WINDOW} a side")
+            if np.array_equal(noisy, clean):
+                raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
+
+    def refuse_unfit(self, model: nn.Module, parts: Sequence[ImageSet]) -> None:
+        """Refuse a network that does not turn an image into an image of the same shape."""
+        image = parts[0].pairs[0].noisy
+        result = tried(model, image)
+        if not self.fits(result, image[None]):
+            raise UserError(
+                f"{type(model).__name__}: gives {shape_of(result)} for an image of shape {[1, *image.shape]}; return one image of the "
+                "shape of the input"
+            )
+
+    def doubts(self, baseline: Quality, dense: Quality) -> list[str]:
+        """Say so where a network makes images worse."""
+        noisy, denoised = (float(quality.primary.mean()) for quality in (baseline, dense))
+        if denoised >= noisy:
+            return []
+        return [
+            f"the dense network ({PSNR.said(denoised)}) is worse than the noisy images ({PSNR.said(noisy)}): it may predict the noise "
+            "(model.predicts=noise), be made for other images, or have other weights"
+        ]
