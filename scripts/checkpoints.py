@@ -59,7 +59,9 @@ def main() -> None:
     identity = [f"{quality['psnr'].mean():.2f} dB, {quality['ssim'].mean():.4f}" for quality in noisy.values()]
     print("| noisy | | | | " + " | ".join(identity) + " |", flush=True)
     results: dict[str, Any] = {}
-    for name in SCALES[arguments.scale] or sorted(path.stem for path in checkpoint_dir().glob("*.safetensors")):
+    for name in SCALES[arguments.scale] or sorted(
+        path.stem for path in checkpoint_dir().glob("*.safetensors") if not path.stem.endswith("_digits")
+    ):
         plan = RunPlan.of(compose_jobs("run", [f"model={name}", "scorer=taylor"])[0])
         model = plan.model.load().to(pick_device(plan.settings.device))
         size = counted(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))

@@ -78,7 +78,7 @@ VARIANTS = {
 }  # fmt: skip
 SCALES: dict[str, dict[str, Any]] = {
     "tiny": {
-        "steps": 150, "shares": (0.3, 0.7), "tuned": (0.3,), "train_images": 3000, "seconds": 5.0, "depths": (1, 2), "subjects": list(SUBJECTS)[:1],
+        "steps": 150, "shares": (0.3, 0.7), "tuned": (0.3,), "train_images": 3000, "seconds": 5.0, "depths": (1, 2), "subjects": [SMALL],
         "variants": 3, "images": 2, "denoiser": ["model=half_unet_small", "data.crops=8", "data.crop_size=48"],
     },
     "cpu": {

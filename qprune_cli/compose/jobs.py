@@ -131,6 +131,11 @@ def _readable_errors() -> Iterator[None]:
         said = " ".join(str(error).split("\n")[0].split())
         if isinstance(error, OverrideParseException):
             said = f"{str(error.override).lstrip('+')}: cannot be read as an override ({said})"
+        if "RecursionError" in said:
+            said = (
+                "model, data: each follows the other, so they are not of one kind: networks that name classes go with data that has labels "
+                "(model=mlp data=digits), those that restore images with photographs (model=half_unet data=sample)"
+            )
         if "Ambiguous value" in said:
             said += "; for a sweep over a list of values add -m"
         raise UserError(said) from error

@@ -11,6 +11,7 @@ from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import passes
 from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
 from qprune_cli.structure.loss import refuse_no_labels
+from qprune_cli.structure.samples import labels_of
 from qprune_cli.types import Floats, ImageSet, Ints, Measure, Quality
 
 ACCURACY = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")
@@ -29,11 +30,6 @@ def log_likelihoods(logits: Floats, labels: Ints) -> Floats:
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     found: Floats = shifted[np.arange(len(labels)), labels] - np.log(np.exp(shifted).sum(axis=1))
     return found
-
-
-def labels_of(images: ImageSet) -> Ints:
-    """(N,) labels."""
-    return np.array([pair.clean for pair in images.pairs], np.int64)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def balanced(images: ImageSet, each: int, rng: np.random.Generator) -> ImageSet:
 
 def labels_of(images: ImageSet) -> Ints:
     """(N,) labels."""
-    return np.array([int(pair.clean) for pair in images.pairs])
+    return np.array([pair.clean for pair in images.pairs], np.int64)
 
 
 def inputs_of(model: nn.Module, images: ImageSet) -> Tensor:

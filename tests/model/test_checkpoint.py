@@ -12,6 +12,7 @@ from qprune_cli.data.pairs import PairedFolders
 from qprune_cli.data.sample import Sample
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import judge, outputs
+from qprune_cli.evaluate.task import task_of
 from qprune_cli.model.checkpoint import SHIPPED, save_weights, weights_digest
 from qprune_cli.model.half_unet import HalfUNet
 
@@ -88,8 +89,9 @@ def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
     config = json.loads(metadata["config"])
-    assert config["data"]["_target_"].endswith("Sample") and config["train"]["steps"] > 0
-    assert json.loads(metadata["test"])["psnr"]["n"] == 18
+    assert config["train"]["steps"] > 0
+    measure, images = {"Sample": ("psnr", 18), "Digits": ("accuracy", 360)}[config["data"]["_target_"].rpartition(".")[2]]
+    assert json.loads(metadata["test"])[measure]["n"] == images
 
 
 def gain(name, test):
@@ -119,7 +121,14 @@ def test_shipped_small_half_unet_gains_2_db_on_the_test_images():
     assert gain("half_unet_small", Sample(crops=1).load(seed=0).test) >= 2
 
 
-@pytest.mark.parametrize("name", [*LARGE, "half_unet_small"])
+@pytest.mark.parametrize("name", ["mlp_digits", "lenet5_digits"])
+def test_shipped_classifiers_name_19_of_20_digits(name):
+    component = compose_jobs("run", [f"model={name.removesuffix('_digits')}"])[0].component
+    quality = task_of(component("data")).quality(component("model").load(), component("data").test(), False)
+    assert quality["accuracy"].mean() > 0.95
+
+
+@pytest.mark.parametrize("name", [*LARGE, "half_unet_small", "mlp_digits", "lenet5_digits"])
 def test_recipe_of_a_shipped_network_is_its_experiment(name):
     with safe_open(SHIPPED / f"{name}.safetensors", "pt") as file:
         made = json.loads(file.metadata()["config"])
