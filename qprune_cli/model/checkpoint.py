@@ -76,7 +76,8 @@ def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, A
     for name in settings.keys() & made.keys() - {"weights"}:
         if settings[name] != made[name]:
             raise UserError(
-                f"model.weights={weights}: made for another architecture, with model.{name}={made[name]}; set it so, or name weights that fit (`qprune train` makes them)"
+                f"model.weights={weights}: made for another architecture, with model.{name}={made[name]}; set it so, or name weights "
+                "that fit (`qprune train` makes them)"
             )
     for name in sorted(wanted.keys() | found.keys()):
         if wanted.get(name) != found.get(name):
