@@ -81,7 +81,9 @@ NETWORKS = {
     ),
     "transposed convolution": (
         (1, 6, 6),
-        lambda: nn.Sequential(nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.ConvTranspose2d(3, 2, 2, stride=2), nn.ReLU(), nn.Conv2d(2, 1, 1)),
+        lambda: nn.Sequential(
+            nn.Conv2d(1, 3, 3, stride=2), nn.ReLU(), nn.ConvTranspose2d(3, 2, 2, stride=2), nn.ReLU(), nn.Conv2d(2, 1, 1)
+        ),
     ),
     "groups": (
         (2, 6, 6),
