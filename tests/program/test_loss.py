@@ -104,4 +104,4 @@ def test_least_squares_are_those_of_a_closed_form():
     found = solve(program, 20)
     # 10/60 |C s + b - w|^2 + mean(s): zero gradient
     best = np.linalg.solve(2 * columns.T @ columns * 10 / 60, 2 * columns.T @ (wanted - base) * 10 / 60 - 1 / 3)
-    assert np.allclose(found.x[program.scores], best, atol=2e-3) and (0 < best).all() and (best < 1).all()
+    assert np.allclose(found.x[program.scores], best, atol=2e-3) and (best > 0).all() and (best < 1).all()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from qprune_cli.program.network import gates, layers_of, maxima, simulate
-from tests.program.networks import random_mlp, random_mask, samples
+from tests.program.networks import random_mask, random_mlp, samples
 
 
 def test_simulation_equals_a_loop_over_units():
