@@ -1,6 +1,7 @@
 """Networks as numbers, and the same run with a mask, for the tests of programs."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from qprune_cli.structure.trace import trace
 def random_mlp(seed, sizes=(5, 6, 4, 3)):
     """Linear layers with ReLUs and gates between them."""
     rng, ops, layer_of, start = np.random.default_rng(seed), [Op("input")], [], 0
-    for k, (inputs, outputs) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for k, (inputs, outputs) in enumerate(pairwise(sizes)):
         matrix = sparse.csr_matrix(rng.normal(size=(outputs, inputs)))
         ops.append(Op("linear", (len(ops) - 1,), (matrix,), rng.normal(size=outputs)))
         if k < len(sizes) - 2:

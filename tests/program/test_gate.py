@@ -208,7 +208,7 @@ def test_largest_that_is_never_smaller_needs_no_binary():
 
 def test_largest_of_multiples_of_one_score_is_the_largest_multiple():
     draft = Draft()
-    scores = draft.variables(np.zeros(2), np.ones(2))
+    draft.variables(np.zeros(2), np.ones(2))
     matrix = sparse.csr_matrix(np.array([[0.5, 0], [2.0, 0], [0, 0], [0, 1.0], [0, 3.0]]))
     value = Value(matrix, np.zeros(5), np.zeros(5), matrix.toarray().sum(axis=1))
     found = gates.largest(draft, value, np.array([[0, 1, 2], [3, 4, 2]]), True)
