@@ -19,6 +19,7 @@ from qprune_cli.types import Bools, Floats, Ints
 BACKENDS = ("loky", "threading", "sequential", "dask", "ray")
 SHARE = 0.25  # of the time limit, for the linear program that a search begins from
 PATIENCE = 600.0  # seconds that a linear program has at least, where a program has no answer
+CONNECT = 30.0  # seconds for a scheduler to answer
 LINEAR = {"softmax": "margin", "l2": "l1"}  # losses of linear programs in place of others
 
 
@@ -218,7 +219,7 @@ def workers(backend: str, cluster: str | None) -> Iterator[None]:
         if backend == "dask":
             from distributed import Client
 
-            with Client(cluster, timeout="30s", set_as_default=True), parallel_config(backend="dask"):
+            with Client(cluster, timeout=CONNECT, set_as_default=True), parallel_config(backend="dask"):
                 yield
             return
         if backend == "ray":

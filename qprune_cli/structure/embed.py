@@ -72,7 +72,8 @@ def taps_of(model: nn.Module, layout: Layout) -> Ints:
 
 
 def _op(network: Network, step: Step, pieces: Pieces, place: dict[fx.Node, int]) -> Op:
-    sources, kind, name = tuple(place[source] for source in step.sources), acts(network, step), step.name or step.node.name
+    operands = tuple(dict.fromkeys(step.sources))  # each once: x + x is 2 x
+    sources, kind, name = tuple(place[source] for source in operands), acts(network, step), step.name or step.node.name
     if step.node.op == "placeholder":
         return Op("input", name=name)
     if kind in RELUS:
@@ -80,7 +81,7 @@ def _op(network: Network, step: Step, pieces: Pieces, place: dict[fx.Node, int])
     if kind in MAXIMA:
         return Op("max", sources, windows=_windows(step, pieces), name=name)
     if is_affine(network, step) and isinstance(pieces.results[step.node], Tensor):
-        matrices, constant = _matrices(step, pieces)
+        matrices, constant = _matrices(step, operands, pieces)
         return Op("linear", sources, matrices, constant, name=name)
     said = kind.__name__ if hasattr(kind, "__name__") else str(kind)
     raise StructureError(
@@ -89,12 +90,12 @@ def _op(network: Network, step: Step, pieces: Pieces, place: dict[fx.Node, int])
     )
 
 
-def _matrices(step: Step, pieces: Pieces) -> tuple[tuple[sparse.csr_matrix, ...], Floats]:
+def _matrices(step: Step, operands: Sequence[fx.Node], pieces: Pieces) -> tuple[tuple[sparse.csr_matrix, ...], Floats]:
     """An affine operation as one sparse matrix for each operand, and a constant."""
-    zeros = {source: torch.zeros_like(pieces.results[source]) for source in step.sources}
+    zeros = {source: torch.zeros_like(pieces.results[source]) for source in operands}
     nothing = pieces.again(step.node, zeros).flatten()
     matrices = []
-    for source in step.sources:
+    for source in operands:
         shape = pieces.results[source].shape[1:]
         size, rows, columns, numbers = int(np.prod(shape)), [], [], []
         for start in range(0, size, AT_ONCE):

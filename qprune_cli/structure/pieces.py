@@ -124,7 +124,7 @@ def is_affine(network: Network, step: Step) -> bool:
     if kind in SUMS:
         return not step.node.kwargs
     if kind in PRODUCTS:
-        return len(step.sources) == 1 and step.node.args[0] in step.sources
+        return len(step.sources) == 1  # the other is a number or a parameter; nothing that depends on the image is divided by
     if kind is F.pad:
         return [*step.node.args, step.node.kwargs.get("mode", "constant")][2] in ("constant", "reflect", "replicate")
     return is_layer(network, step) or kind in POOLS + SHAPES + NOTHING + MOVES

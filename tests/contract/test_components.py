@@ -25,7 +25,8 @@ from tests.data.test_sidd import write_scenes
 ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 ROOT = ["data.root=."]
-NEEDS = {"custom": FACTORY} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
+SMALL = ["scorer.outputs=300", "scorer.lambdas=[5]", "scorer.jobs=1"]  # programs of seconds
+NEEDS = {"custom": FACTORY, "mip": SMALL} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
 
 MACHINES = {("solver", "dwave"), ("solver", "leap")}
 

@@ -1,0 +1,114 @@
+"""SCIP and HiGHS give what scipy and brute force give."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import optimize, sparse
+
+from qprune_cli.errors import UserError
+from qprune_cli.program.build import Formulation, joint_program
+from qprune_cli.program.draft import Draft, Value
+from qprune_cli.program.solve import Solved, extremes, solve, solve_linear
+from tests.program.networks import random_mlp, samples
+
+
+def knapsack(seed, integer=True, count=8):
+    rng = np.random.default_rng(seed)
+    weights, gains = rng.uniform(1, 4, count), rng.uniform(1, 5, count)
+    draft = Draft()
+    places = draft.variables(np.zeros(count), np.ones(count), integer)
+    draft.pay(places, -gains)
+    draft.constant = 2.0
+    draft.total(places, weights, -np.inf, weights.sum() / 2)
+    return draft.program(places, draft.value(places)), weights, gains
+
+
+def test_best_of_a_knapsack_is_that_of_brute_force():
+    masks = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(float)
+    for seed in range(3):
+        program, weights, gains = knapsack(seed)
+        found = solve(program, 10)
+        wanted = -(masks @ gains)[masks @ weights <= weights.sum() / 2].max() + 2
+        assert found.status == "optimal" and found.objective == pytest.approx(wanted) and found.gap < 1e-9
+        assert found.objective == pytest.approx(program.cost @ found.x + 2)
+
+
+def test_both_solvers_of_linear_programs_agree_with_scipy():
+    for seed in range(3):
+        program, weights, gains = knapsack(seed, integer=False)
+        wanted = optimize.linprog(-gains, A_ub=weights[None], b_ub=[weights.sum() / 2], bounds=(0, 1)).fun + 2
+        for how in (solve, solve_linear):
+            found = how(program, 10)
+            assert found.objective == pytest.approx(wanted, abs=1e-6) and found.status == "optimal"
+
+
+def test_both_solvers_agree_on_the_relaxed_program_of_a_network():
+    network, x = random_mlp(0), samples(0)
+    program = joint_program(network, x, np.array([0, 1, 2]), 5.0, Formulation(relu="relaxed"), np.ones(10, bool))
+    assert solve(program, 20).objective == pytest.approx(solve_linear(program, 20).objective, abs=1e-5)
+
+
+def test_squares_exponentials_and_products_hold():
+    draft = Draft()
+    z, q = draft.variables(np.array([-1.5]), np.array([3.0])), draft.variables(np.array([0.0]), np.array([np.inf]))
+    p, a, b = (draft.variables(np.array([low]), np.array([high])) for low, high in ((0, 10), (2, 2), (3, 3)))
+    u = draft.variables(np.full(2, -9.0), np.zeros(2))
+    draft.squares.append(np.array([z[0], q[0]]))
+    draft.products.append(np.array([p[0], a[0], b[0]]))
+    draft.exponentials.append(u)
+    draft.pay(q, 1.0)
+    draft.pay(z, -2.0)
+    draft.pay(u, -1.0)
+    found = solve(draft.program(z, draft.value(z)), 10).x
+    assert found[z[0]] == pytest.approx(1, abs=1e-2) and found[q[0]] == pytest.approx(1, abs=1e-2)
+    assert found[p[0]] == pytest.approx(6) and np.allclose(found[u], np.log(0.5), atol=1e-3)
+
+
+def test_extremes_are_the_ends_of_a_relaxation():
+    program, weights, _ = knapsack(0)
+    least, most = extremes(program, weights, 10)
+    assert least == pytest.approx(0, abs=1e-6) and most == pytest.approx(weights.sum() / 2)
+
+
+def test_infeasible_program_has_no_point_and_says_so():
+    program, weights, _ = knapsack(0)
+    for integer in (True, False):
+        never = replace(program, low=np.array([weights.sum() + 1]), high=np.array([np.inf]), integer=np.full(8, integer))
+        found = solve(never, 10)
+        assert found.x is None and found.status == "infeasible" and found.objective is None and found.gap is None
+    assert solve_linear(never, 10).x is None
+
+
+def test_given_start_is_taken_when_there_is_no_time():
+    program, _, _ = knapsack(0, count=30)
+    found = solve(program, 0.0, start=np.zeros(30))
+    assert found.status == "timelimit" and (found.x is None or np.allclose(found.x, 0))
+    partial = np.full(30, np.nan)
+    partial[0] = 1.0
+    assert solve(program, 10, start=partial).status == "optimal"
+
+
+def test_gap_is_relative_and_never_negative():
+    assert Solved(np.zeros(1), "timelimit", 4.0, 3.0, 1, 1.0).gap == pytest.approx(0.25)
+    assert Solved(np.zeros(1), "optimal", 4.0, 4.1, 1, 1.0).gap == 0
+    assert Solved(None, "timelimit", None, 3.0, 1, 1.0).gap is None
+
+
+def test_equal_rows_and_open_rows_are_told_apart():
+    draft = Draft()
+    places = draft.variables(np.full(2, -np.inf), np.full(2, np.inf))
+    draft.require([(draft.value(places[:1]), 1.0)], 3.0, 3.0)
+    draft.require([(places[1:], 1.0)], -1.0, 4.0)
+    draft.pay(places, np.array([0.0, 1.0]))
+    program = draft.program(places, Value(sparse.csr_matrix((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)))
+    assert np.allclose(solve(program, 5).x, [3, -1]) and np.allclose(solve_linear(program, 5).x, [3, -1])
+
+
+def test_missing_scip_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyscipopt", None)
+    program, _, _ = knapsack(0)
+    with pytest.raises(UserError, match=r"SCIP cannot be loaded .*pip install --force-reinstall pyscipopt") as caught:
+        solve(program, 10)
+    assert "\n" not in str(caught.value)
