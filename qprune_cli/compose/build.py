@@ -84,16 +84,21 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
             raise UserError(f"{dot}{name}: no such setting; {nearest(name, known)}")
         if value == "???":
             raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
-    lists = {
-        field.name: _listed(values.pop(field.name), field.metadata["group"], f"{dot}{field.name}")
+    held = {
+        field.name: _held(values.pop(field.name), field.metadata["group"], f"{dot}{field.name}")
         for field in fields(cls)
         if "group" in field.metadata and field.name in values
     }
     try:
         built = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
-        return replace(cast(Any, built), **lists) if lists else built
+        return replace(cast(Any, built), **held) if held else built
     except OmegaConfBaseException as error:
         raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
+
+
+def _held(value: Any, group: str, path: str) -> Any:
+    """Build the component that a section inside another describes, or those that a list names."""
+    return build(value, path) if isinstance(value, dict) and "_target_" in value else _listed(value, group, path)
 
 
 def _listed(items: Any, group: str, path: str) -> tuple[Any, ...]:

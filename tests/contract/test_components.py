@@ -22,10 +22,11 @@ from tests.conftest import factored_problem, priced_problem, random_problem, wri
 from tests.data.labelled_files import write_cifar, write_idx
 from tests.data.test_sidd import write_scenes
 
-ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
+ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "transfer")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 ROOT = ["data.root=."]
 NEEDS = {"custom": FACTORY} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
+NEEDS |= {"retrain": ["transfer.data.root=."]}
 
 MACHINES = {("solver", "dwave"), ("solver", "leap")}
 
