@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.compose.build import Composed, buildable
+from qprune_cli.compose.build import HOLDERS, Composed, buildable
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, listed, nearest
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
@@ -149,7 +149,7 @@ def _section(component: Any) -> dict[str, Any]:
     """A component as the section of the settings that builds it, the components that it holds included."""
     values = asdict(component)
     for field in fields(component):
-        if "group" in field.metadata:
+        if HOLDERS.keys() & field.metadata.keys():
             held = getattr(component, field.name)
             values[field.name] = [_section(part) for part in held] if isinstance(held, tuple) else _section(held)
     return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}

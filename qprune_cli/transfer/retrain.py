@@ -1,4 +1,4 @@
-"""Lucky sub-networks: do filters that were chosen on some images serve others as well?"""
+"""Lucky sub-networks: whether filters that were chosen on some images serve others as well."""
 
 import copy
 import logging
@@ -54,7 +54,7 @@ class Retrain:
     crop: int
     lr: float
     weight_decay: float
-    data: Any = field(default=None, metadata={"group": "data"})
+    data: Any = field(default=None, metadata={"component": "data"})
     baselines: tuple[Any, ...] = field(default=(), metadata={"group": "scorer"})
 
     def __post_init__(self) -> None:
@@ -74,13 +74,15 @@ class Retrain:
         Raises:
             UserError: they are for another task, or have other channels, another side or other classes.
         """
-        task, instead = task_of(data), "or take other images with data@transfer.data=NAME"
+        task, instead = task_of(data), "take other images with data@transfer.data=NAME"
         if task_of(self.data) is not task:
-            raise UserError(f"transfer.data: has {task_of(self.data).has}, and the run's data has {task.has}; choose such {instead[3:]}")
+            raise UserError(f"transfer.data: has {task_of(self.data).has}, and the run's images have {task.has}; {instead}")
         for name in FITTING:
             wanted, given = (getattr(part, name, None) for part in (data, self.data))
             if wanted != given and wanted is not None and given is not None:
-                raise UserError(f"transfer.data.{name}={given}: the run's images have {wanted}; set transfer.data.{name}={wanted}, {instead}")
+                raise UserError(
+                    f"transfer.data.{name}={given}: the run's images have {wanted}; set transfer.data.{name}={wanted}, or {instead}"
+                )
 
     def load(self, model: nn.Module, seed: int) -> Splits:
         """Read the other images.
