@@ -87,6 +87,10 @@ def prune(
     """
     if not isinstance(model, nn.Module):
         raise UserError(f"model: {type(model).__name__} is no network; give a torch.nn.Module and the images behind it")
+    if "transfer" in settings:
+        raise UserError(
+            f"transfer={settings['transfer']}: networks in memory are pruned alone; transfer with `qprune run transfer=retrain`"
+        )
     asked: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
     plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | list | tuple)}
     held = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in asked.items() if isinstance(v, Mapping | list | tuple)}

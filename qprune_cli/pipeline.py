@@ -41,7 +41,9 @@ from qprune_cli.record.run import (
 )
 from qprune_cli.record.table import inspect_table, run_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
+from qprune_cli.record.transfer import transfer_table, write_transfer
 from qprune_cli.record.warning import compensation_warnings, run_warnings
+from qprune_cli.roles import Scorer
 from qprune_cli.scores import Pairs
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.selection import select
@@ -183,6 +185,22 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""))
 
 
+def chosen(plan: RunPlan, dense: nn.Module, splits: Splits, seed: int, scorer: Scorer | None = None) -> tuple[Layout, Bools]:
+    """The filters of a trained network and the mask that a plan takes, with its own scorer or another one; nothing is written.
+
+    Args:
+        plan: scorer, solver and settings.
+        dense: the trained network.
+        splits: the images.
+        seed: of scorer and solver.
+        scorer: None for that of the plan.
+    """
+    asked = replace(plan.settings, seed=seed, certify=False, fidelity=0)
+    own = replace(plan, settings=asked, scorer=scorer or plan.scorer)
+    job = prepare(asked, dense, splits, plan.model.keep_layers, plan.model.wrap)
+    return job.layout, select(own, dense, job.layout, splits, job.budgets, Clock()).solution.keep
+
+
 def run(plan: RunPlan) -> Path:
     """Prune a network, measure what it costs, and save the smaller one.
 
@@ -202,6 +220,7 @@ def run(plan: RunPlan) -> Path:
         dense = plan.model.load().to(device)
         job = prepare(plan.settings, dense, plan.data.load(plan.settings.seed), plan.model.keep_layers, plan.model.wrap)
         plan.solver.check(PruningProblem(job.layout, np.zeros(job.layout.n), Pairs.none(), job.budgets[0]))
+        target = plan.transfer.load(dense, plan.settings.seed)
     folder = plan.folder()
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
@@ -224,7 +243,11 @@ def run(plan: RunPlan) -> Path:
             with folder.complete("model.safetensors") as path:
                 save_weights(pruned.model, path, {})
             write_program(folder, pruned.model, job.shape, task_of(job.splits).any_size)
-        LOG.info("%s\n%s", folder.path, pruned.table)
+        with clock("transfer"):
+            task, asked = task_of(job.splits), plan.settings
+            rows = list(plan.transfer.compare(plan.model.build, partial(chosen, plan), job.splits, target, asked.seed, device))
+            write_transfer(folder, task, rows)
+        LOG.info("%s\n%s%s", folder.path, pruned.table, transfer_table(task, rows))
         write_manifest(folder, plan.settings.seed, device, clock.seconds, {"mask": mask_digest(pruned.keep), "weights": digest})
     if pruned.missed:
         raise MissedTarget(pruned.missed)

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.compose.build import Composed, buildable
+from qprune_cli.compose.build import HOLDERS, Composed, buildable
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, listed, nearest
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
@@ -16,18 +16,18 @@ from qprune_cli.evaluate.task import task_of
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
-from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver
+from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver, Transfer
 from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.train.loss import LOSSES
+from qprune_cli.types import FITTING
 
 SCOPES = ("global", "layer")
-RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate")
+RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "transfer")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 EVALUATE_ROLES = ("data",)
-FITTING = ("channels", "side", "classes")  # of images and networks, where both say
 PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
 
 
@@ -146,11 +146,12 @@ def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _section(component: Any) -> dict[str, Any]:
-    """A component as the section of the settings that builds it, the components that it lists included."""
+    """A component as the section of the settings that builds it, the components that it holds included."""
     values = asdict(component)
     for field in fields(component):
-        if "group" in field.metadata:
-            values[field.name] = [_section(part) for part in getattr(component, field.name)]
+        if HOLDERS.keys() & field.metadata.keys():
+            held = getattr(component, field.name)
+            values[field.name] = [_section(part) for part in held] if isinstance(held, tuple) else _section(held)
     return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}
 
 
@@ -194,6 +195,7 @@ class RunPlan:
     solver: Solver
     refine: Refiner
     compensate: Compensator
+    transfer: Transfer
     settings: RunSettings
     components: dict[str, str]
     sweep: Path | None = None
@@ -210,6 +212,7 @@ class RunPlan:
         parts = composed.parts(RunSettings, RUN_ROLES)
         plan = RunPlan(**parts, components=composed.components, sweep=composed.sweep, stopped=stopped)
         check_fit(plan.data, plan.model, plan.components)
+        plan.transfer.check(plan.data)
         if stopped:
             check_stopped("run", stopped, plan.config, "repeat it with --from")
         return plan

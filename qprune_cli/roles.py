@@ -4,15 +4,16 @@ Promises beyond the signatures, which every component owes: it is pure, the same
 refiner is never worse than its start on the refinement split.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.ledger import Ledger
-from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
+from qprune_cli.types import Bools, ImageSet, Layout, Retrained, Solution, Splits
 
 
 class Data(Protocol):
@@ -93,3 +94,25 @@ class Refiner(Protocol):
 
     def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
         """Return a feasible mask that is at least as good as ``start`` on the metric, which the ledger measures and counts."""
+
+
+class Choose(Protocol):
+    """Chooses filters of a trained network as a run does."""
+
+    def __call__(self, dense: nn.Module, splits: Splits, seed: int, scorer: Scorer | None = None) -> tuple[Layout, Bools]:
+        """The filters, and the (n,) mask of the run's scorer, or of another one, with the run's solver and budget."""
+
+
+class Transfer(Protocol):
+    """Whether filters that were chosen on the run's images serve others as well."""
+
+    def check(self, data: Data) -> None:
+        """Raise UserError where one network cannot take the run's images and the others; nothing is read."""
+
+    def load(self, model: nn.Module, seed: int) -> Splits | None:
+        """Read the other images and refuse those that the network does not take; None where there are none."""
+
+    def compare(
+        self, build: Callable[[], nn.Module], choose: Choose, source: Splits, target: Splits | None, seed: int, device: torch.device
+    ) -> Iterator[Retrained]:
+        """Train fresh networks that keep the filters chosen on ``source``, and those that they are compared with, on ``target``."""

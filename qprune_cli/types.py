@@ -16,6 +16,7 @@ Ints = NDArray[np.integer[Any]]
 
 REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
 TASKS = ("denoise", "classify")  # what data and networks may be for
+FITTING = ("channels", "side", "classes")  # of images and networks, where both say
 SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
 
 
@@ -331,3 +332,24 @@ class Stage:
     footprint: Footprint
     memory: Memory
     latency: Latency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retrained:
+    """A network that was trained on other images than its filters were chosen on.
+
+    Attributes:
+        seed: of its initialisation.
+        name: whose mask it has.
+        value: mean over the test images of the task's primary measure.
+        filters: prunable filters that it has (variables of the layout).
+        params: its parameters.
+        seconds: time its training took.
+    """
+
+    seed: int
+    name: str
+    value: float
+    filters: int
+    params: int
+    seconds: float

@@ -30,13 +30,14 @@ from qprune_cli.evaluate.task import task_of
 from qprune_cli.pipeline import Job, prepare
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.scores import Scores
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.types import Bools, Layout, Splits
 
 METHODS = {
     "mip": ["solver=mip"],
-    "critical": ["scorer=mip", "solver=greedy"],
+    "critical": ["scorer=mip", "solver=critical"],
     "magnitude": ["solver=greedy_l1"],
     "taylor": ["solver=greedy_taylor"],
     "snip": ["scorer=snip", "solver=greedy"],
@@ -47,7 +48,7 @@ SUBJECTS = {
     "MLP 200-100-100, MNIST": ("mnist", ["model=mlp", "model.hidden=[200,100,100]"]),
     "MLP 300-100, Fashion-MNIST": ("fashion_mnist", ["model=mlp", "model.hidden=[300,100]"]),
     "MLP 200-100-100, Fashion-MNIST": ("fashion_mnist", ["model=mlp", "model.hidden=[200,100,100]"]),
-    "LeNet-5, MNIST": ("mnist", ["model=lenet5"]),
+    "LeNet-5, MNIST (20,000 images)": ("mnist", ["model=lenet5", "data.train_images=20000"]),
 }
 SMALL = "MLP 200-100-100, MNIST"
 VARIANTS = {
@@ -130,6 +131,7 @@ class Subject:
         self.overrides = [f"data={data}", f"data.root={root / data}", *few, *overrides, "model.weights=null", f"seed={seed}"]
         self.overrides += ["budget=params", "fidelity=0", "certify=false", "latency=false"]
         self.seed, self.scale = seed, scale
+        self.known: dict[str, tuple[Scores, float]] = {}
         self.plan = self.planned()
         self.splits: Splits = self.plan.data.load(seed)
         torch.manual_seed(seed)
@@ -146,6 +148,14 @@ class Subject:
     def job(self, share: float) -> Job:
         """What is asked of it at a share of parameters removed."""
         return prepare(self.planned(f"sparsity={share}").settings, self.dense, self.splits, (), ())
+
+    def scored(self, plan: RunPlan, layout: Layout) -> tuple[Scores, float]:
+        """What the scorer of a plan says, and how long that took; known scores are not computed again."""
+        key = repr(plan.scorer)
+        if key not in self.known:
+            begun = perf_counter()
+            self.known[key] = plan.scorer.score(self.dense, layout, self.splits, self.seed), perf_counter() - begun
+        return self.known[key]
 
     def accuracy(self, network: nn.Module) -> float:
         """Share of the test images that a network gets right."""
@@ -165,9 +175,7 @@ def fit(network: nn.Module, splits: Splits, steps: int, lr: float, seed: int) ->
 def masks(subject: Subject, method: list[str], shares: tuple[float, ...]) -> tuple[dict[float, Bools], Layout, float, dict[str, Any]]:
     """The mask of a method at each share, scored once; the layout; seconds of scoring; what the scorer says."""
     plan, layout = subject.planned(*method), subject.job(shares[0]).layout
-    begun = perf_counter()
-    scores = plan.scorer.score(subject.dense, layout, subject.splits, subject.seed)
-    seconds = perf_counter() - begun
+    scores, seconds = subject.scored(plan, layout)
     found = {}
     for share in shares:
         problem = PruningProblem(layout, scores.linear, scores.pairs, subject.job(share).budgets[-1])

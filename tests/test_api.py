@@ -149,3 +149,8 @@ def test_limits_and_patterns_are_given_as_plain_containers(small_model):
     assert all(2 <= mask.sum() <= 3 for name, mask in kept.items() if name.startswith("decoder."))
     assert not any(name.startswith("encoder.0.") for name in kept)
     assert result.metrics["stages"]["compensated"]["macs"] <= 0.7 * result.metrics["stages"]["dense"]["macs"]
+
+
+def test_a_transfer_is_left_to_the_command_line(small_model):
+    with pytest.raises(UserError, match="transfer=retrain: networks in memory are pruned alone"):
+        qp.prune(small_model, noisy_pairs(), transfer="retrain")

@@ -30,6 +30,7 @@ ALLOWED = {
     "roles": LEAVES | {"problem", "search"},
     "record": LEAVES | {"problem", "evaluate", "search"},
     "train": LEAVES | {"evaluate"},
+    "transfer": LEAVES | {"evaluate", "structure", "train"},
     "compose": {"errors", "catalog"},
     "clock": set(),
     "plan": LEAVES | {"compose", "device", "evaluate", "problem", "record", "roles", "structure", "train"},
@@ -38,7 +39,21 @@ ALLOWED = {
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "pipeline", "plan", "record", "structure"},
     "pipeline": LEAVES
-    | {"clock", "compensate", "device", "evaluate", "model", "plan", "problem", "record", "search", "selection", "structure", "target"},
+    | {
+        "clock",
+        "compensate",
+        "device",
+        "evaluate",
+        "model",
+        "plan",
+        "problem",
+        "record",
+        "roles",
+        "search",
+        "selection",
+        "structure",
+        "target",
+    },
     "cli": {"errors", "catalog", "compose", "data", "pipeline", "plan", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
@@ -51,6 +66,7 @@ MACHINERY = {
     "solver": set(),
     "refine": set(),
     "compensate": {"refit"},
+    "transfer": set(),
 }
 NUMPY_ONLY = ("problem", "program", "search", "solver", "refine")
 

@@ -84,16 +84,24 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
             raise UserError(f"{dot}{name}: no such setting; {nearest(name, known)}")
         if value == "???":
             raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
-    lists = {
-        field.name: _listed(values.pop(field.name), field.metadata["group"], f"{dot}{field.name}")
+    held = {
+        field.name: HOLDERS[kind](values.pop(field.name), field.metadata[kind], f"{dot}{field.name}")
         for field in fields(cls)
-        if "group" in field.metadata and field.name in values
+        for kind in HOLDERS.keys() & field.metadata.keys()
+        if field.name in values
     }
     try:
         built = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
-        return replace(cast(Any, built), **lists) if lists else built
+        return replace(cast(Any, built), **held) if held else built
     except OmegaConfBaseException as error:
         raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
+
+
+def _single(value: Any, group: str, path: str) -> Any:
+    """Build the component that a section inside another describes."""
+    if not isinstance(value, dict) or "_target_" not in value:
+        raise UserError(f"{path}={value}: choose a component with {group}@{path}=NAME; `qprune list {group}` shows which there are")
+    return build(value, path)
 
 
 def _listed(items: Any, group: str, path: str) -> tuple[Any, ...]:
@@ -110,6 +118,10 @@ def _item(item: Any, group: str, path: str) -> Any:
     if more or name not in components(group) or not isinstance(settings, dict):
         raise UserError(f"{path}: {name}: no such {group}; {nearest(str(name), components(group))}")
     return build(_stated(group, name) | settings, f"{path}.{name}")
+
+
+# Fields that hold components say of which role in their metadata: a list of them is a "group", one alone a "component".
+HOLDERS = {"group": _listed, "component": _single}
 
 
 def buildable(role: str) -> dict[str, Any]:

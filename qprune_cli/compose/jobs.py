@@ -100,13 +100,14 @@ def _compose_one(config: str, overrides: list[str], extra: str | None) -> Compos
 
 
 def _take_over(settings: DictConfig, saved: DictConfig) -> None:
-    """Give settings the saved values; where they agree, an interpolation stays one."""
+    """Give settings the saved values; where they agree, an interpolation stays one. Another component takes the place of one."""
     for key in map(str, saved):
         value = saved[key]
-        if isinstance(value, DictConfig) and key in settings:
-            _take_over(settings[key], value)
+        own = settings._get_node(key)
+        if isinstance(value, DictConfig) and isinstance(own, DictConfig) and value.get("_target_") == own.get("_target_"):
+            _take_over(own, value)
         elif OmegaConf.select(settings, key, throw_on_missing=False) != value:
-            OmegaConf.update(settings, key, value, force_add=True)
+            OmegaConf.update(settings, key, value, merge=False, force_add=True)
 
 
 def resolved(settings: DictConfig, choices: Mapping[str, Any], sweep: Path | None = None) -> Composed:

@@ -1,7 +1,7 @@
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
-from qprune_cli.evaluate.interval import ci95
+from qprune_cli.evaluate.interval import ci95, t95
 
 
 def test_interval_agrees_with_scipy():
@@ -22,3 +22,9 @@ def test_an_interval_over_many_images_is_the_same_in_parts(monkeypatch):
     whole = ci95(values)
     monkeypatch.setattr("qprune_cli.evaluate.interval.AT_ONCE", 5000)
     assert ci95(values) == whole
+
+
+def test_interval_over_seeds_is_that_of_students_t():
+    values = np.array([0.3, -0.1, 0.4, 0.2])
+    expected = t.interval(0.95, len(values) - 1, loc=values.mean(), scale=values.std(ddof=1) / 2)
+    assert np.allclose(t95(values), expected) and t95(values[:1]) is None
