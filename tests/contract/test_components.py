@@ -25,13 +25,9 @@ from tests.data.test_sidd import write_scenes
 ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "transfer")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 ROOT = ["data.root=."]
-<<<<<<< HEAD
 SMALL = ["scorer.outputs=300", "scorer.lambdas=[5]", "scorer.jobs=1"]  # programs of seconds
 NEEDS = {"custom": FACTORY, "mip": SMALL} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
-=======
-NEEDS = {"custom": FACTORY} | dict.fromkeys(("pairs", "sidd", "mnist", "fashion_mnist", "cifar10"), ROOT)
 NEEDS |= {"retrain": ["transfer.data.root=."]}
->>>>>>> wtD
 
 MACHINES = {("solver", "dwave"), ("solver", "leap")}
 
