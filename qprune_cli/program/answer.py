@@ -140,7 +140,7 @@ def _answered(
 
 def _stuck(program: Program, solved: Solved, start: Floats | None) -> bool:
     """Whether time ended with nothing better than the scores that the search began with."""
-    if start is None or solved.status == "optimal" or solved.x is None:
+    if start is None or solved.status in ("optimal", "gaplimit") or solved.x is None:
         return False
     return bool(np.allclose(solved.x[program.scores], start[program.scores]))
 

@@ -116,6 +116,12 @@ def test_binary_scores_that_are_found_meet_the_count():
     assert np.allclose(answer.scores, answer.scores.round(), atol=1e-6) and answer.scores.sum() == pytest.approx(4)
 
 
+def test_start_that_is_as_good_as_the_gap_asks_for_is_no_reason_to_fall_back():
+    task = layer_task(0, "softmax", search=Search((5.0,), 20.0, 1e9), scores="binary")
+    (row,) = replace(task, limit=Limit(kept=2)).answer().notes
+    assert row["status"] == "gaplimit" and "fallback" not in row and row["mean_score"] == pytest.approx(0.4)
+
+
 def test_program_without_any_answer_is_one_sentence(monkeypatch):
     nothing = Solved(None, "timelimit", None, None, 0, 0.0)
     monkeypatch.setattr(program_answer, "solve", lambda *_: nothing)
