@@ -354,8 +354,7 @@ def denoiser(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) ->
         for seed in seeds:
 
             def compute(way: str = way, chosen: list[str] = chosen, seed: int = seed) -> dict[str, Any]:
-                more = ["scorer.images=16", "scorer.outputs=2000"] if way == "mip" else []
-                base = [*scale["denoiser"], *chosen, *more, f"seed={seed}", "fidelity=0", "certify=false", "latency=false"]
+                base = [*scale["denoiser"], *chosen, f"seed={seed}", "fidelity=0", "certify=false", "latency=false"]
                 plan = RunPlan.of(compose_jobs("run", base)[0])
                 dense, splits = plan.model.load(), plan.data.load(seed)
                 layout = prepare(plan.settings, dense, splits, (), ()).layout

@@ -55,8 +55,9 @@ class Mip:
         sparsity: what binary scores remove, in [0, 1).
         budget: of binary scores: filters or params.
         lambdas: prices of the loss; the published one is 5.
-        images: samples of each class, or in all where there are no classes.
-        patch: side in pixels of the centre that is cut out of every picture without a label.
+        images: samples of each class.
+        patches: samples where there are no classes, spread evenly over the images.
+        patch: side in pixels of such a sample, the centre of its image.
         outputs: of a layer's readers to look at, for l1 and l2.
         epsilon: half width of the box around the inputs that published bounds hold in.
         tighten: seconds to spend on better bounds by linear programs, for each joint program.
@@ -82,8 +83,9 @@ class Mip:
     budget: str = "filters"
     lambdas: tuple[float, ...] = (1.0, 5.0, 25.0)
     images: int = 5
+    patches: int = 16
     patch: int = 48
-    outputs: int = 4000
+    outputs: int = 2000
     epsilon: float = 1e-5
     tighten: float = 0.0
     seconds: float = 120.0
@@ -101,7 +103,7 @@ class Mip:
         self._how("l1")
         if not self.lambdas or any(not 0 < price < np.inf for price in self.lambdas):
             raise UserError(f"scorer.lambdas={list(self.lambdas)}: give at least one price of the loss, above 0, such as [5]")
-        for name in ("images", "patch", "outputs"):
+        for name in ("images", "patches", "patch", "outputs"):
             if getattr(self, name) < 1:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
         if not 0 < self.seconds < np.inf:
@@ -127,7 +129,7 @@ class Mip:
         loss = self._fitting(splits.task == "classify")
         images = splits.calibration
         few = balanced(images, self.images, np.random.default_rng(seed)) if splits.task == "classify" else None
-        shown = few or centres(images, self.images, self.patch)
+        shown = few or centres(images, self.patches, self.patch)
         pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, keep).over(inputs_of(model, shown))
         pieces.refuse_damaged(layout)
         how, search = self._how(loss), Search(tuple(self.lambdas), self.seconds, self.gap)
