@@ -83,8 +83,8 @@ SCALES: dict[str, dict[str, Any]] = {
         "variants": 3, "images": 2, "denoiser": ["model=half_unet_small", "data.crops=8", "data.crop_size=48"],
     },
     "cpu": {
-        "steps": 2000, "shares": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "tuned": (0.3, 0.7), "train_images": 0, "seconds": 20.0,
-        "depths": (1, 2, 4, 8), "subjects": list(SUBJECTS), "variants": len(VARIANTS), "images": 5, "denoiser": ["model=half_unet"],
+        "steps": 2000, "shares": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "tuned": (0.3, 0.7), "train_images": 0, "seconds": 15.0,
+        "depths": (1, 2, 4, 8), "subjects": list(SUBJECTS), "variants": len(VARIANTS), "images": 10, "denoiser": ["model=half_unet"],
     },
     "gpu": {
         "steps": 14000, "shares": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "tuned": (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7), "train_images": 0,

@@ -140,7 +140,7 @@ def _answered(
 
 def _stuck(program: Program, solved: Solved, start: Floats | None) -> bool:
     """Whether time ended with nothing better than the scores that the search began with."""
-    if start is None or solved.status in ("optimal", "gaplimit") or solved.x is None:
+    if start is None or not program.integer.any() or solved.status in ("optimal", "gaplimit") or solved.x is None:
         return False
     return bool(np.allclose(solved.x[program.scores], start[program.scores]))
 
@@ -154,7 +154,7 @@ def _told(name: str, price: float, program: Program, solved: Solved) -> dict[str
 def _start(program: Program, limit: Limit | None, search: Search) -> Floats | None:
     """A point to begin a search with: all that may stay, or as many as may by the scores of the linear program."""
     if not program.integer.any():
-        return None
+        return program.start
     scores = program.upper[program.scores]
     if limit is not None:
         relaxed = solve(program.relaxed(), SHARE * search.seconds)

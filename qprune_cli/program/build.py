@@ -9,6 +9,7 @@ from scipy import sparse
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.problem.budget import Prices
 from qprune_cli.program import gate as gates
+from qprune_cli.program.anchor import anchored
 from qprune_cli.program.draft import Draft, Program, Value, wide
 from qprune_cli.program.loss import CLASSIFIER, LOSSES, pay_labels, pay_targets
 from qprune_cli.program.network import ReluNetwork
@@ -108,9 +109,11 @@ def layer_program(
     scores = _scores(draft, how, np.ones(n, bool))
     low, high = (base + np.minimum(columns, 0).sum(axis=1), base + np.maximum(columns, 0).sum(axis=1))
     outputs = Value(sparse.csr_matrix(columns), base, low, high)
-    _pay(draft, how, [outputs], wanted, price / len(wanted))
+    totals = _pay(draft, how, [outputs], wanted, price / len(wanted))
     _finish(draft, how, scores, np.zeros(n, np.int64), np.array([filters]), limit)
-    return draft.program(scores, outputs)
+    program = draft.program(scores, outputs)
+    smooth = how.loss == "softmax" and how.scores == "continuous"
+    return anchored(program, totals, columns, base, np.asarray(wanted)) if smooth else program
 
 
 def stacked(values: list[Value], count: int) -> Value:
@@ -123,12 +126,12 @@ def _scores(draft: Draft, how: Formulation, allowed: Bools) -> Ints:
     return draft.variables(np.zeros(len(allowed)), allowed.astype(float), how.scores == "binary")
 
 
-def _pay(draft: Draft, how: Formulation, outputs: list[Value], wanted: Floats | Ints, price: float) -> None:
+def _pay(draft: Draft, how: Formulation, outputs: list[Value], wanted: Floats | Ints, price: float) -> Ints:
     together = stacked(outputs, draft.count)
     if how.loss in CLASSIFIER:
-        pay_labels(draft, how.loss, together, np.asarray(wanted, np.int64), price)
-    else:
-        pay_targets(draft, how.loss, together, np.asarray(wanted, float).reshape(-1), price)
+        return pay_labels(draft, how.loss, together, np.asarray(wanted, np.int64), price)
+    pay_targets(draft, how.loss, together, np.asarray(wanted, float).reshape(-1), price)
+    return np.zeros(0, np.int64)
 
 
 def _finish(draft: Draft, how: Formulation, scores: Ints, layer_of: Ints, filters: Ints, limit: Limit | None) -> None:

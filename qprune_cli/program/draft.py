@@ -30,6 +30,7 @@ class Program:
         outputs: (m, v) sparse, what the network gives in the program: ``outputs x + outputs_constant``.
         outputs_constant: (m,)
         constant: what the objective holds beside.
+        start: (v,) a point to begin with, where one is known.
     """
 
     cost: Floats
@@ -46,6 +47,7 @@ class Program:
     outputs: sparse.csr_matrix
     outputs_constant: Floats
     constant: float = 0.0
+    start: Floats | None = None
 
     def relaxed(self) -> "Program":
         """The same with no variable integer."""
@@ -55,7 +57,7 @@ class Program:
         """The same with its scores fixed."""
         lower, upper = self.lower.copy(), self.upper.copy()
         lower[self.scores] = upper[self.scores] = scores
-        return replace(self, lower=lower, upper=upper)
+        return replace(self, lower=lower, upper=upper, start=None)
 
     def outputs_of(self, x: Floats) -> Floats:
         """(m,) what the network gives at a point of the program."""

@@ -14,7 +14,7 @@ MARGIN = 1.0  # by which the right class is to lead
 FLAT = -30.0  # exponent below which an exponential is 0 to the solver
 
 
-def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: float) -> None:
+def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: float) -> Ints:
     """Loss of a classifier, summed over samples and multiplied by ``price``.
 
     margin: ``sum_{c != y} max(0, 1 - (o_y - o_c))``; softmax: ``log sum_c exp(o_c) - o_y``.
@@ -25,15 +25,18 @@ def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: floa
         logits: (N * classes,) sample by sample.
         labels: (N,)
         price: of one unit.
+
+    Returns:
+        (N,) variables that hold the losses of softmax; none for the margin, which has one for each class.
     """
     classes = len(logits) // len(labels)
-    lead = _leads(labels, classes)  # o_c - o_y for each other class
+    lead = leads(labels, classes)  # o_c - o_y for each other class
     behind = Value(sparse.csr_matrix(lead @ logits.matrix), lead @ logits.constant, *(np.full(lead.shape[0], v) for v in (-np.inf, np.inf)))
     if loss == "margin":
         short = draft.variables(np.zeros(len(behind)), np.full(len(behind), np.inf))
         draft.require([(short, 1.0), (behind, -1.0)], MARGIN, np.inf)
         draft.pay(short, price)
-        return
+        return np.zeros(0, np.int64)
     totals = draft.variables(np.zeros(len(labels)), np.full(len(labels), np.inf))
     draft.pay(totals, price)
     # Rising functions of what they are no less than: so they may be cut off where an exponential no longer counts.
@@ -42,6 +45,7 @@ def pay_labels(draft: Draft, loss: str, logits: Value, labels: Ints, price: floa
     right = draft.variables(np.full(len(labels), FLAT), np.zeros(len(labels)))
     draft.require([(right, 1.0), (totals, 1.0)], 0.0, np.inf)
     draft.exponentials += [np.append(own, r) for own, r in zip(spread.reshape(len(labels), -1), right, strict=True)]
+    return totals
 
 
 def pay_targets(draft: Draft, loss: str, outputs: Value, targets: Floats, price: float) -> None:
@@ -74,7 +78,7 @@ def compressed(value: Value, draft: Draft) -> Value:
     return Value(rows, triangle[:, -1], -bounds, bounds)
 
 
-def _leads(labels: Ints, classes: int) -> sparse.csr_matrix:
+def leads(labels: Ints, classes: int) -> sparse.csr_matrix:
     """(N * (classes - 1), N * classes) rows ``o_c - o_y`` for the classes that are not right."""
     sample, other = np.nonzero(np.arange(classes)[None] != labels[:, None])
     count = len(sample)

@@ -82,7 +82,7 @@ class Mip:
     sparsity: float = 0.5
     budget: str = "filters"
     lambdas: tuple[float, ...] = (1.0, 5.0, 25.0)
-    images: int = 5
+    images: int = 10
     patches: int = 16
     patch: int = 48
     outputs: int = 2000
