@@ -89,7 +89,18 @@ def test_solution_tells_how_it_was_found(finished):
 def test_manifest_names_versions_seed_and_digests(finished):
     manifest = json.loads((finished / "manifest.json").read_text())
     assert manifest["status"] == "complete" and manifest["seed"] == 0 and manifest["versions"]["torch"]
-    assert manifest["seconds"].keys() == {"load", "score", "solve", "fidelity", "refine", "compensate", "shrink", "measure", "save"}
+    assert manifest["seconds"].keys() == {
+        "load",
+        "score",
+        "solve",
+        "fidelity",
+        "refine",
+        "compensate",
+        "shrink",
+        "measure",
+        "save",
+        "transfer",
+    }
     assert all(len(digest) == 64 for digest in manifest["sha256"].values())
 
 

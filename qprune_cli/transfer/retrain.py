@@ -61,8 +61,11 @@ class Retrain:
         for name in ("seeds", "steps", "batch", "crop"):
             if getattr(self, name) < 1:
                 raise UserError(f"transfer.{name}={getattr(self, name)}: give a whole number, at least 1")
-        for name, low, said in (("lr", self.lr > 0, "a positive number"), ("weight_decay", self.weight_decay >= 0, "a number, at least 0")):
-            if not low or not getattr(self, name) < float("inf"):
+        for name, fits, said in (
+            ("lr", self.lr > 0, "a positive number"),
+            ("weight_decay", self.weight_decay >= 0, "a number, at least 0"),
+        ):
+            if not fits or not getattr(self, name) < float("inf"):
                 raise UserError(f"transfer.{name}={getattr(self, name)}: give {said}")
         for name in (names := [_called(scorer) for scorer in self.baselines]):
             if names.count(name) > 1 or name in OWN:
