@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.stats import t as student
 from torch import nn
 
 from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.pipeline import Job, prepare
@@ -262,12 +262,11 @@ def spread(values: list[float]) -> str:
 
 
 def interval(differences: Any) -> str:
-    """95 % interval of a mean over the seeds by Student's t; the mean alone where there is one seed."""
-    mean, count = float(np.mean(differences)), len(differences)
-    if count < 2:
-        return f"{mean:+.2f}"
-    reach = float(student.ppf(0.975, count - 1) * np.std(differences, ddof=1) / np.sqrt(count))
-    return f"{mean - reach:+.2f} to {mean + reach:+.2f}"
+    """95 % interval of a mean over the seeds; the mean alone where there is one seed."""
+    if len(differences) < 2:
+        return f"{float(np.mean(differences)):+.2f}"
+    low, high = t95(np.asarray(differences))
+    return f"{low:+.2f} to {high:+.2f}"
 
 
 def variants(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) -> Iterator[str]:
