@@ -5,7 +5,8 @@
 FOLDER holds ``mnist`` and ``fashion_mnist`` with the original idx files, and ``weights`` with the 784-500-10 network of MIPVerify where
 there is one. Parts: ``curves`` (accuracy against the share of parameters removed, masked and after one epoch of fine-tuning),
 ``variants`` (published beside valid, relaxed beside binary, joint beside decoupled and class by class), ``depth`` (seconds against the
-number of layers), ``foreign`` (a network trained elsewhere), ``denoiser`` (Half-UNet), ``vgg`` (one layer of VGG-16 on CIFAR-10's shape).
+number of layers), ``foreign`` (a network trained elsewhere), ``denoiser`` (Half-UNet), ``vgg`` (one layer of VGG-16 on CIFAR-10's
+shape), ``transfer`` (masks of MNIST trained on Fashion-MNIST).
 Every method removes the same share of the parameters, biases included, with the same solver: greedy under ``budget=params``, but for
 ``critical``, which removes the filters with the largest scores of ``mip``. Intervals are those of Student's t over the seeds. Every
 finished row is written to the JSON file at once, and rows that stand there already are not computed again.
@@ -23,6 +24,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qprune_cli.cli import dispatch
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
@@ -400,7 +402,31 @@ def vgg(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) -> Iter
     yield f"\nVGG-16: layer '{row['layer']}', {row['filters']} of {row['of']} filters, scored in {row['seconds']:.1f} s"
 
 
-PARTS = {"curves": curves, "variants": variants, "depth": depth, "foreign": foreign, "denoiser": denoiser, "vgg": vgg}
+def transfer(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) -> Iterator[str]:
+    """Masks of MNIST, trained on Fashion-MNIST from the same initialisation, by ``qprune run experiment=transfer``."""
+
+    def compute() -> dict[str, Any]:
+        with TemporaryDirectory() as place:
+            where = [f"data.root={root}", f"output_root={place}"]
+            dispatch(["train", "experiment=train_mlp_mnist", f"train.steps={scale['steps']}", *where])
+            weights = next(Path(place).glob("train/*/model.safetensors"))
+            trained = [f"transfer.data.root={root}", f"transfer.seeds={len(seeds)}", f"transfer.steps={scale['steps']}", *mip(scale)]
+            dispatch(["run", "experiment=transfer", *where, f"model.weights={weights}", *trained, "fidelity=0", "latency=false"])
+            found: dict[str, Any] = json.loads(next(Path(place).glob("runs/*/transfer.json")).read_text())
+            return {"networks": found["networks"]}
+
+    row = rows.get({"part": "transfer"}, compute)
+    lines = ["\n| trained on Fashion-MNIST | accuracy | against the transferred mask | parameters |", "|---|---|---|---|"]
+    for name, own in row["networks"].items():
+        gap = own.get("difference")
+        beside = "" if gap is None else f"{100 * gap['mean']:+.2f}"
+        if gap and gap["ci95"]:
+            beside += f" ({100 * gap['ci95'][0]:+.2f} to {100 * gap['ci95'][1]:+.2f})"
+        lines.append(f"| {name} | {100 * own['accuracy']['mean']:.2f} | {beside} | {own['params']:,.0f} |")
+    yield "\n".join(lines)
+
+
+PARTS = {"curves": curves, "variants": variants, "depth": depth, "foreign": foreign, "denoiser": denoiser, "vgg": vgg, "transfer": transfer}
 
 
 def main() -> None:
