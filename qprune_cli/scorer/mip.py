@@ -23,6 +23,7 @@ from qprune_cli.types import Bools, Layout, Splits
 
 MODES = ("decoupled", "joint", "by_class")
 UNITS = ("filters", "params")  # that binary scores can meet
+LARGEST = 1e9  # price or number of seconds that the solver takes
 TIE = 1e-3  # of a score, for the largest weight norm: decides between filters of equal scores
 
 
@@ -101,13 +102,15 @@ class Mip:
         if self.loss != "auto":
             self._how(self.loss)
         self._how("l1")
-        if not self.lambdas or any(not 0 < price < np.inf for price in self.lambdas):
-            raise UserError(f"scorer.lambdas={list(self.lambdas)}: give at least one price of the loss, above 0, such as [5]")
+        if not self.lambdas or any(not 0 < price <= LARGEST for price in self.lambdas):
+            raise UserError(
+                f"scorer.lambdas={list(self.lambdas)}: give at least one price of the loss, above 0 and at most {LARGEST:g}, such as [5]"
+            )
         for name in ("images", "patches", "patch", "outputs"):
             if getattr(self, name) < 1:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
-        if not 0 < self.seconds < np.inf:
-            raise UserError(f"scorer.seconds={self.seconds}: give a time limit in seconds, above 0")
+        if not 0 < self.seconds <= LARGEST:
+            raise UserError(f"scorer.seconds={self.seconds}: give a time limit in seconds, above 0 and at most {LARGEST:g}")
         if not 0 <= self.gap < np.inf:
             raise UserError(f"scorer.gap={self.gap}: give a relative gap, at least 0")
         if not 0 <= self.sparsity < 1:
