@@ -227,7 +227,8 @@ def run(plan: RunPlan) -> Path:
         try:
             pruned = prune(plan, job, folder, clock)
         except KeyboardInterrupt:
-            LOG.warning("stopped; go on with `qprune run --resume %s` (mask.npz there holds the best mask so far)", folder.path)
+            best = " (mask.npz there holds the best mask so far)" if (folder.path / "mask.npz").is_file() else ""
+            LOG.warning("stopped; go on with `qprune run --resume %s`%s", folder.path, best)
             raise
         with clock("save"):
             digest = weights_digest(dense)

@@ -126,7 +126,8 @@ def _answered(
             easy = replace(how, scores="continuous", relu="relaxed", loss=LINEAR.get(how.loss, how.loss))
             program = build(price, easy, None)
             solved = solve_linear(program, max(search.seconds, PATIENCE))
-            told |= {"fallback": "scores of the linear program", "seconds": round(told["seconds"] + solved.seconds, 3)}
+            stated = {"loss": easy.loss, "scores": easy.scores, "relu": easy.relu, "objective": solved.objective}
+            told |= {"fallback": stated | {"seconds": round(solved.seconds, 3)}}
             if solved.x is None:
                 raise UserError(
                     f"scorer.seconds={search.seconds:g}: neither the program of {name} ({told['status']}) nor its linear relaxation "

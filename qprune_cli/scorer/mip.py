@@ -10,7 +10,7 @@ from torch import nn
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.program.answer import Search, Task, answers, check_workers
 from qprune_cli.program.build import Formulation
-from qprune_cli.program.loss import CLASSIFIER
+from qprune_cli.program.loss import CLASSIFIER, LOSSES
 from qprune_cli.scorer.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.structure.dead import dead_first
@@ -21,9 +21,11 @@ from qprune_cli.structure.samples import balanced, inputs_of
 from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Layout, Splits
 
+AUTO = "auto"
 MODES = ("decoupled", "joint", "by_class")
 UNITS = ("filters", "params")  # that binary scores can meet
 LARGEST = 1e9  # price or number of seconds that the solver takes
+SMALL = 1e-6  # mean score of a program that keeps nothing
 TIE = 1e-3  # of a score, for the largest weight norm: decides between filters of equal scores
 
 
@@ -62,7 +64,8 @@ class Mip:
         outputs: of a layer's readers to look at, for l1 and l2.
         epsilon: half width of the box around the inputs that published bounds hold in.
         tighten: seconds to spend on better bounds by linear programs, for each joint program.
-        seconds: time limit of each program; the scores are then the best found, or those of the linear program.
+        seconds: time limit of each program; the scores are then the best found. Where that is nothing, a linear program stands in:
+            continuous scores, relaxed ReLUs, the margin for softmax and l1 for l2, and ten minutes of its own.
         gap: relative gap at which a program may stop.
         jobs: processes; -1 for one for each core.
         backend: loky, threading, sequential; dask or ray for a cluster.
@@ -76,7 +79,7 @@ class Mip:
     mode: str = "decoupled"
     gate: str = "valid"
     relu: str = "binary"
-    loss: str = "auto"
+    loss: str = AUTO
     head: str = "tangent"
     sparsity_term: str = "normalised"
     scores: str = "continuous"
@@ -99,8 +102,8 @@ class Mip:
         for name, known in (("mode", MODES), ("head", HEADS)):
             if getattr(self, name) not in known:
                 raise UserError(f"scorer.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
-        if self.loss != "auto":
-            self._how(self.loss)
+        if self.loss not in (*LOSSES, AUTO):
+            raise UserError(f"scorer.loss={self.loss}: no such loss; {nearest(self.loss, (*LOSSES, AUTO))}")
         self._how("l1")
         if not self.lambdas or any(not 0 < price <= LARGEST for price in self.lambdas):
             raise UserError(
@@ -114,7 +117,7 @@ class Mip:
         if not 0 <= self.gap < np.inf:
             raise UserError(f"scorer.gap={self.gap}: give a relative gap, at least 0")
         if not 0 <= self.sparsity < 1:
-            raise UserError(f"scorer.sparsity={self.sparsity}: give the share to remove, in [0, 1)")
+            raise UserError(f"scorer.sparsity={self.sparsity}, which follows sparsity: give the share of filters to remove, in [0, 1)")
         if self.scores == "binary" and self.budget not in UNITS:
             raise UserError(
                 f"scorer.scores=binary: scores can meet budget=filters or params, not budget={self.budget}; take continuous ones"
@@ -157,7 +160,7 @@ class Mip:
 
     def _fitting(self, classify: bool) -> str:
         """The loss; refuses one that does not fit the images."""
-        loss = ("softmax" if classify else "l1") if self.loss == "auto" else self.loss
+        loss = ("softmax" if classify else "l1") if self.loss == AUTO else self.loss
         if loss in CLASSIFIER and not classify:
             raise UserError(f"scorer.loss={loss}: these images have no labels; take l1 or l2")
         if self.mode == "by_class" and not classify:
@@ -171,12 +174,16 @@ def told(mode: str, loss: str, samples: int, programs: list[dict[str, Any]]) -> 
     open_ = [row for row in programs if row["status"] not in ("optimal", "gaplimit") and "fallback" not in row]
     warnings = []
     if late:
+        easy, first = late[0]["fallback"], late[0]
+        found = "found nothing better than what it began with" if first["objective"] is not None else "found no solution"
         warnings.append(
-            f"{len(late)} of {len(programs)} programs had no solution ({late[0]['program']}: {late[0]['status']}): their scores "
-            "are those of the linear program; raise scorer.seconds"
+            f"{len(late)} of {len(programs)} programs were given up ({first['program']} {found}: {first['status']}): the scores are those "
+            f"of the linear program instead, with {easy['scores']} scores, {easy['relu']} ReLUs and loss {easy['loss']}; raise scorer.seconds"
         )
     if open_:
         worst = max((row["gap"] for row in open_ if row["gap"] is not None), default=None)
-        gap = "" if worst is None else f", the gap is up to {worst:.3g}"
-        warnings.append(f"{len(open_)} of {len(programs)} programs ended by the time limit{gap}; raise scorer.seconds for better scores")
+        gap = "" if worst is None else f", with a gap of up to {worst:.3g}"
+        warnings.append(f"{len(open_)} of {len(programs)} programs ended by the time limit{gap}: not proven the best; raise scorer.seconds")
+    if all(row["mean_score"] < SMALL for row in programs):
+        warnings.append("all scores are 0, so weight norms alone chose: no loss is worth a filter at this price; raise scorer.lambdas")
     return {"mode": mode, "loss": loss, "samples": samples, "programs": programs} | ({"warnings": warnings} if warnings else {})

@@ -91,7 +91,7 @@ def test_program_that_is_out_of_time_takes_the_scores_of_the_linear_program():
     short = Search((5.0,), 1e-3, 0.0)
     task = joint_task(0, (12, 16, 12, 4), 6, Limit(kept=10), short, scores="binary", loss="softmax")
     answer = task.answer()
-    assert answer.notes[0]["fallback"] == "scores of the linear program" and answer.notes[0]["status"] == "timelimit"
+    assert answer.notes[0]["fallback"]["scores"] == "continuous" and answer.notes[0]["status"] == "timelimit"
     linear = replace(task, how=Formulation(relu="relaxed"), limit=None, search=Search((5.0,), 60.0, 0.0)).answer()
     assert answer.scores.sum() == pytest.approx(linear.scores.sum(), abs=1e-3) and "fallback" not in linear.notes[0]
     assert answer.scores.min() >= 0 and answer.scores.max() <= 1

@@ -231,7 +231,7 @@ def test_published_formulation_is_scored(dense):
         ("seconds", float("inf"), "above 0"),
         ("seconds", 1e30, r"at most 1e\+09"),
         ("gap", -0.1, "at least 0"),
-        ("sparsity", 1.0, r"in \[0, 1\)"),
+        ("sparsity", 1.0, r"follows sparsity: .* in \[0, 1\)"),
         ("jobs", 0, "at least 1, or -1"),
         ("backend", "mpi", "no such backend"),
     ],
@@ -257,15 +257,20 @@ def test_missing_scip_is_one_sentence(monkeypatch, dense):
 def test_program_out_of_time_falls_back_and_warns(dense):
     scorer = replace(JOINT, relu="binary", scores="binary", images=4, seconds=1e-3)
     scores = within(scorer.score(*dense, seed=0), dense[1])
-    assert any("linear program; raise scorer.seconds" in warning for warning in scores.notes["warnings"])
+    assert any("the linear program instead, with continuous scores" in warning for warning in scores.notes["warnings"])
 
 
 def test_warnings_count_programs_that_fell_back_or_were_left_open():
-    row = {"program": "a", "status": "optimal", "gap": 0.0}
-    late, open_ = row | {"status": "timelimit", "fallback": "x"}, row | {"status": "timelimit", "gap": 0.25}
+    row = {"program": "a", "status": "optimal", "gap": 0.0, "objective": None, "mean_score": 0.5}
+    late, open_ = (
+        row | {"status": "timelimit", "fallback": {"scores": "continuous", "relu": "relaxed", "loss": "margin"}},
+        row | {"status": "timelimit", "gap": 0.25},
+    )
     assert "warnings" not in told("joint", "l1", 3, [row, row | {"status": "gaplimit"}])
     first, second = told("joint", "l1", 3, [row, late, open_])["warnings"]
-    assert first.startswith("1 of 3 programs had no solution (a: timelimit)") and "the gap is up to 0.25" in second
+    assert first.startswith("1 of 3 programs were given up (a found no solution: timelimit)") and "gap of up to 0.25" in second
+    (nothing,) = told("joint", "l1", 3, [row | {"mean_score": 0.0}])["warnings"]
+    assert "raise scorer.lambdas" in nothing
 
 
 def test_images_of_each_class_are_taken_in_equal_numbers(dense):
