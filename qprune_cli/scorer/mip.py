@@ -178,7 +178,8 @@ def told(mode: str, loss: str, samples: int, programs: list[dict[str, Any]]) -> 
         found = "found nothing better than what it began with" if first["objective"] is not None else "found no solution"
         warnings.append(
             f"{len(late)} of {len(programs)} programs were given up ({first['program']} {found}: {first['status']}): the scores are those "
-            f"of the linear program instead, with {easy['scores']} scores, {easy['relu']} ReLUs and loss {easy['loss']}; raise scorer.seconds"
+            "of the linear program instead, "
+            f"with {easy['scores']} scores, {easy['relu']} ReLUs and loss {easy['loss']}; raise scorer.seconds"
         )
     if open_:
         worst = max((row["gap"] for row in open_ if row["gap"] is not None), default=None)
