@@ -115,10 +115,10 @@ def _batched(step: Step, pieces: Pieces, source: fx.Node, units: Tensor) -> Tens
     zeros = {other: torch.zeros(len(units), *pieces.results[other].shape[1:], dtype=torch.float64) for other in step.sources}
     try:
         found = pieces.again(step.node, zeros | {source: units})
-        if found.shape[0] == len(units) and found[0].numel() == pieces.results[step.node].numel():
-            return torch.as_tensor(found.flatten(1))
-    except RuntimeError:
-        pass  # one by one
+    except RuntimeError:  # such as a view of a fixed shape
+        found = torch.empty(0)
+    if len(found) == len(units) and found[0].numel() == pieces.results[step.node].numel():
+        return torch.as_tensor(found.flatten(1))
     single = {other: value[:1] for other, value in zeros.items()}
     return torch.stack([pieces.again(step.node, single | {source: unit[None]}).flatten() for unit in units])
 
