@@ -97,7 +97,7 @@ NETWORKS = {
 def program_outputs(network, x, scores, how=None):
     wanted = np.zeros((len(x), len(network.ops[-1].constant)))
     program = joint_program(network, x, wanted, 1.0, how or Formulation(loss="l1"), np.ones(network.n, bool))
-    solved = solve(program.at(scores), 30)
+    solved = solve(program.at(scores), 600)
     return None if solved.x is None else program.outputs_of(solved.x).reshape(len(x), -1)
 
 
@@ -148,7 +148,7 @@ def test_score_that_is_not_allowed_is_zero():
     wanted = simulate(network, x, np.ones(10))[-1]
     for scores in ("continuous", "binary"):
         program = joint_program(network, x, wanted, 50.0, Formulation(loss="l1", scores=scores), allowed)
-        found = solve(program, 20).x[program.scores]
+        found = solve(program, 600).x[program.scores]
         assert np.allclose(found[~allowed], 0) and found[allowed].max() > 0.5
 
 
@@ -193,7 +193,7 @@ def test_tightened_program_has_the_same_optimum():
     found = []
     for tighten in (0.0, 5.0):
         program = joint_program(network, x, np.array([0, 1]), 2.0, Formulation(tighten=tighten), np.ones(10, bool))
-        found.append(solve(program, 30).objective)
+        found.append(solve(program, 600).objective)
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
@@ -204,7 +204,7 @@ def test_relaxation_is_never_above_the_program():
         how = Formulation(relu=relu)
         program = joint_program(network, x, np.array([0, 1, 2]), 5.0, how, np.ones(10, bool))
         assert program.integer.any() == (relu == "binary")
-        found[relu] = solve(program, 30).objective
+        found[relu] = solve(program, 600).objective
     assert found["relaxed"] <= found["binary"] + 1e-6
 
 
@@ -213,7 +213,7 @@ def test_layer_program_gives_base_and_columns():
     columns, base = rng.normal(size=(12, 4)), rng.normal(size=12)
     program = layer_program(columns, base, base + columns.sum(axis=1), 3.0, Formulation(loss="l1"), 4)
     for scores in (np.ones(4), rng.random(4)):
-        assert np.allclose(program.outputs_of(solve(program.at(scores), 10).x), base + columns @ scores, atol=1e-6)
+        assert np.allclose(program.outputs_of(solve(program.at(scores), 600).x), base + columns @ scores, atol=1e-6)
     assert np.array_equal(program.relaxed().cost, program.cost) and not program.integer.any()
 
 
@@ -223,7 +223,7 @@ def test_high_price_keeps_all_that_counts_and_a_low_one_nothing():
     found = []
     for price in (1e3, 1e-3):
         program = layer_program(columns, base, base + columns.sum(axis=1), price, Formulation(loss="l1"), 4)
-        found.append(solve(program, 10).x[program.scores])
+        found.append(solve(program, 600).x[program.scores])
     assert np.allclose(found[0], [1, 1, 1, 0], atol=1e-5) and np.allclose(found[1], 0, atol=1e-6)
 
 

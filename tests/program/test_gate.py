@@ -194,7 +194,7 @@ def test_largest_equals_the_maximum_at_every_point():
         program = draft.program(places, found)
         at = rng.uniform(program.lower[places], program.upper[places])
         numbers = np.append(value.matrix @ at[: value.matrix.shape[1]] + value.constant, -np.inf)
-        solved = solve(program.at(at), 10)
+        solved = solve(program.at(at), 600)
         assert np.allclose(program.outputs_of(solved.x), numbers[windows].max(axis=1), atol=1e-6)
         assert (found.low <= numbers[windows].max(axis=1) + 1e-9).all() and (found.high >= numbers[windows].max(axis=1) - 1e-9).all()
 
@@ -222,7 +222,7 @@ def test_largest_of_multiples_of_two_scores_is_exact():
     found = gates.largest(draft, value, np.array([[0, 1]]), True)
     program = draft.program(scores, found)
     for at in ((0, 0), (1, 0), (0, 1), (1, 1), (0.9, 0.5)):
-        solved = solve(program.at(np.array(at, float)), 10)
+        solved = solve(program.at(np.array(at, float)), 600)
         assert program.outputs_of(solved.x)[0] == pytest.approx(max(2 * at[0], 3 * at[1]), abs=1e-6)
 
 

@@ -39,7 +39,7 @@ def test_objective_of_a_network_at_fixed_scores(loss):
         wanted = wanted_of(loss, seed, outputs)
         program = joint_program(network, x, wanted, PRICE, Formulation(loss=loss), np.ones(10, bool))
         sparsity = scores[:6].mean() + scores[6:].mean()
-        assert solve(program.at(scores), 20).objective - sparsity == pytest.approx(PRICE * expected(loss, outputs, wanted) / 3, abs=1e-4)
+        assert solve(program.at(scores), 600).objective - sparsity == pytest.approx(PRICE * expected(loss, outputs, wanted) / 3, abs=1e-4)
 
 
 @pytest.mark.parametrize("loss", ["margin", "softmax", "l1", "l2"])
@@ -51,7 +51,7 @@ def test_objective_of_a_layer_at_fixed_scores(loss):
         wanted = wanted_of(loss, 0, outputs)
         program = layer_program(columns, base, wanted.ravel(), PRICE, Formulation(loss=loss), 4)
         value = PRICE * expected(loss, outputs, wanted) / (4 if loss in ("margin", "softmax") else 12)
-        assert solve(program.at(scores), 20).objective - scores.mean() == pytest.approx(value, rel=1e-5, abs=1e-4)
+        assert solve(program.at(scores), 600).objective - scores.mean() == pytest.approx(value, rel=1e-5, abs=1e-4)
 
 
 def test_sure_and_utterly_wrong_logits_cost_what_torch_says():
@@ -59,14 +59,14 @@ def test_sure_and_utterly_wrong_logits_cost_what_torch_says():
         columns, base = np.zeros((3, 1)), np.array([gap, 0.0, 0.0])
         program = layer_program(columns, base, np.array([0]), 1.0, Formulation(loss="softmax"), 1)
         value = float(F.cross_entropy(torch.from_numpy(base)[None], torch.tensor([0])))
-        assert solve(program, 20).objective == pytest.approx(value, abs=1e-4)
+        assert solve(program, 600).objective == pytest.approx(value, abs=1e-4)
 
 
 def test_least_softmax_equals_a_convex_fit_by_torch():
     rng = np.random.default_rng(4)
     columns, base, labels = rng.normal(size=(15, 3)), rng.normal(size=15), rng.integers(0, 3, 5)
     program = layer_program(columns, base, labels, 5.0, Formulation(loss="softmax"), 3)
-    found = solve(program, 30)
+    found = solve(program, 600)
     scores = np.clip(found.x[program.scores], 0, 1)
 
     def total(s):
@@ -101,7 +101,7 @@ def test_least_squares_are_those_of_a_closed_form():
     columns, base, inner = rng.normal(size=(60, 3)), rng.normal(size=60), np.array([0.4, 0.6, 0.5])
     wanted = base + columns @ inner + 0.01 * rng.normal(size=60)
     program = layer_program(columns, base, wanted, 10.0, Formulation(loss="l2"), 3)
-    found = solve(program, 20)
+    found = solve(program, 600)
     # 10/60 |C s + b - w|^2 + mean(s): zero gradient
     best = np.linalg.solve(2 * columns.T @ columns * 10 / 60, 2 * columns.T @ (wanted - base) * 10 / 60 - 1 / 3)
     assert np.allclose(found.x[program.scores], best, atol=2e-3) and (best > 0).all() and (best < 1).all()

@@ -29,7 +29,7 @@ def test_best_of_a_knapsack_is_that_of_brute_force():
     masks = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(float)
     for seed in range(3):
         program, weights, gains = knapsack(seed)
-        found = solve(program, 10)
+        found = solve(program, 600)
         wanted = -(masks @ gains)[masks @ weights <= weights.sum() / 2].max() + 2
         assert found.status == "optimal" and found.objective == pytest.approx(wanted) and found.gap < 1e-9
         assert found.objective == pytest.approx(program.cost @ found.x + 2)
@@ -40,14 +40,14 @@ def test_both_solvers_of_linear_programs_agree_with_scipy():
         program, weights, gains = knapsack(seed, integer=False)
         wanted = optimize.linprog(-gains, A_ub=weights[None], b_ub=[weights.sum() / 2], bounds=(0, 1)).fun + 2
         for how in (solve, solve_linear):
-            found = how(program, 10)
+            found = how(program, 600)
             assert found.objective == pytest.approx(wanted, abs=1e-6) and found.status == "optimal"
 
 
 def test_both_solvers_agree_on_the_relaxed_program_of_a_network():
     network, x = random_mlp(0), samples(0)
     program = joint_program(network, x, np.array([0, 1, 2]), 5.0, Formulation(relu="relaxed"), np.ones(10, bool))
-    assert solve(program, 20).objective == pytest.approx(solve_linear(program, 20).objective, abs=1e-5)
+    assert solve(program, 600).objective == pytest.approx(solve_linear(program, 20).objective, abs=1e-5)
 
 
 def test_squares_exponentials_and_products_hold():
@@ -68,7 +68,7 @@ def test_squares_exponentials_and_products_hold():
 
 def test_extremes_are_the_ends_of_a_relaxation():
     program, weights, _ = knapsack(0)
-    least, most = extremes(program, weights, 10)
+    least, most = extremes(program, weights, 600)
     assert least == pytest.approx(0, abs=1e-6) and most == pytest.approx(weights.sum() / 2)
 
 
@@ -110,5 +110,5 @@ def test_missing_scip_is_one_sentence(monkeypatch):
     monkeypatch.setitem(sys.modules, "pyscipopt", None)
     program, _, _ = knapsack(0)
     with pytest.raises(UserError, match=r"SCIP cannot be loaded .*pip install --force-reinstall pyscipopt") as caught:
-        solve(program, 10)
+        solve(program, 600)
     assert "\n" not in str(caught.value)

@@ -22,7 +22,7 @@ def term_at(name, scores, layer_of, filters):
     places = draft.variables(np.zeros(len(scores)), np.ones(len(scores)))
     pay_scores(draft, name, places, layer_of, filters)
     program = draft.program(places, Value.fixed(np.zeros(1)))
-    return solve(program.at(scores), 10).objective
+    return solve(program.at(scores), 600).objective
 
 
 def test_published_term_is_the_sum_of_all_but_the_smallest_layer():
@@ -49,7 +49,7 @@ def test_exactly_so_many_binary_scores_stay(kept):
     network, x = random_mlp(0, (5, 4, 4, 3)), samples(0, 2)
     how = Formulation(scores="binary", loss="margin")
     program = joint_program(network, x, np.array([0, 1]), 5.0, how, np.ones(8, bool), Limit(kept=kept))
-    found = solve(program, 20)
+    found = solve(program, 600)
     scores = found.x[program.scores]
     assert np.allclose(scores, scores.round(), atol=1e-6) and scores.sum() == pytest.approx(kept)
     assert found.objective == pytest.approx(best(network, x, np.array([0, 1]), 5.0, lambda mask: mask.sum() == kept), abs=1e-5)
@@ -89,7 +89,7 @@ def test_budget_of_parameters_is_never_exceeded_and_the_best_mask_within_it_is_f
         limit = Limit(prices=prices, spend=share * dense)
         how = Formulation(scores="binary", loss="margin")
         program = joint_program(network, x, labels, 20.0, how, np.ones(layout.n, bool), limit)
-        found = solve(program, 30)
+        found = solve(program, 600)
         mask = found.x[program.scores] > 0.5
         assert params(mask) <= share * dense
         wanted = best(network, x, labels, 20.0, lambda mask, most=share * dense: params(mask) <= most)

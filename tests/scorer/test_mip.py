@@ -17,7 +17,7 @@ from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import Blobs, blobs, taught
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-QUICK = Mip(lambdas=(5.0,), images=2, outputs=200, jobs=1, backend="sequential", seconds=20.0)
+QUICK = Mip(lambdas=(5.0,), images=2, outputs=200, jobs=1, backend="sequential", seconds=600.0)
 JOINT = replace(QUICK, mode="joint", images=1, relu="relaxed", patch=6)
 
 
