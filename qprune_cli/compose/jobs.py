@@ -103,7 +103,7 @@ def _take_over(settings: DictConfig, saved: DictConfig) -> None:
     """Give settings the saved values; where they agree, an interpolation stays one. Another component takes the place of one."""
     for key in map(str, saved):
         value = saved[key]
-        own = settings._get_node(key)
+        own = settings._get_node(key) if key in settings else None
         if isinstance(value, DictConfig) and isinstance(own, DictConfig) and value.get("_target_") == own.get("_target_"):
             _take_over(own, value)
         elif OmegaConf.select(settings, key, throw_on_missing=False) != value:
