@@ -76,14 +76,14 @@ def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng:
     """
     walked, readers = readers_of(pieces.network, group)
     chosen = {step.node: _drawn(pieces.results[step.node], most // len(readers), rng) for step in readers}
-    parts, bases, wholes = [], [], []
+    kept, parts, bases, wholes = _kept(pieces, group), [], [], []
     for step, columns in zip(readers, zip(*_columns(pieces, group, walked, readers, chosen), strict=True), strict=True):
         own = np.stack(columns, axis=1)
         now = _chosen(pieces.results[step.node], chosen[step.node])
-        base = now - own[:, _kept(pieces, group)].sum(axis=1)
-        scale = _size(own[:, _kept(pieces, group)].sum(axis=1), loss)
+        total = own[:, kept].sum(axis=1)
+        scale = _size(total, loss)
         parts.append(own / scale)
-        bases.append(base / scale)
+        bases.append((now - total) / scale)
         wholes.append(now / scale)
     return Contributions(np.concatenate(parts), np.concatenate(bases), np.concatenate(wholes))
 
