@@ -18,14 +18,14 @@ test: setup  ## lint, types, tests, and the wheel in a clean environment
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --dist worksteal
 	scripts/smoke_wheel.sh $(BIN)/python
 
 check: setup  ## format and lint in place, types, fast tests
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n auto --dist worksteal -m "not slow"
 
 clean:  ## remove what was set up; outputs stay
 	rm -rf .venv dist build

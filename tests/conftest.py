@@ -19,8 +19,10 @@ from qprune_cli.scores import Pairs
 from qprune_cli.structure.trace import trace
 from qprune_cli.types import FilterGroup, Layout, Splits
 
-torch.set_num_threads(2)
-os.environ["OMP_NUM_THREADS"] = "2"  # the same in processes that tests start: the last bits depend on it
+# One thread, here and in the processes that tests start: the last bits depend on their number, the networks of tests are too
+# small for more, and the tests themselves run side by side.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
@@ -31,12 +33,11 @@ def patch_cache(tmp_path_factory: pytest.TempPathFactory):
     os.environ["QPRUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
-@pytest.fixture(scope="module")
-def one_thread():
-    """Networks so small that two threads wait for each other longer than they compute."""
-    torch.set_num_threads(1)
+@pytest.fixture(autouse=True)
+def threads_stay():
+    """No test leaves behind another number of threads: another test would differ in the last bits."""
     yield
-    torch.set_num_threads(2)
+    assert (torch.get_num_threads(), os.environ.get("OMP_NUM_THREADS")) == (1, "1")
 
 
 def random_problem(seed: int, widths=(4, 5, 3), budget: int = 6, floor: int = 1, signed: bool = False) -> PruningProblem:

@@ -20,7 +20,6 @@ OWN = str(Path(__file__).parent / "own")
 BLOBS = ["data=blobs", "model=reader", "--config-dir", OWN]
 TRAIN = ["train", *BLOBS, "train.steps=60", "train.batch=32", "train.lr=0.03", "train.validate_every=20"]
 RUN = ["run", *BLOBS, "latency=false", "fidelity=6"]
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def read(folder, name):
@@ -37,14 +36,14 @@ def weights(folder):
 
 
 @pytest.fixture(scope="module")
-def trained(one_thread, tmp_path_factory):
+def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("trained")
     assert cli.dispatch([*TRAIN, f"output_root={root}"]) == 0
     return only_run(root, "train")
 
 
 @pytest.fixture(scope="module")
-def trained_cnn(one_thread, tmp_path_factory):
+def trained_cnn(tmp_path_factory):
     root = tmp_path_factory.mktemp("cnn")
     assert cli.dispatch([*TRAIN, "model.convolutions=true", f"output_root={root}"]) == 0
     return only_run(root, "train")

@@ -15,7 +15,6 @@ from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import blobs, taught
 
 NAMES = Classification()
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def splits_of(model, side=8):

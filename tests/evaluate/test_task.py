@@ -15,7 +15,6 @@ from qprune_cli.types import TASKS, ImageSet, Pair, Quality, Splits
 from tests.blobs import blobs, taught
 
 NAMES = Classification()
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def labelled(*labels):

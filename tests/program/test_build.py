@@ -14,8 +14,6 @@ from qprune_cli.program.network import ReluNetwork, simulate
 from qprune_cli.program.solve import solve
 from tests.program.networks import lively, numbers_of, random_mask, random_mlp, samples, silenced
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Residual(nn.Module):
     """A sum with a ReLU behind it, an up-sampling function, and a concatenation."""

@@ -15,15 +15,6 @@ from tests.scorer.conftest import three_filters
 from tests.structure.test_gates import InPlace, classifier, labelled, pictures
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that wait for each other cost more than networks as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def alone(model, layout, images, loss, keep):
     """(n,) rises by a plain silenced forward pass for every filter."""
     noisy, clean = next(images.batches(len(images)))

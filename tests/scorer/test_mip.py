@@ -16,25 +16,24 @@ from qprune_cli.structure.trace import trace
 from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import Blobs, blobs, taught
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 QUICK = Mip(lambdas=(5.0,), images=2, outputs=200, jobs=1, backend="sequential", seconds=600.0)
 JOINT = replace(QUICK, mode="joint", images=1, relu="relaxed", patch=6)
 
 
 @pytest.fixture(scope="module")
-def dense(one_thread):
+def dense():
     model = taught(convolutions=False, steps=30)
     return model, trace(model, torch.zeros(1, 1, 8, 8)), Blobs().load(0)
 
 
 @pytest.fixture(scope="module")
-def convolutional(one_thread):
+def convolutional():
     model = taught(convolutions=True, steps=30)
     return model, trace(model, torch.zeros(1, 1, 8, 8)), Blobs().load(0)
 
 
 @pytest.fixture(scope="module")
-def denoiser(one_thread):
+def denoiser():
     torch.manual_seed(0)
     model = nn.Sequential(
         *(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU()),

@@ -13,15 +13,6 @@ from tests.scorer.conftest import three_filters
 from tests.structure.test_gates import InPlace, classifier, double, labelled, pictures, plain, tensors
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Threads that wait for each other cost more than networks as small as these."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 class Branches(nn.Module):
     """Up-sampling, a concatenation, a sum and a transposed convolution on the way to the readers."""
 

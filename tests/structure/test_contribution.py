@@ -15,7 +15,6 @@ from qprune_cli.structure.silence import silence
 from qprune_cli.structure.trace import trace
 from tests.program.networks import lively
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 FIXED = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear, nn.ReLU, nn.GELU)
 
 

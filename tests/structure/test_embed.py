@@ -11,8 +11,6 @@ from qprune_cli.structure.embed import embedded, score_of, taps_of
 from qprune_cli.structure.trace import trace
 from tests.program.networks import lively, numbers_of
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def convolutions():
     return lively(nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(3, 2, 2, stride=2, bias=True)))

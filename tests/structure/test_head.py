@@ -11,11 +11,9 @@ from qprune_cli.structure.pieces import Pieces
 from qprune_cli.structure.trace import trace
 from tests.blobs import blobs, taught
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
-def classifier(one_thread):
+def classifier():
     model = taught(convolutions=True, steps=20).double()
     model.zero_grad()
     return model, trace(model, torch.zeros(1, 1, 8, 8).double()), blobs(6, 0)

@@ -13,8 +13,6 @@ from qprune_cli.structure.silence import silence
 from qprune_cli.structure.trace import trace
 from tests.program.networks import lively
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 class Affine(nn.Module):
     """One operation between two layers."""

@@ -29,7 +29,6 @@ OTHER = ["data@transfer.data=digits", "transfer.data.seed=1"]
 HERE = ["data=digits", "model=mlp", "scorer=taylor", "solver=greedy", "compensate=none"]
 RUN = [*HERE, "transfer=retrain", *OTHER, *FEW]
 NAMES = ["transferred", "random", "l1", "dense", "own"]
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def rows_of(folder):
@@ -42,7 +41,7 @@ def planned(*words):
 
 
 @pytest.fixture(scope="module")
-def finished(one_thread, tmp_path_factory):
+def finished(tmp_path_factory):
     root = tmp_path_factory.mktemp("outputs")
     assert cli.dispatch(["run", *RUN, "budget=params", "seed=3", f"output_root={root}"]) == 0
     return only_run(root)
