@@ -10,12 +10,12 @@ from torch import nn
 
 from qprune_cli.catalog import components
 from qprune_cli.clock import Clock
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.data.memory import split_pairs
 from qprune_cli.errors import UserError
-from qprune_cli.pipeline import prepare as prepare_job
-from qprune_cli.pipeline import prune as prune_job
 from qprune_cli.plan import RunPlan
+from qprune_cli.pruning import prepare as prepare_job
+from qprune_cli.pruning import prune as prune_job
 from qprune_cli.record.folder import Folder
 from qprune_cli.structure.execute import evaluating
 from qprune_cli.types import Bools, Layout, Splits
@@ -91,10 +91,10 @@ def prune(
         raise UserError(
             f"transfer={settings['transfer']}: networks in memory are pruned alone; transfer with `qprune run transfer=retrain`"
         )
-    asked: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity} | settings
+    asked: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity, "cache": False} | settings
     plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | list | tuple)}
     held = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in asked.items() if isinstance(v, Mapping | list | tuple)}
-    job = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()])[0]
+    job = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()]).jobs[0]
     plan = RunPlan.of(replace(job, settings=job.settings | held))
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
     with evaluating(model), TemporaryDirectory() as place:

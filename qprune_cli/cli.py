@@ -26,6 +26,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune export RUN --format onnx    the small network as one file, checked against PyTorch
   qprune data check ROOT             what a folder of images holds, what is missing or damaged
   qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
+  qprune cache [clear] [KIND ...]    what runs share (scores, the dense network's quality, patches of images); clear deletes it
   qprune list [role]                 components and what they are for
 
 `qprune run --help` shows all settings, `qprune run --cfg job` the composed configuration.
@@ -109,7 +110,7 @@ def inspect(argv: list[str]) -> int:
 
         print(pipeline.inspect(plan))
 
-    return launch("run", argv, run_plan, start)
+    return launch("run", argv, run_plan, start, kept=False)
 
 
 def train(argv: list[str]) -> int:
@@ -235,6 +236,26 @@ def data(argv: list[str]) -> int:
     return 0
 
 
+def cache(argv: list[str]) -> int:
+    """List or clear what runs share."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser("qprune cache", description="What runs share: results for the same network and images, patches of image files.")
+    parser.error = _refusal("cache")  # type: ignore[method-assign, assignment]
+    parser.add_argument("command", nargs="?", default="list", metavar="list|clear", help="say what is there, or delete it (%(default)s)")
+    parser.add_argument("kinds", nargs="*", metavar="KIND", help="only these: scores, quality, fidelity, patches")
+    parser.add_argument("--all", action="store_true", help="list every result, with the seconds that it saves")
+    parser.add_argument("--older-than", type=float, default=0.0, metavar="DAYS", help="clear what was not used for so many days")
+    arguments = parser.parse_args(argv)
+    if arguments.command not in ("list", "clear"):
+        raise UserError(f"{arguments.command}: the cache is listed or cleared; {nearest(arguments.command, ('list', 'clear'))}")
+    from qprune_cli.cache.listing import clear, listing
+
+    listed = arguments.command == "list"
+    print(listing(arguments.kinds, arguments.all) if listed else clear(arguments.kinds, arguments.older_than))
+    return 0
+
+
 def _refusal(command: str) -> Callable[[str], NoReturn]:
     """What argparse calls where it does not understand."""
 
@@ -291,10 +312,12 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "apply": apply,
     "export": export,
     "data": data,
+    "cache": cache,
     "list": list_components,
 }
 WORDS = {  # what may follow a command that is not Hydra's
     "data": "check fetch sidd_small sidd_medium sidd_validation",
     "apply": "--input --output --network --tile --overlap --jobs --device --overwrite",
+    "cache": "list clear scores quality fidelity patches --all --older-than",
     "export": "--format --output --overwrite onnx pt2",
 }

@@ -24,4 +24,8 @@ class Clock:
         """Time the block as one stage, or as a further part of it."""
         start = perf_counter()
         yield
-        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + perf_counter() - start, 3)
+        self.add(stage, perf_counter() - start)
+
+    def add(self, stage: str, seconds: float) -> None:
+        """Count seconds that a stage took elsewhere."""
+        self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)

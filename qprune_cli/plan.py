@@ -54,6 +54,7 @@ class RunSettings:
     loss: str
     seed: int
     latency: bool
+    cache: bool
     ssim3d: bool
     device: str
     output_root: str
@@ -145,19 +146,19 @@ def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
     return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
 
 
-def _section(component: Any) -> dict[str, Any]:
+def section(component: Any) -> dict[str, Any]:
     """A component as the section of the settings that builds it, the components that it holds included."""
     values = asdict(component)
     for field in fields(component):
         if HOLDERS.keys() & field.metadata.keys():
             held = getattr(component, field.name)
-            values[field.name] = [_section(part) for part in held] if isinstance(held, tuple) else _section(held)
+            values[field.name] = [section(part) for part in held] if isinstance(held, tuple) else section(held)
     return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}
 
 
 def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
     """What a plan holds as plain values: ``qprune run --from`` builds the same plan from them."""
-    sections = {role: _section(getattr(plan, role)) for role in roles}
+    sections = {role: section(getattr(plan, role)) for role in roles}
     plain: dict[str, Any] = json.loads(json.dumps(sections | asdict(plan.settings) | {"components": plan.components}))
     return plain
 
@@ -185,8 +186,7 @@ class RunPlan:
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        sweep: folder of the sweep that the run belongs to, None for a single run.
-        stopped: folder of the run to go on with, None for a new one.
+        place: folder of the run to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -198,8 +198,7 @@ class RunPlan:
     transfer: Transfer
     settings: RunSettings
     components: dict[str, str]
-    sweep: Path | None = None
-    stopped: Path | None = None
+    place: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "RunPlan":
@@ -210,7 +209,7 @@ class RunPlan:
                 had other settings.
         """
         parts = composed.parts(RunSettings, RUN_ROLES)
-        plan = RunPlan(**parts, components=composed.components, sweep=composed.sweep, stopped=stopped)
+        plan = RunPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         plan.transfer.check(plan.data)
         if stopped:
@@ -222,13 +221,15 @@ class RunPlan:
         """The complete settings, as config.yaml records them."""
         return recorded(self, RUN_ROLES)
 
-    def folder(self) -> Folder:
-        """The run folder: a new one, or that of the run to go on with."""
-        if self.stopped:
-            return Folder(self.stopped)
+    @property
+    def title(self) -> str:
+        """What a folder of it is called, in short."""
         roles = "_".join(self.components[role] for role in NAMED_ROLES)
-        name = f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
-        return Folder.fresh(self.sweep or Path(self.settings.output_root) / "runs", name)
+        return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
+
+    def folder(self) -> Folder:
+        """The run folder."""
+        return self.place or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
 
 
 @dataclass(frozen=True)
@@ -269,7 +270,7 @@ class TrainPlan:
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        stopped: folder of the training to go on with, None for a new one.
+        place: folder of the training to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -277,7 +278,7 @@ class TrainPlan:
     train: AdamW
     settings: TrainSettings
     components: dict[str, str]
-    stopped: Path | None = None
+    place: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "TrainPlan":
@@ -287,7 +288,8 @@ class TrainPlan:
             UserError: a setting is unknown, missing, of the wrong type or out of range, or ``stopped`` holds a training that
                 was finished or had other settings.
         """
-        plan = TrainPlan(**composed.parts(TrainSettings, TRAIN_ROLES), components=composed.components, stopped=stopped)
+        parts = composed.parts(TrainSettings, TRAIN_ROLES)
+        plan = TrainPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         task_of(plan.data).refuse_loss("train.loss", plan.train.loss, LOSSES)
         plan.train.check(pick_device(plan.settings.device))
@@ -303,9 +305,11 @@ class TrainPlan:
         """The complete settings, as config.yaml records them."""
         return recorded(self, TRAIN_ROLES)
 
+    @property
+    def title(self) -> str:
+        """What a folder of it is called, in short."""
+        return f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
+
     def folder(self) -> Folder:
-        """The training folder: a new one, or that of the training to go on with."""
-        if self.stopped:
-            return Folder(self.stopped)
-        name = f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
-        return Folder.fresh(Path(self.settings.output_root) / "train", name)
+        """The training folder."""
+        return self.place or Folder.fresh(Path(self.settings.output_root) / "train", self.title)

@@ -1,16 +1,16 @@
 """Which filters stay: score and solve, round after round, and how far the objective could be trusted."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from torch import nn
 
-from qprune_cli.clock import Clock
+from qprune_cli.cache.shared import Shared, scores_digest
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss
-from qprune_cli.plan import RunPlan
+from qprune_cli.plan import RunPlan, section
 from qprune_cli.problem.bound import lower_bound
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.local_search import repaired
@@ -22,6 +22,7 @@ from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
 
 LOG = logging.getLogger("qprune_cli")
 JUDGED = 24  # calibration images that fidelity is measured on
+PLACES = ("output_root", "latency", "ssim3d", "certify", "cache")  # settings that change no score and no mask
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,34 @@ class Selected:
     fidelity: dict[str, Any]
 
 
-def select(plan: RunPlan, dense: nn.Module, layout: Layout, splits: Splits, budgets: tuple[Budget, ...], clock: Clock) -> Selected:
+def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...]) -> Selected:
     """Prune in rounds: each scores what is left at the mask of the one before, and takes away some more.
 
     With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used.
 
     Args:
         plan: scorer, solver, compensator and settings.
-        dense: the trained network.
-        layout: its filters.
-        splits: the images.
+        shared: the trained network, its filters and images, and what earlier runs have found about them.
         budgets: one for each round; the last one is what was asked.
-        clock: takes the time.
     """
-    asked, network, keep = plan.settings, dense, np.ones(layout.n, bool)
+    asked, dense, layout, splits, clock = plan.settings, shared.dense, shared.layout, shared.splits, shared.clock
+    network, keep = dense, np.ones(layout.n, bool)
     rows: list[dict[str, Any]] = []
     for number, budget in enumerate(budgets):
         if number:
             with clock("compensate"):
                 network, _ = plan.compensate.fit(dense, layout, keep, splits, asked.seed)
         with clock("score"):
-            scores = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)
+            score = partial(plan.scorer.score, network, layout, splits, asked.seed, keep, dense)
+            scores = shared.scores(section(plan.scorer), asked.seed, keep, network, score)
         problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
         with clock("solve"):
             solution = solved(plan, Remaining(problem, keep))
         keep = solution.keep
         rows.append({"kept": int(keep.sum()), "limit": budget.limit, "spent": budget.spent(keep), "damage": solution.damage})
     with clock("fidelity"):
-        told = trusted(plan, network, dense, layout, splits, scores, problem, keep) if asked.fidelity else {}
+        judge = partial(trusted, plan, network, dense, layout, splits, scores, problem, keep)
+        told = shared.fidelity(judged_by(plan, scores), keep, network, judge) if asked.fidelity else {}
     return Selected(scores, problem, solution, rows, told)
 
 
@@ -85,6 +86,12 @@ def solved(plan: RunPlan, remaining: Remaining) -> Solution:
     keep = repaired(whole, remaining.back(part.keep))
     bound = max(bounds) + remaining.spent if bounds and not (keep & ~remaining.keep).any() else None
     return whole.judge(keep, part.seconds, bound, **part.notes)
+
+
+def judged_by(plan: RunPlan, scores: Scores) -> dict[str, Any]:
+    """All that fidelity depends on, beside network, images and mask."""
+    asked = {name: value for name, value in asdict(plan.settings).items() if name not in PLACES}
+    return {"asked": asked, "scorer": section(plan.scorer), "scores": scores_digest(scores)}
 
 
 def trusted(

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
@@ -70,7 +70,7 @@ def seeds_of(method: str, seeds: list[int]) -> Iterable[int]:
 def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]:
     """Prune and judge everything on one data set."""
     plans = {
-        (method, seed): RunPlan.of(compose_jobs("run", [*data_overrides(name), *overrides, *chosen, f"seed={seed}"])[0])
+        (method, seed): RunPlan.of(compose_jobs("run", [*data_overrides(name), *overrides, *chosen, f"seed={seed}"]).jobs[0])
         for method, chosen in METHODS.items()
         for seed in seeds_of(method, seeds)
     }

@@ -19,14 +19,14 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.quality import outputs, psnr
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.pipeline import Job, prepare
 from qprune_cli.plan import RunPlan
+from qprune_cli.pruning import Job, prepare
 from qprune_cli.search.ledger import Incumbent, Ledger
 from qprune_cli.selection import select
 from qprune_cli.structure.shrink import shrink
@@ -69,7 +69,7 @@ SCALES: dict[str, tuple[tuple[str, ...], float]] = {
 
 def planned(*overrides: str) -> RunPlan:
     """A composed run."""
-    return RunPlan.of(compose_jobs("run", [*overrides, "fidelity=0", "certify=false", "compensate=none", "latency=false"])[0])
+    return RunPlan.of(compose_jobs("run", [*overrides, "fidelity=0", "certify=false", "compensate=none", "latency=false"]).jobs[0])
 
 
 def test_psnr(job: Job, keep: Bools) -> Floats:

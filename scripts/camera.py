@@ -18,7 +18,7 @@ import numpy as np
 
 from checkpoints import test_sets  # the script beside this one
 from qprune_cli import pipeline
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import judge, outputs
 from qprune_cli.plan import RunPlan, TrainPlan
@@ -48,10 +48,10 @@ def trained(overrides: list[str], seed: int) -> Any:
     """Train one network; its folder is thrown away."""
     with TemporaryDirectory() as folder:
         settings = [*RECIPE, *overrides, f"train.seed={seed}", f"output_root={folder}"]
-        plan = TrainPlan.of(compose_jobs("train", settings)[0])
+        plan = TrainPlan.of(compose_jobs("train", settings).jobs[0])
         weights = pipeline.train(plan) / "model.safetensors"
         sizes = [override for override in settings if override.startswith("model")]
-        return RunPlan.of(compose_jobs("run", [*sizes, f"model.weights={weights}"])[0]).model.load()
+        return RunPlan.of(compose_jobs("run", [*sizes, f"model.weights={weights}"]).jobs[0]).model.load()
 
 
 def cell(values: Floats, full: Floats) -> str:

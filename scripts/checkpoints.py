@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from qprune_cli.catalog import checkpoint_dir
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import examples, judge, outputs
@@ -30,12 +30,12 @@ SCALES = {"tiny": ["half_unet_small"], "cpu": [], "gpu": []}
 
 def test_sets() -> dict[str, ImageSet]:
     """The sample's test images, and the real ones where there are any."""
-    sets = {"sample": RunPlan.of(compose_jobs("run", [])[0]).data.load(0).test}
+    sets = {"sample": RunPlan.of(compose_jobs("run", []).jobs[0]).data.load(0).test}
     root = Path(os.environ.get("QPRUNE_REAL_DATA", "")) / "sidd_native"
     for part, other in (("train", "val"), ("val", "train")):
         chosen = [f"data.root={root / other}", f"data.test_root={root / part}", "data.clean='*_gt.*'", "data.shares=[0,0.5,0.5,0]"]
         if os.environ.get("QPRUNE_REAL_DATA") and root.is_dir():
-            sets[f"sidd_native/{part}"] = RunPlan.of(compose_jobs("run", ["data=pairs", *chosen])[0]).data.load(0).test
+            sets[f"sidd_native/{part}"] = RunPlan.of(compose_jobs("run", ["data=pairs", *chosen]).jobs[0]).data.load(0).test
     return sets
 
 
@@ -62,7 +62,7 @@ def main() -> None:
     for name in SCALES[arguments.scale] or sorted(
         path.stem for path in checkpoint_dir().glob("*.safetensors") if not path.stem.endswith("_digits")
     ):
-        plan = RunPlan.of(compose_jobs("run", [f"model={name}", "scorer=taylor"])[0])
+        plan = RunPlan.of(compose_jobs("run", [f"model={name}", "scorer=taylor"]).jobs[0])
         model = plan.model.load().to(pick_device(plan.settings.device))
         size = counted(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
         shares = [dead_share(plan, model, seed) for seed in arguments.seeds]

@@ -20,7 +20,7 @@ from baselines import data_overrides, interval
 from tqdm import tqdm
 
 from qprune_cli.compensate.ridge import Ridge
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
@@ -39,7 +39,7 @@ def measure(model: str, data: str, overrides: list[str], seeds: list[int]) -> di
     """Prune, compensate and judge one network on one data set."""
     chosen = [f"model={model}", *([] if model == "half_unet_small" else [f"model.weights={model}"]), *data_overrides(data), *overrides]
     plans = {
-        (method, seed): RunPlan.of(compose_jobs("run", [*chosen, f"solver={method}", f"seed={seed}"])[0])
+        (method, seed): RunPlan.of(compose_jobs("run", [*chosen, f"solver={method}", f"seed={seed}"]).jobs[0])
         for method in METHODS
         for seed in seeds
     }

@@ -19,7 +19,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_measure, psnrs
@@ -57,7 +57,7 @@ KINDS = {
 
 def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, threads: int) -> dict[str, Any]:
     """Time one network and what is left of it."""
-    plan = RunPlan.of(compose_jobs("run", ["solver=greedy_taylor", *chosen, *scale["overrides"]])[0])
+    plan = RunPlan.of(compose_jobs("run", ["solver=greedy_taylor", *chosen, *scale["overrides"]]).jobs[0])
     dense = plan.model.load() if plan.model.trained else plan.model.build().eval().to(memory_format=torch.channels_last)
     dense = dense.to(pick_device(plan.settings.device))
     splits, layout = plan.data.load(seed), trace(dense)

@@ -24,13 +24,13 @@ SIZES = {"tiny": (600, 800), "cpu": (3464, 4624), "gpu": (3464, 4624)}
 WATCH = """
 import json, resource, sys, time
 from qprune_cli import cli
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 import numpy as np
 start = time.perf_counter()
 TASK
 print(json.dumps({"peak_gib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, "seconds": time.perf_counter() - start}))
 """
-LOAD = "splits = compose_jobs('train', ['data=sidd', *sys.argv[1:]])[0].component('data').load(0)\n"
+LOAD = "splits = compose_jobs('train', ['data=sidd', *sys.argv[1:]]).jobs[0].component('data').load(0)\n"
 TASKS = {
     "cut all patches": LOAD,
     "find them again": LOAD,

@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.fidelity import correlation, mean_loss
 from qprune_cli.evaluate.masked import qualities, shrunk
@@ -76,7 +76,7 @@ EXACT_UP_TO = 1000  # filters: leave-one-out of larger networks takes too long
 
 def planned(*overrides: str) -> RunPlan:
     """A composed run."""
-    return RunPlan.of(compose_jobs("run", list(overrides))[0])
+    return RunPlan.of(compose_jobs("run", list(overrides)).jobs[0])
 
 
 def classifier(seed: int) -> tuple[nn.Module, Layout, Splits] | None:

@@ -18,13 +18,13 @@ import numpy as np
 
 from qprune_cli.clock import Clock
 from qprune_cli.compensate.objective import objective_metric
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.pipeline import prepare
 from qprune_cli.plan import RunPlan
+from qprune_cli.pruning import prepare
 from qprune_cli.search.ledger import Ledger
 from qprune_cli.selection import select
 
@@ -39,14 +39,14 @@ SCALES: dict[str, dict[str, Any]] = {
 def rows(settings: list[str], sparsity: float, seed: int, evaluations: int) -> Iterator[dict[str, Any]]:
     """One row for each way to refine."""
     base = [*settings, f"sparsity={sparsity}", f"seed={seed}", "fidelity=0", "certify=false", "latency=false"]
-    plan = RunPlan.of(compose_jobs("run", base)[0])
+    plan = RunPlan.of(compose_jobs("run", base).jobs[0])
     dense = plan.model.load().to(pick_device(plan.settings.device))
     job = prepare(plan.settings, dense, plan.data.load(seed), plan.model.keep_layers, plan.model.wrap)
     selected = select(plan, dense, job.layout, job.splits, job.budgets, Clock())
     start = selected.solution
     for way, chosen in WAYS.items():
         budget = [] if way == "none" else [f"refine.evaluations={evaluations}"]
-        refiner = RunPlan.of(compose_jobs("run", [*base, *chosen, *budget])[0]).refine
+        refiner = RunPlan.of(compose_jobs("run", [*base, *chosen, *budget]).jobs[0]).refine
         begun = perf_counter()
         metric = objective_metric(refiner.objective, plan.compensate, dense, job.layout, start.keep, job.splits, seed)
         refined = refiner.refine(selected.problem, start, Ledger(metric, start.keep), seed)

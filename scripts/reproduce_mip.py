@@ -25,13 +25,13 @@ import torch
 from torch import nn
 
 from qprune_cli.cli import dispatch
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.pipeline import Job, prepare
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.pruning import Job, prepare
 from qprune_cli.scores import Scores
 from qprune_cli.structure.shrink import shrink
 from qprune_cli.train.adamw import AdamW
@@ -145,7 +145,7 @@ class Subject:
 
     def planned(self, *more: str) -> RunPlan:
         """The plan of a run of it."""
-        return RunPlan.of(compose_jobs("run", [*self.overrides, *more])[0])
+        return RunPlan.of(compose_jobs("run", [*self.overrides, *more]).jobs[0])
 
     def job(self, share: float) -> Job:
         """What is asked of it at a share of parameters removed."""
@@ -356,14 +356,14 @@ def denoiser(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) ->
 
             def compute(way: str = way, chosen: list[str] = chosen, seed: int = seed) -> dict[str, Any]:
                 base = [*scale["denoiser"], *chosen, f"seed={seed}", "fidelity=0", "certify=false", "latency=false"]
-                plan = RunPlan.of(compose_jobs("run", base)[0])
+                plan = RunPlan.of(compose_jobs("run", base).jobs[0])
                 dense, splits = plan.model.load(), plan.data.load(seed)
                 layout = prepare(plan.settings, dense, splits, (), ()).layout
                 begun = perf_counter()
                 scores = plan.scorer.score(dense, layout, splits, seed)
                 seconds, keeps = perf_counter() - begun, {}
                 for share in shares:
-                    asked = RunPlan.of(compose_jobs("run", [*base, f"sparsity={share}"])[0]).settings
+                    asked = RunPlan.of(compose_jobs("run", [*base, f"sparsity={share}"]).jobs[0]).settings
                     budget = prepare(asked, dense, splits, (), ()).budgets[-1]
                     keeps[str(share)] = plan.solver.solve(PruningProblem(layout, scores.linear, scores.pairs, budget), seed).keep
                 networks = shrunk(dense, layout, keeps)
@@ -386,13 +386,13 @@ def vgg(rows: Rows, root: Path, seeds: list[int], scale: dict[str, Any]) -> Iter
         rng = np.random.default_rng(0)
         pairs = [Pair(f"{k}", rng.uniform(size=(3, 32, 32)).astype(np.float32), np.array(k % 10)) for k in range(40)]
         images = ImageSet(tuple(pairs))
-        plan = RunPlan.of(compose_jobs("run", ["data=cifar10", "data.root=.", "model=vgg16", "solver=mip", *mip(scale)])[0])
+        plan = RunPlan.of(compose_jobs("run", ["data=cifar10", "data.root=.", "model=vgg16", "solver=mip", *mip(scale)]).jobs[0])
         torch.manual_seed(0)
         network = plan.model.build().eval()
         splits = Splits(None, images, images, images, "classify")  # type: ignore[arg-type]
         whole = prepare(plan.settings, network, splits, (), ()).layout
         layer = whole.groups[-3].layer
-        asked = RunPlan.of(compose_jobs("run", ["data=cifar10", "data.root=.", "model=vgg16", "solver=mip", f"include=[{layer}]"])[0])
+        asked = RunPlan.of(compose_jobs("run", ["data=cifar10", "data.root=.", "model=vgg16", "solver=mip", f"include=[{layer}]"]).jobs[0])
         layout = prepare(asked.settings, network, splits, (), ()).layout
         begun = perf_counter()
         scores = plan.scorer.score(network, layout, splits, 0)

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.structure.loss import losses_of
@@ -37,7 +37,7 @@ BATCH = 8
 
 def prepared(name: str, images: int, side: int, device: str, seed: int) -> tuple[nn.Module, Layout, ImageSet]:
     """Network, layout and calibration images."""
-    plan = compose_jobs("run", [f"model={name}", "data=sample", f"data.crops={images}", f"data.crop_size={side}"])[0]
+    plan = compose_jobs("run", [f"model={name}", "data=sample", f"data.crops={images}", f"data.crop_size={side}"]).jobs[0]
     model = plan.component("model").load().to(pick_device(device))
     return model, trace(model), ImageSet(tuple(plan.component("data").load(seed).calibration.pairs))
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.plan import TrainPlan
 from qprune_cli.train.adamw import PRECISIONS, AdamW
@@ -90,7 +90,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the results here as well")
     parser.add_argument("overrides", nargs="*", help="further settings")
     arguments = parser.parse_intermixed_args()
-    plan = TrainPlan.of(compose_jobs("train", [*SCALES[arguments.scale], *arguments.overrides])[0])
+    plan = TrainPlan.of(compose_jobs("train", [*SCALES[arguments.scale], *arguments.overrides]).jobs[0])
     splits, device = plan.data.load(0), pick_device(plan.settings.device)
     seconds: dict[str, list[float]] = {"qprune train": [], "plain loop": [], "plain loop, one batch": []}
     for seed in arguments.seeds:

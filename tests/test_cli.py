@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qprune_cli import cli
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.plan import RunPlan
 
@@ -44,17 +44,17 @@ def test_list_shows_components_with_their_purpose(capsys):
     ],
 )
 def test_aliases_are_a_solver_and_a_scorer(alias, solver, scorer):
-    plan = RunPlan.of(compose_jobs("run", [f"solver={alias}"])[0])
+    plan = RunPlan.of(compose_jobs("run", [f"solver={alias}"]).jobs[0])
     assert (type(plan.solver).__name__, type(plan.scorer).__name__) == (solver, scorer)
     assert (plan.scorer.beta > 0) == (alias in ("hybrid_qubo", "l1_qubo")) if hasattr(plan.scorer, "beta") else True
 
 
 def test_an_alias_accepts_the_scorer_that_it_brings():
-    assert compose_jobs("run", ["solver=hybrid_qubo", "scorer=hybrid"])[0].components["scorer"] == "hybrid"
+    assert compose_jobs("run", ["solver=hybrid_qubo", "scorer=hybrid"]).jobs[0].components["scorer"] == "hybrid"
 
 
 def test_sweeps_are_composed_job_by_job():
-    jobs = compose_jobs("run", ["sparsity=0.25,0.5", "solver=greedy_l1,random"], multirun=True)
+    jobs = compose_jobs("run", ["sparsity=0.25,0.5", "solver=greedy_l1,random"], multirun=True).jobs
     assert [(job.settings["sparsity"], job.components["scorer"]) for job in jobs] == [
         (0.25, "l1"),
         (0.25, "random"),
@@ -64,7 +64,7 @@ def test_sweeps_are_composed_job_by_job():
 
 
 def test_sweeps_take_globs_over_names():
-    jobs = compose_jobs("run", ["solver=glob(greedy_*)"], multirun=True)
+    jobs = compose_jobs("run", ["solver=glob(greedy_*)"], multirun=True).jobs
     assert {job.components["solver"] for job in jobs} == {"greedy_fisher", "greedy_l1", "greedy_taylor"}
 
 
@@ -73,7 +73,7 @@ def test_own_components_come_from_a_folder_of_configs(tmp_path):
     (tmp_path / "solver" / "mine.yaml").write_text(
         "# mine\n_target_: qprune_cli.solver.annealing.Annealing\nreads: 2\nsweeps: 3\nsteps: 4\n"
     )
-    job = compose_jobs("run", ["solver=mine"], str(tmp_path))[0]
+    job = compose_jobs("run", ["solver=mine"], str(tmp_path)).jobs[0]
     assert job.component("solver").reads == 2 and job.components["solver"] == "mine"
     with pytest.raises(UserError, match="did you mean 'mine'"):
         compose_jobs("run", ["solver=mnie"], str(tmp_path))

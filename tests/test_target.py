@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.plan import RunPlan
 from qprune_cli.problem.local_search import repaired
@@ -20,7 +20,7 @@ SHAPE = (3, 64, 64)
 
 @pytest.fixture(scope="module")
 def asked():
-    return RunPlan.of(compose_jobs("run", ["model=half_unet_small"])[0]).settings
+    return RunPlan.of(compose_jobs("run", ["model=half_unet_small"]).jobs[0]).settings
 
 
 def test_rounds_leave_the_same_share_each_and_end_at_what_was_asked(asked, small_model, small_layout):

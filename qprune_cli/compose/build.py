@@ -1,7 +1,6 @@
 """From a section of the settings to the object that it describes."""
 
 from dataclasses import dataclass, fields, is_dataclass, replace
-from pathlib import Path
 from typing import Any, cast
 
 from hydra.utils import get_class
@@ -14,17 +13,17 @@ from qprune_cli.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class Composed:
-    """One job: the resolved settings, the component chosen for each role, and the folder of the sweep it is part of.
+    """One job: the resolved settings, the component chosen for each role, and the words that ask for it.
 
     Attributes:
         settings: nested dict as in the yaml files, interpolations resolved.
         components: chosen yaml by role, such as ``{"solver": "greedy"}``.
-        sweep: folder of the sweep; None for a single run.
+        overrides: in Hydra's grammar, without those of Hydra's own settings.
     """
 
     settings: dict[str, Any]
     components: dict[str, str]
-    sweep: Path | None = None
+    overrides: tuple[str, ...] = ()
 
     def parts(self, settings: type[Any], roles: tuple[str, ...]) -> dict[str, Any]:
         """Build the components of a plan and its settings.

@@ -7,7 +7,6 @@ from typing import Any, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -33,23 +32,23 @@ def freed(overrides: list[str]) -> list[str]:
     return [f"++{word}" if word.startswith(starts) else word for word in overrides]
 
 
-def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> list[Composed]:
-    """Compose and check the settings of every job that the overrides describe.
+def compose_one(config: str, overrides: list[str], extra: str | None = None) -> Composed:
+    """Compose and check the settings of one job, while Hydra is initialised.
 
     Args:
         config: name of the primary config.
         overrides: in Hydra's grammar.
         extra: another folder of configs, searched first.
-        multirun: whether lists of values make a sweep.
 
     Raises:
-        UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer.
+        UserError: unknown keys or names, an alias against an explicit scorer.
     """
-    overrides = freed(overrides)
-    with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        parsed = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
-        batches = BasicSweeper.split_arguments(parsed, None)[0] if multirun else [overrides]
-        return [_compose_one(config, list(one), extra) for one in batches]
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    refuse_unknown(config, [o for o in parsed if not str(o.key_or_group).startswith("hydra")], extra)
+    settings = compose(config, overrides + search(extra), return_hydra_config=True)
+    composed = resolved(settings, settings.hydra.runtime.choices)
+    _refuse_contradiction(composed.components, extra)
+    return composed
 
 
 def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None, finished: bool = False) -> Composed:
@@ -72,13 +71,13 @@ def repeated(command: str, folder: Path, overrides: list[str], extra: str | None
         raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run, or go on with one by --resume")
     if not (folder / "config.yaml").is_file():
         raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
-    with _readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         saved = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
         components = cast(dict[str, str], OmegaConf.to_container(saved.pop("components", DictConfig({}))))
         if {"run": "solver", "train": "train"}[command] not in components:
             raise UserError(f"{folder}: not the folder of a `qprune {command}`")
         chosen = [f"{role}={name}" for role, name in components.items()]
-        settings = compose(command, chosen + _search(extra), return_hydra_config=True)
+        settings = compose(command, chosen + search(extra), return_hydra_config=True)
         _take_over(settings, saved)
         for override in OverridesParser.create().parse_overrides(overrides):
             if override.key_or_group in components or override.is_sweep_override():
@@ -86,17 +85,6 @@ def repeated(command: str, folder: Path, overrides: list[str], extra: str | None
             _find(settings, override.key_or_group)
             OmegaConf.update(settings, override.key_or_group, override.value())
         return resolved(settings, components)
-
-
-def _compose_one(config: str, overrides: list[str], extra: str | None) -> Composed:
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    if any(str(override.key_or_group).startswith("hydra.run") for override in parsed):
-        raise UserError("hydra.run: qprune names its own run folders; say with output_root=FOLDER where they go")
-    _refuse_unknown(config, [o for o in parsed if not str(o.key_or_group).startswith("hydra")], extra)
-    settings = compose(config, overrides + _search(extra), return_hydra_config=True)
-    composed = resolved(settings, settings.hydra.runtime.choices)
-    _refuse_contradiction(composed.components, extra)
-    return composed
 
 
 def _take_over(settings: DictConfig, saved: DictConfig) -> None:
@@ -110,19 +98,20 @@ def _take_over(settings: DictConfig, saved: DictConfig) -> None:
             OmegaConf.update(settings, key, value, merge=False, force_add=True)
 
 
-def resolved(settings: DictConfig, choices: Mapping[str, Any], sweep: Path | None = None) -> Composed:
+def resolved(settings: DictConfig, choices: Mapping[str, Any]) -> Composed:
     """Take Hydra's own part away and fill in the interpolations."""
     own = OmegaConf.masked_copy(settings, [str(key) for key in settings if key != "hydra"])
     values = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
-    return Composed(values, {role: str(name) for role, name in choices.items() if role in values and name}, sweep)
+    return Composed(values, {role: str(name) for role, name in choices.items() if role in values and name})
 
 
-def _search(extra: str | None) -> list[str]:
+def search(extra: str | None) -> list[str]:
+    """Hydra's word for another folder of configs."""
     return [f"hydra.searchpath=[file://{Path(extra).absolute()}]"] if extra else []
 
 
 @contextmanager
-def _readable_errors() -> Iterator[None]:
+def readable_errors() -> Iterator[None]:
     """Turn what Hydra, OmegaConf and yaml have to say into one sentence."""
     try:
         yield
@@ -142,7 +131,7 @@ def _readable_errors() -> Iterator[None]:
         raise UserError(said) from error
 
 
-def _refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
+def refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
     """Name the nearest valid word for a group, a choice or a key that does not exist."""
     loader = GlobalHydra.instance().config_loader()
     names = set(loader.list_groups(""))
@@ -153,7 +142,7 @@ def _refuse_unknown(config: str, overrides: list[Override], extra: str | None) -
         value = override.value()
         if not isinstance(value, list) and value not in options and not override.is_delete():
             raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
-    base = compose(config, [str(override.input_line) for override in groups] + _search(extra))
+    base = compose(config, [str(override.input_line) for override in groups] + search(extra))
     for override in overrides:
         if override in groups or override.is_add() or override.is_force_add():
             continue

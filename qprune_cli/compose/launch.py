@@ -4,20 +4,18 @@ import sys
 import traceback
 from argparse import Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
 from hydra import main as hydra_main
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path, get_args_parser
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.types import RunMode
-from omegaconf import DictConfig
+from hydra._internal.utils import get_args_parser
 
 from qprune_cli.catalog import config_dir
+from qprune_cli.compose.asked import Asked, compose_jobs
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import compose_jobs, freed, repeated, resolved
+from qprune_cli.compose.jobs import freed, repeated
+from qprune_cli.compose.multirun import sweep
 from qprune_cli.errors import MissedTarget, UserError
 
 Plan = TypeVar("Plan")
@@ -30,6 +28,7 @@ def launch(
     start: Callable[[Plan], object],
     source: Path | None = None,
     finished: bool = False,
+    kept: bool = True,
 ) -> int:
     """Do what the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions.
 
@@ -39,9 +38,10 @@ def launch(
         command: name of the primary config, ``run`` or ``train``.
         argv: arguments behind the command, in Hydra's grammar.
         prepare: turns composed settings into a plan; raises UserError and writes nothing.
-        start: carries out a plan.
+        start: carries out a plan; for a sweep the plan's ``place`` is a folder of its own.
         source: folder of an earlier run to repeat or to go on with, where the job is not composed from the arguments alone.
         finished: whether that run has to be.
+        kept: whether jobs leave a folder, so that a sweep of them can go on where it was stopped.
 
     Returns:
         The exit code; for a sweep the highest of its jobs'.
@@ -65,18 +65,20 @@ def launch(
         return ask_hydra(command, flags_first)
     if arguments.multirun and source:
         raise UserError("--from, --resume: one run is repeated or resumed; leave --multirun out")
-    jobs = (
-        [repeated(command, source, arguments.overrides, extra, finished)]
+    found = (
+        Asked([repeated(command, source, arguments.overrides, extra, finished)])
         if source
         else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
     )
     if arguments.cfg:
         return ask_hydra(command, flags_first)
-    plans = [prepare(job) for job in jobs]
-    if not arguments.multirun:
+    plans = [prepare(job) for job in found.jobs]
+    if found.sweep is None:
         start(plans[0])
         return 0
-    return _sweep(config, arguments.overrides, extra, lambda job: attempt(lambda: start(prepare(job))))
+    if not kept:
+        return max(attempt(partial(start, plan)) for plan in plans)
+    return sweep(command, config, extra, found.sweep, plans, prepare, start)
 
 
 def _parsed(argv: list[str]) -> Namespace:
@@ -88,24 +90,6 @@ def _parsed(argv: list[str]) -> Namespace:
 
 def _refuse_arguments(message: str) -> NoReturn:
     raise UserError(f"{message}; overrides are written key=value, `qprune --help` shows the flags")
-
-
-def _sweep(config: str, overrides: list[str], extra: str | None, job: Callable[[Composed], int]) -> int:
-    """Run all jobs with Hydra's launcher and return the highest exit code."""
-
-    def task(settings: DictConfig) -> int:
-        hydra = HydraConfig.get()
-        return job(resolved(settings, hydra.runtime.choices, Path(hydra.sweep.dir)))
-
-    search_path = create_config_search_path(str(config_dir()))
-    if extra:
-        search_path.prepend("command-line", f"file://{Path(extra).absolute()}")
-    hydra = Hydra.create_main_hydra2("qprune", search_path)
-    try:
-        batches = hydra.multirun(config, task, [*overrides, f"hydra.mode={RunMode.MULTIRUN.name}"])
-    finally:
-        GlobalHydra.instance().clear()
-    return max((int(done.return_value) for batch in batches for done in batch), default=0)
 
 
 def attempt(job: Callable[[], object]) -> int:

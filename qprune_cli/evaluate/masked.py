@@ -33,10 +33,13 @@ def shrunk(
     return networks
 
 
-def qualities(task: Task, networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False) -> dict[str, Quality]:
-    """Quality per image of several networks, by name (see ``Task.quality``); one that is listed twice is measured once."""
-    known = {id(model): task.quality(model, images, volume) for model in dict.fromkeys(networks.values())}
-    return {name: known[id(model)] for name, model in networks.items()}
+def qualities(
+    task: Task, networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False, known: Mapping[str, Quality] | None = None
+) -> dict[str, Quality]:
+    """Quality per image of several networks, by name (see ``Task.quality``); one that is listed twice is measured once, ``known`` not."""
+    found = {id(networks[name]): quality for name, quality in (known or {}).items()}
+    found |= {id(model): task.quality(model, images, volume) for model in dict.fromkeys(networks.values()) if id(model) not in found}
+    return {name: found[id(model)] for name, model in networks.items()}
 
 
 def restored(networks: Mapping[str, nn.Module], pair: Pair) -> dict[str, Floats]:

@@ -1,13 +1,15 @@
 """The only writer of result folders. A file appears only when it is complete; the manifest comes last."""
 
 import csv
+import errno
 import hashlib
 import json
 import logging
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from qprune_cli.errors import UserError
 
 LOG = logging.getLogger("qprune_cli")
 LOG_FILE = "run.log"
+LOCK_FILE = ".lock"
+LEAST_FREE = 2**20  # bytes: a run folder of the smallest network holds half as much
+PATIENCE = 1.0  # seconds: whoever only asks whether a folder is busy holds it for a moment
 
 
 def refuse_unwritable(folder: Path) -> None:
@@ -40,6 +45,31 @@ def refuse_unwritable(folder: Path) -> None:
         raise UserError(f"output_root={folder}: cannot be used ({error.strerror}); give another folder") from error
 
 
+class Busy(UserError):
+    """Another process is at work in a folder."""
+
+
+class NoSpace(UserError):
+    """The disk is full."""
+
+
+def unwritten(path: Path, error: OSError) -> UserError:
+    """Why a file or folder could not be written."""
+    kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
+    return kind(f"{path}: cannot be written ({error.strerror or error}); make room, or give another folder")
+
+
+def refuse_full(path: Path) -> None:
+    """Refuse to begin where next to nothing is left.
+
+    Raises:
+        NoSpace: it says how much.
+    """
+    free = shutil.disk_usage(path).free
+    if free < LEAST_FREE:
+        raise NoSpace(f"{path}: {free / 2**10:,.0f} KiB are left on this disk; make room, or give another folder")
+
+
 class Folder:
     """A result folder.
 
@@ -49,6 +79,21 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.logged = False
+
+    @staticmethod
+    def at(path: Path) -> "Folder":
+        """A folder of a given name, made where it is not there.
+
+        Raises:
+            UserError: it cannot be made.
+        """
+        refuse_unwritable(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise unwritten(path, error) from error
+        return Folder(path)
 
     @staticmethod
     def fresh(parent: Path, name: str) -> "Folder":
@@ -67,7 +112,7 @@ class Folder:
             parent.mkdir(parents=True, exist_ok=True)
             return Folder(_fresh(parent, stem))
         except OSError as error:
-            raise UserError(f"output_root: cannot make a folder in '{parent}' ({error.strerror}); give another folder") from error
+            raise unwritten(parent, error) from error
 
     @contextmanager
     def complete(self, name: str) -> Iterator[Path]:
@@ -84,8 +129,7 @@ class Folder:
             yield temporary
             temporary.replace(path)
         except OSError as error:
-            why = error.strerror or error
-            raise UserError(f"{path}: cannot be written ({why}); make room, or give another folder") from error
+            raise unwritten(path, error) from error
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -117,30 +161,68 @@ class Folder:
 
     @contextmanager
     def log(self) -> Iterator[None]:
-        """Write what the program logs meanwhile to run.log, an unexpected error with its traceback included.
+        """Be the only process at work in this folder, and write what the program logs meanwhile to run.log.
+
+        An unexpected error is written there with its traceback. A block inside such a block changes nothing.
 
         Raises:
-            UserError: another process is at work in this folder.
+            Busy: another process is at work in this folder.
+            UserError: it cannot be written.
         """
-        lock = FileLock(self.path / ".lock", timeout=0)
+        if self.logged:
+            yield
+            return
+        with self._alone(PATIENCE):
+            try:
+                handler = LogFile(self.path / LOG_FILE)
+            except OSError as error:
+                raise unwritten(self.path, error) from error
+            handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+            LOG.addHandler(handler)
+            self.logged = True
+            try:
+                yield
+            except BaseException:
+                # Into the file alone: the terminal is told by whoever catches it.
+                handler.handle(LOG.makeRecord(LOG.name, logging.ERROR, __file__, 0, "stopped before the end", (), sys.exc_info()))
+                raise
+            finally:
+                self.logged = False
+                LOG.removeHandler(handler)
+                with suppress(OSError):  # no space left for the last line
+                    handler.close()
+
+    @contextmanager
+    def _alone(self, patience: float) -> Iterator[None]:
+        lock = FileLock(self.path / LOCK_FILE, timeout=patience)
         try:
             lock.acquire()
         except Timeout as error:
-            raise UserError(f"{self.path}: another process is at work in this folder; wait until it ends") from error
-        handler = logging.FileHandler(self.path / LOG_FILE)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        LOG.addHandler(handler)
+            raise Busy(f"{self.path}: another process is at work in this folder; wait until it ends") from error
+        except OSError as error:
+            raise unwritten(self.path, error) from error
         try:
             yield
-        except BaseException:
-            # Into the file alone: the terminal is told by whoever catches it.
-            handler.emit(LOG.makeRecord(LOG.name, logging.ERROR, __file__, 0, "stopped before the end", (), sys.exc_info()))
-            raise
         finally:
-            LOG.removeHandler(handler)
-            handler.close()
+            Path(lock.lock_file).unlink(missing_ok=True)  # while it is held: whoever waits for it sees that it is gone
             lock.release()
-            Path(lock.lock_file).unlink(missing_ok=True)
+
+    def busy(self) -> bool:
+        """Whether another process is at work in this folder."""
+        if not (self.path / LOCK_FILE).exists():
+            return False
+        try:
+            with self._alone(patience=0):
+                return False
+        except Busy:
+            return True
+
+
+class LogFile(logging.FileHandler):
+    """A log that may be cut short: where no space is left, the result files say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Stay silent."""
 
 
 def file_digest(path: Path) -> str:

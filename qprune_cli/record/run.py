@@ -131,7 +131,9 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     return metrics
 
 
-def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[str, float], digests: Mapping[str, str]) -> None:
+def write_manifest(
+    folder: Folder, seed: int, device: object, seconds: Mapping[str, float], digests: Mapping[str, str], **more: Any
+) -> None:
     """manifest.json, the last file: its presence says that the run is complete."""
     folder.json(
         "manifest.json",
@@ -143,6 +145,7 @@ def write_manifest(folder: Folder, seed: int, device: object, seconds: Mapping[s
             "device": str(device),
             "seconds": dict(seconds),
             "sha256": dict(digests),
+            **more,
             "files": folder.digests(),
         },
     )

@@ -10,7 +10,7 @@ from hydra.utils import get_class
 from omegaconf import OmegaConf
 
 from qprune_cli.catalog import components, config_dir, roles
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
 from qprune_cli.evaluate.metric import MaskMetric
@@ -43,7 +43,7 @@ def built(role, name, *overrides):
     if (role, name) in MACHINES:
         pytest.importorskip("dwave.system")
         pytest.skip("it needs an account of D-Wave")
-    return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides])[0].component(role)
+    return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides]).jobs[0].component(role)
 
 
 @pytest.mark.parametrize(("role", "name"), cases(*ROLES, "train"))

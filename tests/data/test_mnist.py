@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.data.idx import read_idx
 from qprune_cli.data.mnist import MNIST
 from qprune_cli.errors import UserError
@@ -77,14 +77,14 @@ def test_impossible_settings_are_refused(setting):
 
 def test_a_root_is_required():
     with pytest.raises(UserError, match=r"data\.root: a value is required"):
-        compose_jobs("run", ["data=mnist", "model=mlp"])[0].component("data")
+        compose_jobs("run", ["data=mnist", "model=mlp"]).jobs[0].component("data")
 
 
 def test_networks_follow_the_images():
-    (job,) = compose_jobs("train", ["data=mnist", "data.root=.", "data.side=16", "model=lenet5"])
+    (job,) = compose_jobs("train", ["data=mnist", "data.root=.", "data.side=16", "model=lenet5"]).jobs
     model, data = job.component("model"), job.component("data")
     assert (model.channels, model.side, model.classes) == (data.channels, data.side, data.classes) == (1, 16, 10)
-    assert compose_jobs("train", ["model=mlp"])[0].components["data"] == "digits"
+    assert compose_jobs("train", ["model=mlp"]).jobs[0].components["data"] == "digits"
 
 
 def test_missing_folders_and_files_are_refused_with_what_is_looked_for(tmp_path):

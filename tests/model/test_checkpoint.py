@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.data.pairs import PairedFolders
 from qprune_cli.data.sample import Sample
 from qprune_cli.errors import UserError
@@ -96,7 +96,7 @@ def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
 
 def gain(name, test):
     """Mean gain in dB of a shipped network over the noisy images."""
-    network = compose_jobs("run", [f"model={name}"])[0].component("model").load()
+    network = compose_jobs("run", [f"model={name}"]).jobs[0].component("model").load()
     dense, noisy = judge(outputs(network, test), test), judge([pair.noisy for pair in test.pairs], test)
     return float(np.mean(dense["psnr"] - noisy["psnr"]))
 
@@ -123,7 +123,7 @@ def test_shipped_small_half_unet_gains_2_db_on_the_test_images():
 
 @pytest.mark.parametrize("name", ["mlp_digits", "lenet5_digits"])
 def test_shipped_classifiers_name_19_of_20_digits(name):
-    component = compose_jobs("run", [f"model={name.removesuffix('_digits')}"])[0].component
+    component = compose_jobs("run", [f"model={name.removesuffix('_digits')}"]).jobs[0].component
     quality = task_of(component("data")).quality(component("model").load(), component("data").test(), False)
     assert quality["accuracy"].mean() > 0.95
 
@@ -132,7 +132,7 @@ def test_shipped_classifiers_name_19_of_20_digits(name):
 def test_recipe_of_a_shipped_network_is_its_experiment(name):
     with safe_open(SHIPPED / f"{name}.safetensors", "pt") as file:
         made = json.loads(file.metadata()["config"])
-    recipe = compose_jobs("train", [f"experiment=train_{name}"])[0].settings
+    recipe = compose_jobs("train", [f"experiment=train_{name}"]).jobs[0].settings
     unpruned = {"keep_layers": [], "wrap": []}  # no part of what is trained
     assert made["train"] == recipe["train"] and made["model"] | {"weights": None} | unpruned == recipe["model"]
     log = list(csv.DictReader((SHIPPED / f"{name}.csv").open()))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qprune_cli.catalog import components
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.search.ledger import Ledger
 from tests.conftest import factored_problem, priced_problem, random_problem
@@ -21,7 +21,7 @@ KINDS = {
 
 
 def built(name, evaluations=120):
-    refiner = compose_jobs("run", [f"refine={name}"])[0].component("refine")
+    refiner = compose_jobs("run", [f"refine={name}"]).jobs[0].component("refine")
     stages = getattr(refiner, "stages", None)
     for one in stages or (refiner,):
         object.__setattr__(one, "evaluations", evaluations)

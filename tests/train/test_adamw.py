@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
-from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.nafnet import NAFNet
@@ -242,7 +242,8 @@ def test_every_network_trains(tmp_path, model):
     quick = ["train.steps=2", "train.batch=2", "train.crop=16", "train.validate_every=2", "data.crops=2", "data.crop_size=16"]
     assert cli.dispatch(["train", f"model={model}", "model.width=4", *small[model], *quick, f"output_root={tmp_path}"]) == 0
     weights = only_run(tmp_path, "train") / "model.safetensors"
-    component = compose_jobs("run", [f"model={model}", "model.width=4", *small[model], f"model.weights={weights}"])[0].component("model")
+    (job,) = compose_jobs("run", [f"model={model}", "model.width=4", *small[model], f"model.weights={weights}"]).jobs
+    component = job.component("model")
     again = replace(component, **{name: tuple(value) for name, value in asdict(component).items() if isinstance(value, list)})
     assert_equal(component.load().state_dict(), again.load().state_dict())
 

@@ -10,11 +10,12 @@ import torch
 import yaml
 
 from qprune_cli import cli
-from qprune_cli.compose.jobs import compose_jobs, repeated
+from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.classification import Classification
-from qprune_cli.pipeline import chosen
 from qprune_cli.plan import RunPlan
+from qprune_cli.pruning import chosen
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.transfer import transfer_table, write_transfer
 from qprune_cli.structure.silence import silence
@@ -37,7 +38,7 @@ def rows_of(folder):
 
 
 def planned(*words):
-    return RunPlan.of(compose_jobs("run", [*RUN, *words])[0])
+    return RunPlan.of(compose_jobs("run", [*RUN, *words]).jobs[0])
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence_before_anything_is_written
 
 def test_files_that_are_missing_are_named_before_anything_is_computed(tmp_path):
     words = ["data=digits", "data.side=28", "model=mlp", "transfer=retrain", f"transfer.data.root={tmp_path}"]
-    plan = RunPlan.of(compose_jobs("run", words)[0])
+    plan = RunPlan.of(compose_jobs("run", words).jobs[0])
     with pytest.raises(UserError, match="train-images"):
         plan.transfer.load(plan.model.build(), 0)
 

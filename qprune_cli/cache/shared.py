@@ -1,0 +1,154 @@
+"""What runs of one network on the same images have in common: the dense network's quality, scores, how far they can be trusted."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from qprune_cli.cache.store import Entry, Store
+from qprune_cli.clock import Clock
+from qprune_cli.model.checkpoint import weights_digest
+from qprune_cli.scores import Pairs, Scores
+from qprune_cli.structure.answer import answer
+from qprune_cli.types import Bools, ImageSet, Layout, Quality, Splits
+
+LOG = logging.getLogger("qprune_cli")
+
+
+@dataclass
+class Shared:
+    """Recalls what earlier runs have computed for the same network and images.
+
+    Every method takes what makes the result, and calls it where nobody has; the time that it took then is added to the clock, so that
+    the seconds of a run say what its methods cost, whoever was first.
+
+    Args:
+        store: where results are kept.
+        dense: the network.
+        layout: its filters.
+        splits: the images.
+        clock: takes the time.
+        taken: kinds of results that were recalled.
+    """
+
+    store: Store
+    dense: nn.Module
+    layout: Layout
+    splits: Splits
+    clock: Clock
+    taken: list[str] = field(default_factory=list)
+
+    def scores(self, scorer: Mapping[str, Any], seed: int, keep: Bools, network: nn.Module, make: Callable[[], Scores]) -> Scores:
+        """Scores at a mask.
+
+        Args:
+            scorer: its settings.
+            seed: it was given.
+            keep: (n,) the mask.
+            network: with weights that were re-fitted, or the dense one.
+            make: computes them.
+        """
+        own = None if network is self.dense else weights_digest(network)
+        key = {"network": self._network, "images": self._calibration, "scorer": scorer, "seed": seed, "keep": _array(keep), "own": own}
+        told = f"{str(scorer.get('_target_')).rsplit('.', 1)[-1]}, {int(keep.sum())} of {self.layout.n} filters, seed {seed}"
+        entry = self._recall("scores", key, "score", told, lambda: _packed(make()))
+        return _unpacked(entry)
+
+    def quality(self, name: str, volume: bool, make: Callable[[], Quality]) -> Quality:
+        """Quality on the test images, of the dense network or of what needs none.
+
+        Args:
+            name: dense or identity.
+            volume: whether the 3-D SSIM belongs to it.
+            make: measures it.
+        """
+        known = self._network if name == "dense" else [self.splits.task, self._calibration]
+        entry = self._recall(
+            "quality", {"of": name, "by": known, "images": self._test, "volume": volume}, "measure", name, lambda: _measured(make())
+        )
+        return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
+
+    def fidelity(self, settings: Mapping[str, Any], keep: Bools, network: nn.Module, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """How far scores can be trusted at a mask.
+
+        Args:
+            settings: of scorer and fidelity, the scores' own hash included.
+            keep: (n,) the mask.
+            network: with weights that were re-fitted, or the dense one.
+            make: finds out.
+        """
+        own = None if network is self.dense else weights_digest(network)
+        key = {"network": self._network, "images": self._calibration, "settings": settings, "keep": _array(keep), "own": own}
+        told = f"{int(keep.sum())} of {self.layout.n} filters"
+        return dict(self._recall("fidelity", key, "fidelity", told, lambda: Entry({}, make())).notes)
+
+    def _recall(self, kind: str, key: Mapping[str, Any], stage: str, told: str, make: Callable[[], Entry]) -> Entry:
+        if self.store.folder is None:
+            return make()
+        entry = self.store.recall(kind, key, told, make)
+        if entry.hit:
+            self.clock.add(stage, entry.seconds)
+            self.taken.append(f"{kind}: {told}")
+            LOG.info("%s (%s): as an earlier run has found in %.1f s", kind, told, entry.seconds)
+        return entry
+
+    @cached_property
+    def _network(self) -> list[Any]:
+        """Weights, filters, and what the network answers, which tells networks of the same weights and other operations apart."""
+        device = str(next(self.dense.parameters()).device.type)
+        return [
+            weights_digest(self.dense),
+            hashlib.sha256(repr(self.layout).encode()).hexdigest(),
+            [f"{value:.3g}" for value in answer(self.dense, self.layout.shape)],
+            device,
+        ]
+
+    @cached_property
+    def _calibration(self) -> str:
+        return images_digest(self.splits.calibration)
+
+    @cached_property
+    def _test(self) -> str:
+        return images_digest(self.splits.test)
+
+
+def images_digest(images: ImageSet) -> str:
+    """SHA-256 of names, shapes and values of all images."""
+    found = hashlib.sha256()
+    for pair in images.pairs:
+        found.update(repr((pair.name, pair.noisy.shape, pair.clean.shape)).encode())
+        for array in (pair.noisy, pair.clean):
+            found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
+
+
+def scores_digest(scores: Scores) -> str:
+    """SHA-256 of all that scores hold."""
+    packed = _packed(scores)
+    return hashlib.sha256("".join(name + _array(array) for name, array in packed.arrays.items()).encode()).hexdigest()
+
+
+def _array(array: NDArray[Any]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _packed(scores: Scores) -> Entry:
+    arrays: dict[str, NDArray[Any]] = {"linear": scores.linear} | {f"block{k}": block for k, block in enumerate(scores.pairs.blocks)}
+    arrays |= {name: value for name, value in (("factor", scores.pairs.factor), ("dead", scores.dead)) if value is not None}
+    return Entry(arrays, json.loads(json.dumps(dict(scores.notes), default=lambda value: value.tolist())))
+
+
+def _unpacked(entry: Entry) -> Scores:
+    blocks = tuple(entry.arrays[f"block{k}"] for k in range(sum(name.startswith("block") for name in entry.arrays)))
+    return Scores(entry.arrays["linear"], Pairs(blocks, entry.arrays.get("factor")), entry.arrays.get("dead"), entry.notes)
+
+
+def _measured(quality: Quality) -> Entry:
+    return Entry(dict(quality.measures), {"measures": list(quality.measures)})

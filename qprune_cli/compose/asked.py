@@ -1,0 +1,128 @@
+"""What the overrides of a command ask for: one job, or the jobs of a sweep."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from qprune_cli.catalog import config_dir
+from qprune_cli.compose.build import Composed
+from qprune_cli.compose.jobs import compose_one, freed, readable_errors, refuse_unknown, search
+from qprune_cli.compose.launcher import check_launcher, described
+from qprune_cli.errors import UserError
+
+NAMING = ("data", "model")  # the components that a sweep is called by, where no experiment is asked for
+
+
+@dataclass(frozen=True)
+class AskedSweep:
+    """A sweep, beside its jobs.
+
+    Attributes:
+        title: the experiment, or what all jobs have in common.
+        folder: where the user wants it; None for one below output_root.
+        overrides: of each job, in Hydra's grammar, without those of Hydra's own settings.
+        hydra: those of Hydra's own settings.
+        launcher: who runs it (see ``described``).
+    """
+
+    title: str
+    folder: Path | None
+    overrides: tuple[tuple[str, ...], ...]
+    hydra: tuple[str, ...]
+    launcher: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a command is to do.
+
+    Attributes:
+        jobs: composed and checked.
+        sweep: where and how they are done, where they are a sweep; None for a single job.
+    """
+
+    jobs: list[Composed] = field(default_factory=list)
+    sweep: AskedSweep | None = None
+
+
+def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> Asked:
+    """Compose and check the settings of every job that the overrides describe.
+
+    An experiment may be a sweep by itself: ``hydra.mode=MULTIRUN`` and the lists in ``hydra.sweeper.params``. Lists on the command line
+    take the place of its own.
+
+    Args:
+        config: name of the primary config.
+        overrides: in Hydra's grammar.
+        extra: another folder of configs, searched first.
+        multirun: whether lists of values make a sweep.
+
+    Raises:
+        UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer, a launcher that is not there.
+    """
+    with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+        parsed = _parsed(freed(overrides))
+        own = [override for override in parsed if not str(override.key_or_group).startswith("hydra")]
+        for override in parsed:
+            _refuse_taken(override)
+        if not multirun and not any(override.key_or_group == "experiment" for override in own):
+            return Asked([compose_one(config, freed(overrides), extra)])
+        fixed = [override for override in own if not override.is_sweep_override()]
+        refuse_unknown(config, fixed, extra)
+        whole = compose(config, _lines(fixed) + _lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
+        if not multirun and whole.hydra.mode is not RunMode.MULTIRUN:
+            return Asked([compose_one(config, freed(overrides), extra)])
+        given = {override.key_or_group for override in own}
+        lists = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items() if key not in given]
+        jobs = {tuple(words): compose_one(config, list(words), extra) for words in _split(_parsed(lists) + own)}
+        return Asked(list(jobs.values()), _sweep(whole, jobs, [override for override in parsed if override not in own]))
+
+
+def _sweep(whole: DictConfig, jobs: dict[tuple[str, ...], Composed], hydra: list[Override]) -> AskedSweep:
+    choices = whole.hydra.runtime.choices
+    shared = "_".join(_same(job.components[role] for job in jobs.values()) for role in NAMING)
+    folder = next((override.value() for override in hydra if override.key_or_group == "hydra.sweep.dir"), None)
+    launcher = described(str(choices["hydra/launcher"]), whole.hydra.launcher)
+    title, place = str(choices.get("experiment") or shared), Path(str(folder)) if folder else None
+    return AskedSweep(title, place, tuple(jobs), tuple(_lines(hydra)), launcher)
+
+
+def _parsed(overrides: list[str]) -> list[Override]:
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
+
+
+def _split(overrides: list[Override]) -> Sequence[Sequence[str]]:
+    """The overrides of each job."""
+    return BasicSweeper.split_arguments(overrides, None)[0]
+
+
+def _lines(overrides: Iterable[Override]) -> list[str]:
+    return [str(override.input_line) for override in overrides]
+
+
+def _same(names: Iterable[str]) -> str:
+    """A name that all share."""
+    one, *others = dict.fromkeys(names)
+    return "various" if others else one
+
+
+def _refuse_taken(override: Override) -> None:
+    """Refuse what qprune does itself, and launchers that are not there."""
+    key, value = str(override.key_or_group), override.value()
+    if key.startswith("hydra.run"):
+        raise UserError("hydra.run: qprune names its own run folders; say with output_root=FOLDER where they go")
+    if key == "hydra.sweep.subdir":
+        raise UserError("hydra.sweep.subdir: the settings of a job name its folder; hydra.sweep.dir=FOLDER is that of the whole sweep")
+    if key == "hydra/sweeper" and value != "basic":
+        raise UserError(f"hydra/sweeper={value}: lists are swept by Hydra's basic sweeper; leave it out (`qprune tune` searches)")
+    if key == "hydra/launcher":
+        check_launcher(str(value))

@@ -1,0 +1,109 @@
+"""Hydra's launchers: who runs the jobs of a sweep, how many at once, with how many threads each."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from qprune_cli.catalog import config_dir
+from qprune_cli.errors import UserError, nearest
+
+PACKAGES = {  # of launchers that do not come with Hydra
+    "joblib": "'qprune[joblib]'",
+    "submitit_local": "'qprune[slurm]'",
+    "submitit_slurm": "'qprune[slurm]'",
+    "ray": "hydra-ray-launcher, in an environment of its own",
+}
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def check_launcher(name: str) -> None:
+    """Refuse a launcher that is not there; called while Hydra is initialised.
+
+    Raises:
+        UserError: what to install, or which there are.
+    """
+    known = GlobalHydra.instance().config_loader().get_group_options("hydra/launcher")
+    if name in known:
+        return
+    if name in PACKAGES:
+        raise UserError(f"hydra/launcher={name}: is not installed; pip install {PACKAGES[name]}")
+    raise UserError(f"hydra/launcher={name}: no such launcher; {nearest(name, {*known, *PACKAGES})}")
+
+
+def at_once(name: str, settings: DictConfig) -> int | None:
+    """How many jobs a launcher runs on this machine at a time; None where others decide.
+
+    Args:
+        name: of the launcher.
+        settings: its section.
+    """
+    cores = os.cpu_count() or 1
+    if name == "basic":
+        return 1
+    if name == "joblib":
+        jobs = int(settings.get("n_jobs") or 1)
+        return jobs if jobs > 0 else max(1, cores + 1 + jobs)
+    if name == "submitit_local":
+        return max(1, cores // int(settings.get("cpus_per_task") or 1))
+    return None
+
+
+def launcher(
+    config: str, words: Sequence[str], extra: str | None, task: Callable[[DictConfig], Any]
+) -> Callable[[Sequence[Sequence[str]]], list[Any]]:
+    """What runs jobs, given the overrides of each, and gives their return values.
+
+    Args:
+        config: name of the primary config.
+        words: overrides of Hydra's own settings.
+        extra: another folder of configs, searched first.
+        task: what a job does with its settings.
+    """
+
+    def launch(jobs: Sequence[Sequence[str]]) -> list[Any]:
+        search_path = create_config_search_path(str(config_dir()))
+        if extra:
+            search_path.prepend("command-line", f"file://{Path(extra).absolute()}")
+        hydra = Hydra.create_main_hydra2("qprune", search_path)
+        try:
+            settings = hydra.compose_config(config, [*words, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
+            context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(settings))
+            made: Launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=settings)
+            size = at_once(settings.hydra.runtime.choices["hydra/launcher"], settings.hydra.launcher)
+            local = settings.hydra.runtime.choices["hydra/launcher"] == "submitit_local"  # it would start all of them at once
+            step = size if local and size else len(jobs)
+            with shared_cores(size):
+                batches = [made.launch(jobs[start : start + step], start) for start in range(0, len(jobs), step)]
+            return [done.return_value for batch in batches for done in batch]
+        finally:
+            GlobalHydra.instance().clear()
+
+    return launch
+
+
+@contextmanager
+def shared_cores(jobs: int | None) -> Iterator[None]:
+    """Tell processes that start in the block how many threads are theirs, unless the user has said so; nothing where they are alone."""
+    mine = [name for name in THREADS if name not in os.environ] if jobs and jobs > 1 else []
+    os.environ.update(dict.fromkeys(mine, str(max(1, (os.cpu_count() or 1) // (jobs or 1)))))
+    try:
+        yield
+    finally:
+        for name in mine:
+            del os.environ[name]
+
+
+def described(name: str, settings: DictConfig) -> dict[str, Any]:
+    """What a record of a sweep says of its launcher."""
+    return {"name": name, "at_once": at_once(name, settings), "settings": OmegaConf.to_container(settings)}

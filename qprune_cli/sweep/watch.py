@@ -1,0 +1,48 @@
+"""Tells how a sweep goes, whoever runs its jobs: it looks at their folders."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Event, Thread
+from time import monotonic
+
+from qprune_cli.sweep.job import Job, State
+
+EVERY = 0.5  # seconds
+
+
+@contextmanager
+def watched(jobs: Sequence[Job]) -> Iterator[None]:
+    """Print a line for each job that ends while the block runs, and how long the others may take."""
+    over = Event()
+    thread = Thread(target=_watch, args=(jobs, over), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _watch(jobs: Sequence[Job], over: Event) -> None:
+    waiting, ended, start = list(jobs), 0, monotonic()
+    last = False
+    while waiting and not last:
+        last = over.wait(EVERY)  # a last look when it is over
+        for job in [job for job in waiting if job.over]:
+            waiting.remove(job)
+            ended += 1
+            left = timedelta(seconds=round((monotonic() - start) / ended * len(waiting)))
+            print(f"{ended}/{len(jobs)}  {job.path.name}  {_said(job)}" + (f"  (about {left} to go)" if waiting else ""), flush=True)
+
+
+def _said(job: Job) -> str:
+    """The measures of the last stage of a run, or what went wrong."""
+    if job.ended.error:
+        return f"failed: {job.ended.error}"
+    try:
+        *_, last = json.loads((job.path / "metrics.json").read_text())["stages"].values()
+        return ", ".join(f"{name} {value['mean']:.4g}" for name, value in last.items() if isinstance(value, dict) and "mean" in value)
+    except (OSError, ValueError, KeyError):
+        return State.FINISHED.value
