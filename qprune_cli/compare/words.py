@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 from qprune_cli.compare.settings import ABSENT, in_order, spelled
 from qprune_cli.errors import UserError, nearest
 
+PIECE = r"""(?:\[[^\]]*\]|\{[^}]*\}|'[^']*'|"[^"]*"|[^,])+"""
 Words = Mapping[str, tuple[str, ...]]
 
 
@@ -60,13 +61,15 @@ def apart(given: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def pieces(word: str) -> list[str]:
-    """What stands between commas and spaces; those in brackets belong to a value.
+    """What stands between commas, or before another setting; what is in brackets or quotes belongs together.
 
     Example:
-        >>> pieces("scorer.lambdas=[1,5],seed=0")
-        ['scorer.lambdas=[1,5]', 'seed=0']
+        >>> pieces("scorer.lambdas=[1,5],seed=0 data.root=My photos")
+        ['scorer.lambdas=[1,5]', 'seed=0', 'data.root=My photos']
     """
-    return re.findall(r"(?:\[[^\]]*\]|\{[^}]*\}|[^,\s\[{])+", word)
+    settings = re.split(r"\s+(?=[\w.]+=)", word.strip())
+    found = [piece for setting in settings for piece in re.findall(PIECE, setting)]
+    return [piece.strip() for piece in found if piece.strip()]
 
 
 def refuse_unknown_key(key: str, runs: Iterable[Configured], option: str = "") -> None:
