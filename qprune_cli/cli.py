@@ -214,6 +214,8 @@ def compare(argv: list[str]) -> int:
     from qprune_cli.compare.files import refuse_taken
     from qprune_cli.compare.words import apart
 
+    if arguments.csv is not None and arguments.csv == arguments.markdown:
+        raise UserError(f"--csv, --markdown {arguments.csv}: one file for both; give two names")
     refuse_taken("--csv", arguments.csv, arguments.overwrite)
     refuse_taken("--markdown", arguments.markdown, arguments.overwrite)
     paths, words = apart(arguments.given)

@@ -8,6 +8,8 @@ from qprune_cli.compare.table import Table
 
 APART = "these tables were measured on other images, or by other measures: what lies in different ones is not comparable"
 
+SHARES = "filters, params, MACs and latency ratio are shares of the dense network's"
+
 
 def terminal(tables: Sequence[Table], more: Iterable[str]) -> str:
     """All tables with aligned columns, what is to be known of each beneath it, and at last what was left out."""
@@ -48,7 +50,9 @@ def _shown(table: Table, tables: Sequence[Table]) -> list[str]:
 
 
 def _lines(table: Table, gone: Sequence[str]) -> list[str]:
-    return [*table.lines, *([f"left out to fit, to be found in --csv: {', '.join(gone)}"] if gone else [])]
+    several = any(len(row.by_seed) > 1 for row in table.rows)
+    seeds = "; ± is half of the 95 % interval over seeds (Student's t)" if several else ""
+    return [SHARES + seeds, *table.lines, *([f"left out to fit, to be found in --csv: {', '.join(gone)}"] if gone else [])]
 
 
 def _last(tables: Sequence[Table], more: Iterable[str]) -> list[str]:

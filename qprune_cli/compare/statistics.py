@@ -41,7 +41,7 @@ def sign_flips(differences: Floats) -> Floats:
         differences: (r, N) one paired difference per image.
 
     Returns:
-        (r,) p.
+        (r,) p; nan where a difference is no number, as of two infinite values.
 
     References:
         Fisher, "The Design of Experiments", 1935, section 21; Phipson and Smyth, "Permutation p-values should never be zero", 2010.
@@ -53,7 +53,7 @@ def sign_flips(differences: Floats) -> Floats:
     for part in _parts(FLIPS, count):
         signs = rng.integers(2, size=(part, count), dtype=np.int8).astype(np.float64) * 2 - 1
         at_least += (np.abs(signs @ differences.T) >= true).sum(axis=0)
-    p: Floats = (1 + at_least) / (1 + FLIPS)
+    p: Floats = np.where(np.isfinite(scale), (1 + at_least) / (1 + FLIPS), np.nan)
     return p
 
 

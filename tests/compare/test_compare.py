@@ -108,6 +108,7 @@ def test_runs_on_other_images_stand_in_tables_of_their_own(sweep):
         (["sweep", "--csv", "there.csv"], "--csv there.csv: there already; give another name, or --overwrite"),
         (["sweep", "--markdown", "there.csv"], "--markdown there.csv: there already"),
         (["sweep", "--csv", "sweep"], "--csv sweep: a folder; give a file"),
+        (["sweep", "--csv", "new", "--markdown", "new"], "--csv, --markdown new: one file for both"),
         (["solver=x"], "give a folder with runs as well"),
         ([], "the following arguments are required"),
         (["sweep", "--what"], "`qprune compare --help` shows how"),

@@ -61,3 +61,11 @@ def test_holm_rejects_what_stepping_down_rejects():
 def test_holm_counts_only_rows_with_a_test():
     np.testing.assert_allclose(holm(np.array([np.nan, 0.02, np.nan])), [np.nan, 0.02, np.nan])
     assert holm(np.array([0.9, 0.8])).tolist() == [1, 1] and len(holm(np.array([]))) == 0
+
+
+def test_differences_that_are_no_numbers_have_no_p():
+    assert np.isnan(sign_flips(np.array([[np.nan, 1.0, 1.0]]))).all()
+
+
+def test_one_image_shows_nothing():
+    assert sign_flips(np.array([[3.0]]))[0] == 1 and image_intervals(np.array([[3.0]])).tolist() == [[3.0, 3.0]]
