@@ -24,6 +24,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune evaluate RUN [overrides]    measure a finished run on other images    qprune evaluate RUN data=pairs data.root=PHOTOS
   qprune apply RUN --input DIR --output DIR    denoise a folder of photographs with the network of a finished run
   qprune export RUN --format onnx    the small network as one file, checked against PyTorch
+  qprune compare PATH... [words]     finished runs side by side  qprune compare outputs --baseline solver=greedy_taylor
   qprune data check ROOT             what a folder of images holds, what is missing or damaged
   qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
   qprune cache [clear] [KIND ...]    what runs share (scores, the dense network's quality, patches of images); clear deletes it
@@ -193,6 +194,38 @@ def export(argv: list[str]) -> int:
     return 0
 
 
+def compare(argv: list[str]) -> int:
+    """Put finished runs side by side."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser("qprune compare", description="Put finished runs side by side: one row per setting, means over seeds.")
+    parser.error = _refusal("compare")  # type: ignore[method-assign, assignment]
+    parser.add_argument(
+        "given", nargs="+", metavar="PATH|WORDS", help="folders with runs; words such as solver=swap,greedy choose among them"
+    )
+    parser.add_argument("--by", metavar="KEYS", help="the settings that name rows, such as solver,sparsity (all that differ)")
+    parser.add_argument("--baseline", metavar="WORDS", help="the rows that others are compared with, such as solver=greedy_taylor")
+    parser.add_argument("--stage", metavar="NAME", help="dense, solved, refined or compensated (compensated)")
+    parser.add_argument("--metric", metavar="NAME", help="what to compare by, such as psnr, ssim or accuracy (the first that was measured)")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write everything there, in plain numbers")
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")
+    parser.add_argument("--overwrite", action="store_true", help="replace files that are there")
+    arguments = parser.parse_intermixed_args(argv)
+    from qprune_cli.compare.compare import compare as put
+    from qprune_cli.compare.files import refuse_taken
+    from qprune_cli.compare.words import apart
+
+    if arguments.csv is not None and arguments.csv == arguments.markdown:
+        raise UserError(f"--csv, --markdown {arguments.csv}: one file for both; give two names")
+    refuse_taken("--csv", arguments.csv, arguments.overwrite)
+    refuse_taken("--markdown", arguments.markdown, arguments.overwrite)
+    paths, words = apart(arguments.given)
+    compared = put(paths, words, arguments.by, arguments.baseline, arguments.stage, arguments.metric)
+    print(compared)
+    compared.save(arguments.csv, arguments.markdown)
+    return 0
+
+
 def folder_option(argv: list[str], flag: str) -> tuple[list[str], Path | None]:
     """Take ``flag FOLDER`` or ``flag=FOLDER`` out of the arguments."""
     argv = [part for word in argv for part in (word.split("=", 1) if word.startswith(f"{flag}=") else [word])]
@@ -311,6 +344,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate,
     "apply": apply,
     "export": export,
+    "compare": compare,
     "data": data,
     "cache": cache,
     "list": list_components,
@@ -320,4 +354,5 @@ WORDS = {  # what may follow a command that is not Hydra's
     "apply": "--input --output --network --tile --overlap --jobs --device --overwrite",
     "cache": "list clear scores quality fidelity patches --all --older-than",
     "export": "--format --output --overwrite onnx pt2",
+    "compare": "--by --baseline --stage --metric --csv --markdown --overwrite",
 }

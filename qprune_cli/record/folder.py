@@ -124,7 +124,7 @@ class Folder:
             UserError: the file cannot be written.
         """
         path = self.path / name
-        temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.unfinished{path.suffix}")
+        temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.unfinished{path.suffix}")
         try:
             yield temporary
             temporary.replace(path)
@@ -180,6 +180,8 @@ class Folder:
             handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
             LOG.addHandler(handler)
             self.logged = True
+            for left in self.path.rglob(".*.unfinished*"):  # by a process that was killed
+                left.unlink(missing_ok=True)
             try:
                 yield
             except BaseException:

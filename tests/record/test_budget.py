@@ -52,7 +52,7 @@ def test_lines_say_what_was_asked_spent_proven_and_trusted():
 
 
 def test_a_run_that_misses_its_target_is_complete_and_exits_with_3(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pipeline, "missed_target", lambda *_: ["budget=params: too large"])
+    monkeypatch.setattr(pruning, "missed_target", lambda *_: ["budget=params: too large"])
     monkeypatch.setattr("sys.argv", ["qprune", "run", "experiment=smoke", "budget=params", "latency=false", f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:
         cli.main()

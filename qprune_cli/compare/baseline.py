@@ -1,0 +1,145 @@
+"""Each row against its baseline: the same seeds, the same images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import nan
+
+import numpy as np
+
+from qprune_cli.compare.gather import named
+from qprune_cli.compare.keys import Keys, determined
+from qprune_cli.compare.read import Run
+from qprune_cli.compare.statistics import holm, image_intervals, paired_t, sign_flips
+from qprune_cli.compare.words import Words, fits
+from qprune_cli.evaluate.interval import t95
+from qprune_cli.types import Floats
+
+LEVEL = 0.05  # below which a difference is more than chance
+HELD = ("sparsity", "budget", "data", "model")  # a row and its baseline never differ in these, unless the words of the baseline say so
+
+RowName = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A row less its baseline.
+
+    Attributes:
+        mean: over the common seeds and the images.
+        over_images: its 95 % interval by bootstrap.
+        over_seeds: its 95 % interval by Student's t; nan for one seed.
+        seeds: number of common ones.
+        p: the larger one of the permutation test over images and the paired t test over seeds.
+        p_holm: adjusted for the rows of the table.
+    """
+
+    mean: float
+    over_images: tuple[float, float]
+    over_seeds: tuple[float, float]
+    seeds: int
+    p: float
+    p_holm: float
+
+    @property
+    def shown(self) -> bool:
+        """Whether it is more than chance."""
+        return self.p_holm < LEVEL
+
+
+@dataclass(frozen=True)
+class Found:
+    """Differences of all rows that have a baseline, those baselines, and what a reader should know."""
+
+    by_row: Mapping[RowName, Difference]
+    baselines: frozenset[RowName]
+    lines: tuple[str, ...]
+
+
+def differences(keys: Keys, groups: Mapping[RowName, Sequence[Run]], seeds: Mapping[RowName, Mapping[str, Floats]], words: Words) -> Found:
+    """Compare every row with its baseline.
+
+    Args:
+        keys: what names rows.
+        groups: runs of each row.
+        seeds: (N,) values of each row, by seed.
+        words: what the runs of a baseline have in common.
+    """
+    baselines = frozenset(name for name, runs in groups.items() if all(fits(run, words) for run in runs))
+    partners, lines = _partners(keys, groups, words, baselines)
+    pairs: dict[RowName, Floats] = {}
+    strangers = []
+    for name, partner in partners.items():
+        common = [seed for seed in seeds[name] if seed in seeds[partner]]
+        if common:
+            pairs[name] = np.array([seeds[name][seed] - seeds[partner][seed] for seed in common])
+        else:
+            strangers.append(_said(keys, name))
+    if strangers:
+        lines.append(f"no seed in common with the baseline: {named(strangers, '; ')}")
+    if not pairs:
+        return Found({}, baselines, tuple(lines))
+    over_images = np.array([values.mean(axis=0) for values in pairs.values()])
+    flips, ends = sign_flips(over_images), image_intervals(over_images)
+    tests = [paired_t(values.mean(axis=1)) if len(values) > 1 else 0.0 for values in pairs.values()]
+    p = np.maximum(flips, tests)
+    found = {}
+    for k, ((name, values), adjusted) in enumerate(zip(pairs.items(), holm(p), strict=True)):
+        by_seed = t95(values.mean(axis=1)) or (nan, nan)
+        found[name] = Difference(
+            float(values.mean()), (float(ends[k, 0]), float(ends[k, 1])), by_seed, len(values), float(p[k]), float(adjusted)
+        )
+    lines.append(
+        f"differences to the baseline are paired by seed and image; * marks p < {LEVEL} (the larger p of a permutation test over images "
+        "and a paired t test over seeds, adjusted by Holm for the rows of this table), (none) all others"
+    )
+    if any(len(values) == 1 for values in pairs.values()):
+        lines.append("with one seed in common a difference says nothing about other seeds: it was tested over the images alone")
+    return Found(found, baselines, tuple(lines))
+
+
+def _partners(
+    keys: Keys, groups: Mapping[RowName, Sequence[Run]], words: Words, baselines: frozenset[RowName]
+) -> tuple[dict[RowName, RowName], list[str]]:
+    """The baseline of each row that has one, and what to say of the others."""
+    if not baselines:
+        return {}, ["no run here is a baseline, so there are no differences to it"]
+    runs = [run for those in groups.values() for run in those]
+    asked = [key for key in words if key in keys.shown]
+    free = {key for key in keys.shown if key not in HELD and determined(runs, key, asked)} | set(asked)
+    partners: dict[RowName, RowName] = {}
+    alone: list[str] = []
+    several: list[str] = []
+    apart: set[str] = set()
+    for name, own in groups.items():
+        if name in baselines:
+            continue
+        near = [other for other in baselines if not _apart(keys, name, other, free | _of_components(keys, own[0], groups[other][0], free))]
+        if len(near) > 1:
+            fewest = min(len(_apart(keys, name, other, set(asked))) for other in near)
+            near = [other for other in near if len(_apart(keys, name, other, set(asked))) == fewest]
+        if len(near) == 1:
+            partners[name] = near[0]
+            apart |= set(_apart(keys, name, near[0], set(asked)))
+        else:
+            (several if near else alone).append(_said(keys, name))
+    lines = [f"no baseline agrees in all else with: {named(alone, '; ')}"] if alone else []
+    lines += [f"several baselines fit, say more in --baseline: {named(several, '; ')}"] if several else []
+    lines += [f"a row and its baseline differ also in {named(sorted(apart))}"] if apart else []
+    return partners, lines
+
+
+def _apart(keys: Keys, name: RowName, other: RowName, ignored: set[str]) -> list[str]:
+    """In what two rows differ."""
+    return [key for key, a, b in zip(keys.shown, name, other, strict=True) if a != b and key not in ignored]
+
+
+def _of_components(keys: Keys, own: Run, other: Run, free: set[str]) -> set[str]:
+    """Settings of components that two rows may differ in, where they do."""
+    roles = {role for role in own.roles if role in free or role not in keys.shown}
+    return {
+        key for key in keys.shown for role in [key.split(".")[0]] if role in roles and own.settings.get(role) != other.settings.get(role)
+    }
+
+
+def _said(keys: Keys, name: RowName) -> str:
+    return " ".join(f"{key}={value}" for key, value in zip(keys.shown, name, strict=True) if value)

@@ -1,0 +1,84 @@
+"""Runs that were measured on the same images belong into one table; others do not."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qprune_cli.compare.gather import named
+from qprune_cli.compare.read import Run
+
+SAME = 1e-6  # by which values of the same images may differ
+DIFFERENT = {
+    "weights": "dense networks (SHA-256 of their weights)",
+    "qprune": "versions of qprune",
+    "commit": "commits of qprune",
+    "device": "devices",
+    "torch": "versions of torch",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Runs that were measured on the same images by the same measures.
+
+    Attributes:
+        runs: each once.
+        repeated: those that a later one repeats.
+    """
+
+    runs: tuple[Run, ...]
+    repeated: tuple[Run, ...]
+
+    @property
+    def first(self) -> Run:
+        """One that stands for all in what they share."""
+        return self.runs[0]
+
+    def lines(self) -> list[str]:
+        """What a reader should know of the runs."""
+        lines = []
+        if self.repeated:
+            told = named(run.folder.name for run in self.repeated)
+            lines.append(f"the latest of runs with the same settings and seed is taken; {len(self.repeated)} left out: {told}")
+        return lines + made_differently(self.runs)
+
+
+def blocks(runs: Iterable[Run]) -> list[Block]:
+    """Split runs by data set, images, measures, and what the images give without a network."""
+    alike: list[list[Run]] = []
+    for run in runs:
+        own = next((those for those in alike if _same_images(those[0], run)), None)
+        if own is None:
+            alike.append([run])
+        else:
+            own.append(run)
+    return [Block(*_latest(those)) for those in alike]
+
+
+def _same_images(one: Run, other: Run) -> bool:
+    if one.settings.get("data") != other.settings.get("data") or one.images != other.images or set(one.measures) != set(other.measures):
+        return False
+    own, others = one.qualities["identity"], other.qualities["identity"]
+    return all(np.allclose(own[measure], others[measure], rtol=0, atol=SAME) for measure in own)
+
+
+def _latest(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
+    """The last run of each setting and seed, and the others."""
+    by_settings: dict[frozenset[tuple[str, str]], Run] = {}
+    for run in sorted(runs, key=lambda run: (run.finished, run.folder.name)):
+        by_settings[frozenset(item for item in run.settings.items() if item[0] not in ("output_root", "device"))] = run
+    taken = {id(run) for run in by_settings.values()}
+    return tuple(run for run in runs if id(run) in taken), tuple(run for run in runs if id(run) not in taken)
+
+
+def made_differently(runs: Sequence[Run]) -> list[str]:
+    """How runs were made by different means, which may be what makes them differ."""
+    lines = []
+    for what, many in DIFFERENT.items():
+        counts = Counter(run.made[what] for run in runs)
+        if len(counts) > 1:
+            told = named(f"{name[:12] if what in ('weights', 'commit') else name} ({count})" for name, count in counts.most_common())
+            lines.append(f"made with {len(counts)} different {many}, which may be part of a difference: {told}")
+    return lines

@@ -1,0 +1,141 @@
+"""Run folders in, tables out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+
+import pandas as pd
+
+from qprune_cli.compare import show
+from qprune_cli.compare.blocks import blocks
+from qprune_cli.compare.files import write
+from qprune_cli.compare.find import find
+from qprune_cli.compare.frame import frame
+from qprune_cli.compare.gather import Gathered, gather, named
+from qprune_cli.compare.keys import row_keys
+from qprune_cli.compare.table import Table, table
+from qprune_cli.compare.words import Configured, Words, pieces, select, words
+from qprune_cli.errors import UserError, nearest
+
+STAGE = "compensated"  # the network as it leaves a run
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Runs side by side; ``str`` gives the tables as the terminal shows them.
+
+    Attributes:
+        tables: one for each set of images.
+        left_out: what was not compared, and why; one line for each reason.
+    """
+
+    tables: tuple[Table, ...]
+    left_out: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return show.terminal(self.tables, self.left_out)
+
+    def frame(self) -> pd.DataFrame:
+        """All tables in plain numbers, one line per row."""
+        return frame(self.tables)
+
+    def csv(self) -> str:
+        """The same as text."""
+        return self.frame().to_csv(index=False, lineterminator="\n")
+
+    def markdown(self) -> str:
+        """The tables in markdown."""
+        return show.markdown(self.tables, self.left_out) + "\n"
+
+    def save(self, csv: Path | None, markdown: Path | None) -> None:
+        """Write the files that are asked for."""
+        if csv is not None:
+            write(csv, self.csv())
+        if markdown is not None:
+            write(markdown, self.markdown())
+
+
+def compare(
+    paths: Iterable[str | Path],
+    selection: Sequence[str] = (),
+    by: Sequence[str] | str | None = None,
+    baseline: str | None = None,
+    stage: str | None = None,
+    metric: str | None = None,
+) -> Comparison:
+    """Put finished runs side by side: one row for each setting, with means over its seeds.
+
+    Args:
+        paths: folders of runs, of sweeps, or above them.
+        selection: which runs, such as ``["solver=greedy_taylor,hybrid_qubo", "sparsity=0.5"]``; empty for all.
+        by: the settings that name rows, as a list or with commas; None for all that differ.
+        baseline: words that say which rows the others are compared with, such as ``"solver=greedy_taylor"``.
+        stage: of the network; None for the last one.
+        metric: what to compare by; None for the first that was measured.
+
+    Returns:
+        Tables, and what was left out.
+
+    Raises:
+        UserError: no finished run is there, or nothing has what was asked for.
+    """
+    gathered = gather(find([Path(path) for path in paths]))
+    return _compared(gathered, words(selection), by, None if baseline is None else words([baseline]), stage, metric)
+
+
+def _compared(
+    gathered: Gathered, asked: Words, by: Sequence[str] | str | None, baseline: Words | None, stage: str | None, metric: str | None
+) -> Comparison:
+    if asked:
+        known: list[Configured] = [*gathered.runs, *(one for one in gathered.left_out if one.settings)]
+        chosen = select(known, asked)
+        kept = {id(one) for one in chosen}
+        runs = tuple(one for one in gathered.runs if id(one) in kept)
+        left_out = tuple(one for one in gathered.left_out if id(one) in kept or not one.settings)
+        gathered = Gathered(runs, left_out)
+    if not gathered.runs:
+        raise UserError(f"no finished run to compare; {'; '.join(gathered.lines())}")
+    stage = _offered("--stage", stage, [run.stages for run in gathered.runs], STAGE)
+    metric = metric and _offered("--metric", metric, [run.measures for run in gathered.runs])
+    if baseline is not None:
+        select(gathered.runs, baseline, "--baseline ")
+    keys = row_keys(gathered.runs, pieces(by) if isinstance(by, str) else by)
+    tables = tuple(table(block, keys, stage, metric or block.first.measures[0], baseline) for block in blocks(gathered.runs))
+    if baseline is not None and not any(row.is_baseline for one in tables for row in one.rows):
+        raise UserError(f"--baseline {named(baseline)}: every row holds other runs as well; add it to --by")
+    return Comparison(tables, tuple(gathered.lines()))
+
+
+def _offered(option: str, asked: str | None, offers: Sequence[Sequence[str]], default: str = "") -> str:
+    """What was asked for, if all runs have it; else what they have: the default, or the last of all."""
+    every = reduce(lambda known, offer: [name for name in known if name in offer], offers)
+    if asked is None:
+        return default if default in every or not every else every[-1]
+    if asked not in every:
+        some = any(asked in offer for offer in offers)
+        said = "not all of these runs have it, so choose runs with it by words such as data=NAME" if some else "no run has it"
+        raise UserError(f"{option} {asked}: {said}; {nearest(asked, every)}")
+    return asked
+
+
+def write_tables(folder: str | Path) -> str:
+    """Write table.csv and table.md into the folder of a sweep, each only when complete.
+
+    Args:
+        folder: below which the jobs of the sweep lie.
+
+    Returns:
+        The text for the terminal; where no job has finished, it says why, and no table is written.
+
+    Raises:
+        UserError: there is no job at all.
+    """
+    place = Path(folder)
+    gathered = gather(find([place]))
+    if not gathered.runs:
+        return "\n".join(["no run has finished, so there is no table", *gathered.lines()])
+    compared = _compared(gathered, {}, None, None, None, None)
+    write(place / "table.csv", compared.csv())
+    write(place / "table.md", compared.markdown())
+    return str(compared)

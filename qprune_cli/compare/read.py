@@ -1,0 +1,116 @@
+"""One run folder -> what of it is compared."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import nan
+from pathlib import Path
+from typing import Any
+
+from qprune_cli.compare.content import Unreadable, read_images, read_json
+from qprune_cli.compare.find import Place
+from qprune_cli.compare.settings import flat
+from qprune_cli.types import Floats
+
+SCHEMA = 1  # of metrics.json
+SIZES = ("filters", "params", "macs", "latency_ms")
+MADE_BY = ("weights", "qprune", "commit", "device", "torch")
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Run:
+    """What a finished run has measured, under which settings.
+
+    Attributes:
+        folder: where it lies.
+        settings: all of them by their names on the command line.
+        roles: those of the settings that are components.
+        images: N names of the test images.
+        qualities: (N,) values, by stage and measure; stage ``identity`` is what needs no network.
+        sizes: filters, params, macs and latency_ms of each stage as a share of the dense network's; nan where not measured.
+        obtained: share of the budgeted quantity that was removed.
+        fidelity: rank correlation between predicted and true change of the loss at the mask; nan where not measured.
+        gap: how far the damage can be from the least; nan where no bound is known.
+        seconds: of all stages.
+        warnings: their number.
+        made: by which weights, version, commit, device and torch.
+        finished: when, in seconds.
+    """
+
+    folder: Path
+    settings: Mapping[str, str]
+    roles: tuple[str, ...]
+    images: tuple[str, ...]
+    qualities: Mapping[str, Mapping[str, Floats]]
+    sizes: Mapping[str, Mapping[str, float]]
+    obtained: float
+    fidelity: float
+    gap: float
+    seconds: float
+    warnings: int
+    made: Mapping[str, str]
+    finished: float
+
+    @property
+    def seed(self) -> str:
+        """Of calibration and solver."""
+        return self.settings.get("seed", "")
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Those that a network was measured at."""
+        return tuple(self.sizes)
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """What the images were judged by."""
+        return tuple(self.qualities["identity"])
+
+
+def read_run(place: Place) -> Run:
+    """Read what a finished run has saved.
+
+    Raises:
+        Unreadable: a file is missing, damaged, altered, or of another schema.
+    """
+    if place.config is None:
+        raise Unreadable("config.yaml is missing or damaged")
+    folder = place.folder
+    manifest = read_json(folder, "manifest.json", {})
+    digests = manifest.get("files", {})
+    try:
+        metrics = read_json(folder, "metrics.json", digests)
+        if metrics.get("schema") != SCHEMA:
+            raise Unreadable(f"metrics.json has schema {metrics.get('schema')}, this qprune reads {SCHEMA}")
+        images, qualities = read_images(folder, digests)
+        solution = read_json(folder, "solution.json", digests)
+        at_mask = metrics.get("fidelity", {}).get("at_mask") or {}
+        versions = manifest.get("versions", {})
+        made = (manifest["sha256"].get("weights"), versions.get("qprune"), manifest.get("git_commit"), manifest.get("device"))
+        stages = metrics["stages"]
+        if missing := set(stages) - set(qualities):
+            raise Unreadable(f"images.csv is damaged: it lacks the stage {min(missing)}")
+        return Run(
+            folder,
+            flat(place.config),
+            tuple(map(str, place.config["components"])),
+            images,
+            qualities,
+            {stage: {size: _share(own, stages["dense"], size) for size in SIZES} for stage, own in stages.items()},
+            float(metrics["sparsity"]["got"]),
+            _number(at_mask.get("correlation")),
+            _number(solution.get("gap")),
+            float(sum(manifest["seconds"].values())),
+            len(metrics.get("warnings", ())),
+            {what: str(value) for what, value in zip(MADE_BY, (*made, versions.get("torch")), strict=True)},
+            (folder / "manifest.json").stat().st_mtime,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Unreadable(f"metrics.json, manifest.json or solution.json is damaged ({type(error).__name__}: {error})") from error
+
+
+def _share(own: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:
+    return nan if own.get(size) is None or not dense.get(size) else float(own[size] / dense[size])
+
+
+def _number(value: Any) -> float:
+    return nan if value is None else float(value)
