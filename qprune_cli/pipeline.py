@@ -16,7 +16,7 @@ from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.evaluate.masked import restored
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.model.checkpoint import save_weights, weights_digest
-from qprune_cli.plan import RunPlan, TrainPlan
+from qprune_cli.plan import RunPlan, TrainPlan, section
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.pruning import chosen, prepare, prune
 from qprune_cli.record.budget import asked_line
@@ -38,6 +38,7 @@ from qprune_cli.structure.execute import evaluating
 from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.structure.measure import measured
 from qprune_cli.target import allowed, budgets, fewest_mask
+from qprune_cli.types import Splits
 
 LOG = logging.getLogger("qprune_cli")
 INSPECTED_AT_ONCE = 8  # calibration images
@@ -61,7 +62,7 @@ def run(plan: RunPlan) -> Path:
     with clock("load"):
         device = pick_device(plan.settings.device)
         dense = plan.model.load().to(device)
-        job = prepare(plan.settings, dense, plan.data.load(plan.settings.seed), plan.model.keep_layers, plan.model.wrap)
+        job = prepare(plan.settings, dense, images(plan), plan.model.keep_layers, plan.model.wrap)
         plan.solver.check(PruningProblem(job.layout, np.zeros(job.layout.n), Pairs.none(), job.budgets[0]))
         target = plan.transfer.load(dense, plan.settings.seed)
     folder = plan.folder()
@@ -97,6 +98,20 @@ def run(plan: RunPlan) -> Path:
     if pruned.missed:
         raise MissedTarget(pruned.missed)
     return folder.path
+
+
+_LAST: dict[str, Splits] = {}
+
+
+def images(plan: RunPlan) -> Splits:
+    """The images of a run; jobs of one sweep that follow each other in one process and have the same ones read them once."""
+    if plan.place is None:
+        return plan.data.load(plan.settings.seed)
+    key = json.dumps([str(plan.place.path.parent), section(plan.data), plan.settings.seed])
+    if key not in _LAST:
+        _LAST.clear()  # before others are read: they may fill the memory
+        _LAST[key] = plan.data.load(plan.settings.seed)
+    return _LAST[key]
 
 
 def inspect(plan: RunPlan) -> str:

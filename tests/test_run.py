@@ -171,8 +171,13 @@ def test_a_sweep_keeps_its_runs_together_and_a_failed_job_does_not_stop_the_othe
     code = cli.dispatch([*SMOKE, "-m", "sparsity=0.75,0.25,0.5", "floor=4", f"output_root={tmp_path}"])
     (sweep,) = (tmp_path / "sweeps").iterdir()
     assert code == 2 and "lower sparsity to at most 0.500" in capfd.readouterr().err
-    kept = sorted(int(np.load(folder / "mask.npz")["keep"].sum()) for folder in sweep.iterdir() if folder.is_dir())
-    assert kept == [32, 48]
+    finished = [folder for folder in sweep.iterdir() if (folder / "manifest.json").is_file()]
+    assert sorted(int(np.load(folder / "mask.npz")["keep"].sum()) for folder in finished) == [32, 48]
+    (failed,) = [path.parent for path in sweep.glob("*/failed.json")]
+    assert "Traceback" in (failed / "run.log").read_text() and not (failed / "mask.npz").exists()
+    assert "lower sparsity to at most 0.500" in (sweep / "table.md").read_text()
+    with (sweep / "table.csv").open() as file:
+        assert [row["sparsity"] for row in csv.DictReader(file)] == ["0.25", "0.5"]
 
 
 def test_removing_nothing_is_said_aloud(tmp_path, caplog):

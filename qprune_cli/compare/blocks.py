@@ -8,6 +8,7 @@ import numpy as np
 
 from qprune_cli.compare.gather import named
 from qprune_cli.compare.read import Run
+from qprune_cli.compare.settings import IDLE
 
 SAME = 1e-6  # by which values of the same images may differ
 DIFFERENT = {
@@ -42,6 +43,9 @@ class Block:
         if self.repeated:
             told = named(run.folder.name for run in self.repeated)
             lines.append(f"the latest of runs with the same settings and seed is taken; {len(self.repeated)} left out: {told}")
+        beside = [run for run in self.runs if not run.alone and any(np.isfinite(own["latency_ms"]) for own in run.sizes.values())]
+        if beside:
+            lines.append(f"latency of {len(beside)} runs was measured while other jobs of their sweep ran beside them")
         return lines + made_differently(self.runs)
 
 
@@ -68,7 +72,7 @@ def _latest(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
     """The last run of each setting and seed, and the others."""
     by_settings: dict[frozenset[tuple[str, str]], Run] = {}
     for run in sorted(runs, key=lambda run: (run.finished, run.folder.name)):
-        by_settings[frozenset(item for item in run.settings.items() if item[0] not in ("output_root", "device"))] = run
+        by_settings[frozenset(item for item in run.settings.items() if item[0] not in IDLE)] = run
     taken = {id(run) for run in by_settings.values()}
     return tuple(run for run in runs if id(run) in taken), tuple(run for run in runs if id(run) not in taken)
 

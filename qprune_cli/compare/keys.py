@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from qprune_cli.compare.gather import named
 from qprune_cli.compare.read import Run
-from qprune_cli.compare.settings import in_order
+from qprune_cli.compare.settings import IDLE, in_order
 from qprune_cli.compare.words import refuse_unknown_key
 
-UNNAMED = ("seed", "output_root", "device")  # rows are means over seeds, wherever they were computed
+UNNAMED = ("seed", *IDLE)  # rows are means over seeds
 ORDER = ("data", "model", "solver", "scorer", "refine", "compensate")  # solver first: its aliases bring a scorer
 MAY_FOLLOW = ("scorer", "loss")  # settings without a dot that components bring along
 

@@ -1,5 +1,6 @@
 """One run folder -> what of it is compared."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
@@ -34,6 +35,7 @@ class Run:
         warnings: their number.
         made: by which weights, version, commit, device and torch.
         finished: when, in seconds.
+        alone: whether no other job of its sweep ran beside it.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Run:
     warnings: int
     made: Mapping[str, str]
     finished: float
+    alone: bool = True
 
     @property
     def seed(self) -> str:
@@ -103,9 +106,18 @@ def read_run(place: Place) -> Run:
             len(metrics.get("warnings", ())),
             {what: str(value) for what, value in zip(MADE_BY, (*made, versions.get("torch")), strict=True)},
             (folder / "manifest.json").stat().st_mtime,
+            _alone(folder.parent),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise Unreadable(f"metrics.json, manifest.json or solution.json is damaged ({type(error).__name__}: {error})") from error
+
+
+def _alone(sweep: Path) -> bool:
+    """Whether jobs of a sweep ran one after the other; single runs do."""
+    try:
+        return bool(json.loads((sweep / "sweep.json").read_text())["launcher"]["at_once"] == 1)
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def _share(own: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:

@@ -9,6 +9,7 @@ from qprune_cli.errors import UserError
 
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ABSENT = "null"  # what a setting counts as that a run does not have
+IDLE = ("output_root", "device", "cache", "fidelity", "certify", "latency")  # settings that change no network
 
 
 def plain(value: Any) -> str:

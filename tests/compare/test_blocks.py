@@ -1,3 +1,4 @@
+import json
 import os
 
 import pytest
@@ -63,3 +64,18 @@ def test_runs_made_by_different_means_share_a_block_and_this_is_said(other, said
     (block,) = blocks(read(tmp_path))
     (line,) = block.lines()
     assert len(block.runs) == 3 and said in line
+
+
+@pytest.mark.parametrize(("at_once", "latency", "told"), [(1, True, False), (2, True, True), (None, True, True), (2, False, False)])
+def test_latency_of_jobs_that_ran_side_by_side_is_told_apart(at_once, latency, told, tmp_path):
+    write_run(tmp_path / "sweep" / "job", config(), latency=latency)
+    (tmp_path / "sweep" / "sweep.json").write_text(json.dumps({"launcher": {"at_once": at_once}}))
+    (block,) = blocks(gather(find([tmp_path])).runs)
+    assert any("while other jobs" in line for line in block.lines()) is told
+
+
+def test_runs_that_differ_in_what_changes_no_network_are_repeats(tmp_path):
+    write_run(tmp_path / "one", config(cache=True, fidelity=40))
+    write_run(tmp_path / "two", config(cache=False, fidelity=0))
+    (block,) = blocks(gather(find([tmp_path])).runs)
+    assert len(block.runs) == len(block.repeated) == 1

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from qprune_cli import cli, pipeline
+from qprune_cli import cli, pruning
 from qprune_cli.errors import MissedTarget
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
