@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import compose_one, freed, readable_errors, refuse_unknown, search
+from qprune_cli.compose.jobs import Composer, freed, readable_errors, search
 from qprune_cli.compose.launcher import check_launcher, described
 from qprune_cli.errors import UserError
 
@@ -72,18 +72,19 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
     with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
         parsed = _parsed(freed(overrides))
         own = [override for override in parsed if not str(override.key_or_group).startswith("hydra")]
+        composer = Composer(config, extra)
         for override in parsed:
             _refuse_taken(override)
         if not multirun and not any(override.key_or_group == "experiment" for override in own):
-            return Asked([compose_one(config, freed(overrides), extra)])
+            return Asked([composer.one(freed(overrides))])
         fixed = [override for override in own if not override.is_sweep_override()]
-        refuse_unknown(config, fixed, extra)
+        composer.known(fixed)
         whole = compose(config, _lines(fixed) + _lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
         if not multirun and whole.hydra.mode is not RunMode.MULTIRUN:
-            return Asked([compose_one(config, freed(overrides), extra)])
+            return Asked([composer.one(freed(overrides))])
         given = {override.key_or_group for override in own}
         lists = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items() if key not in given]
-        jobs = {tuple(words): compose_one(config, list(words), extra) for words in _split(_parsed(lists) + own)}
+        jobs = {tuple(words): composer.one(list(words)) for words in _split(_parsed(lists) + own)}
         return Asked(list(jobs.values()), _sweep(whole, jobs, [override for override in parsed if override not in own]))
 
 

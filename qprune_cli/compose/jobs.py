@@ -1,5 +1,6 @@
 """From overrides, or from a finished run, to the settings of every job."""
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -32,23 +33,70 @@ def freed(overrides: list[str]) -> list[str]:
     return [f"++{word}" if word.startswith(starts) else word for word in overrides]
 
 
-def compose_one(config: str, overrides: list[str], extra: str | None = None) -> Composed:
-    """Compose and check the settings of one job, while Hydra is initialised.
+class Composer:
+    """Composes jobs that share much, while Hydra is initialised: each choice of components is composed once.
 
     Args:
         config: name of the primary config.
-        overrides: in Hydra's grammar.
         extra: another folder of configs, searched first.
-
-    Raises:
-        UserError: unknown keys or names, an alias against an explicit scorer.
     """
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    refuse_unknown(config, [o for o in parsed if not str(o.key_or_group).startswith("hydra")], extra)
-    settings = compose(config, overrides + search(extra), return_hydra_config=True)
-    composed = resolved(settings, settings.hydra.runtime.choices)
-    _refuse_contradiction(composed.components, extra)
-    return composed
+
+    def __init__(self, config: str, extra: str | None = None) -> None:
+        self.config, self.extra = config, extra
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def one(self, overrides: list[str]) -> Composed:
+        """Compose and check the settings of one job.
+
+        Args:
+            overrides: in Hydra's grammar.
+
+        Raises:
+            UserError: unknown keys or names, an alias against an explicit scorer.
+        """
+        parsed = OverridesParser.create().parse_overrides(overrides)
+        base, values = self.known([o for o in parsed if not str(o.key_or_group).startswith("hydra")])
+        if len(values) < len(parsed) - len(self._groups(parsed)) or not all(_plain(override) for override in values):
+            settings = compose(self.config, overrides + search(self.extra), return_hydra_config=True)
+        else:  # as Hydra does it
+            settings = copy.deepcopy(base)
+            for override in values:
+                OmegaConf.update(settings, override.key_or_group, override.value())
+        composed = resolved(settings, settings.hydra.runtime.choices)
+        _refuse_contradiction(composed.components, self.extra)
+        return composed
+
+    def known(self, overrides: list[Override]) -> tuple[DictConfig, list[Override]]:
+        """The settings of the components alone, and the overrides that change values of theirs.
+
+        Raises:
+            UserError: a group, a choice or a key does not exist; it names the nearest one that does.
+        """
+        loader = GlobalHydra.instance().config_loader()
+        groups = self._groups(overrides)
+        for override in groups:
+            own = (Path(self.extra) / override.key_or_group).glob("*.yaml") if self.extra else ()
+            options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
+            value = override.value()
+            if not isinstance(value, list) and value not in options and not override.is_delete():
+                raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
+        lines = tuple(str(override.input_line) for override in groups)
+        if lines not in self._bases:
+            self._bases[lines] = compose(self.config, [*lines, *search(self.extra)], return_hydra_config=True)
+        values = [override for override in overrides if override not in groups]
+        for override in values:
+            if not override.is_add() and not override.is_force_add():
+                _find(self._bases[lines], override.key_or_group)
+        return self._bases[lines], values
+
+    def _groups(self, overrides: list[Override]) -> list[Override]:
+        names = set(GlobalHydra.instance().config_loader().list_groups(""))
+        return [override for override in overrides if override.key_or_group in names]
+
+
+def _plain(override: Override) -> bool:
+    """Whether an override gives a setting that is there another value, and no more."""
+    return override.type is OverrideType.CHANGE and not override.is_sweep_override()
 
 
 def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None, finished: bool = False) -> Composed:
@@ -129,24 +177,6 @@ def readable_errors() -> Iterator[None]:
         if "Ambiguous value" in said:
             said += "; for a sweep over a list of values add -m"
         raise UserError(said) from error
-
-
-def refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
-    """Name the nearest valid word for a group, a choice or a key that does not exist."""
-    loader = GlobalHydra.instance().config_loader()
-    names = set(loader.list_groups(""))
-    groups = [override for override in overrides if override.key_or_group in names]
-    for override in groups:
-        own = (Path(extra) / override.key_or_group).glob("*.yaml") if extra else ()
-        options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
-        value = override.value()
-        if not isinstance(value, list) and value not in options and not override.is_delete():
-            raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
-    base = compose(config, [str(override.input_line) for override in groups] + search(extra))
-    for override in overrides:
-        if override in groups or override.is_add() or override.is_force_add():
-            continue
-        _find(base, override.key_or_group)
 
 
 def _find(settings: DictConfig, key: str) -> None:
