@@ -133,6 +133,20 @@ def readable_errors() -> Iterator[None]:
 
 def refuse_unknown(config: str, overrides: list[Override], extra: str | None) -> None:
     """Name the nearest valid word for a group, a choice or a key that does not exist."""
+    groups = refuse_no_choice(overrides, extra)
+    base = compose(config, [str(override.input_line) for override in groups] + search(extra))
+    for override in overrides:
+        if override in groups or override.is_add() or override.is_force_add():
+            continue
+        _find(base, override.key_or_group)
+
+
+def refuse_no_choice(overrides: list[Override], extra: str | None) -> list[Override]:
+    """Name the nearest choice for one that a group does not have; called while Hydra is initialised.
+
+    Returns:
+        The overrides that choose from a group.
+    """
     loader = GlobalHydra.instance().config_loader()
     names = set(loader.list_groups(""))
     groups = [override for override in overrides if override.key_or_group in names]
@@ -142,11 +156,7 @@ def refuse_unknown(config: str, overrides: list[Override], extra: str | None) ->
         value = override.value()
         if not isinstance(value, list) and value not in options and not override.is_delete():
             raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
-    base = compose(config, [str(override.input_line) for override in groups] + search(extra))
-    for override in overrides:
-        if override in groups or override.is_add() or override.is_force_add():
-            continue
-        _find(base, override.key_or_group)
+    return groups
 
 
 def _find(settings: DictConfig, key: str) -> None:
@@ -163,13 +173,24 @@ def _find(settings: DictConfig, key: str) -> None:
 
 def _refuse_contradiction(components: dict[str, str], extra: str | None) -> None:
     """An alias of the solver names its scorer; another one is a contradiction."""
+    solver = str(components.get("solver"))
+    wanted = brought(solver, extra)
+    if wanted and components["scorer"] != wanted:
+        raise UserError(
+            f"scorer={components['scorer']}: solver={solver} is an alias that brings scorer={wanted}; "
+            f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
+        )
+
+
+def brought(solver: str, extra: str | None) -> str:
+    """The scorer that an alias of a solver brings; empty where it brings none.
+
+    Example:
+        >>> brought("greedy_taylor", None), brought("greedy", None)
+        ('taylor', '')
+    """
     folders = ([Path(extra)] if extra else []) + [config_dir()]
-    paths = [folder / "solver" / f"{components.get('solver')}.yaml" for folder in folders]
-    for path in [path for path in paths if path.is_file()][:1]:
-        for entry in OmegaConf.to_container(OmegaConf.load(path)).get("defaults", []):  # type: ignore[union-attr]
-            wanted = [str(name) for role, name in entry.items() if "/scorer" in str(role)] if isinstance(entry, dict) else []
-            if wanted and components["scorer"] != wanted[0]:
-                raise UserError(
-                    f"scorer={components['scorer']}: solver={path.stem} is an alias that brings scorer={wanted[0]}; "
-                    f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
-                )
+    paths = [path for path in (folder / "solver" / f"{solver}.yaml" for folder in folders) if path.is_file()]
+    stated = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(paths[0]))) if paths else {}
+    entries = [entry for entry in stated.get("defaults", []) if isinstance(entry, dict)]
+    return next((str(name) for entry in entries for role, name in entry.items() if "/scorer" in str(role)), "")

@@ -1,0 +1,163 @@
+"""The values that a setting may take in a search, from Hydra's grammar to plain numbers and words."""
+
+from dataclasses import dataclass
+
+from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, Override, RangeSweep
+
+from qprune_cli.errors import UserError, nearest
+
+TAGS = ("log", "int")
+DIGITS = 4  # that matter of a number that is drawn: its words stay short
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A setting that takes one of several values.
+
+    Attributes:
+        key: of the setting, such as ``scorer``; ``++`` before one whose keys are the user's own.
+        values: in Hydra's grammar.
+        told: as it was asked for.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    told: str
+    endless = False
+
+    @property
+    def name(self) -> str:
+        """The key alone."""
+        return self.key.lstrip("+")
+
+    @property
+    def plain(self) -> str:
+        """What it may take, however it was asked for."""
+        return f"choice({', '.join(self.values)})"
+
+    @property
+    def ends(self) -> tuple[str, ...]:
+        """What to look at to see that all can be taken."""
+        return self.values
+
+    def word(self, value: str | float) -> str:
+        """The override that gives the setting a value.
+
+        Example:
+            >>> Choice("scorer", ("gram", "taylor"), "gram,taylor").word("taylor")
+            'scorer=taylor'
+        """
+        return f"{self.key}={value}"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A setting that takes a number between two others, both included.
+
+    Attributes:
+        key: of the setting.
+        low: the least number.
+        high: the largest.
+        told: as it was asked for.
+        step: between neighbours; 0 for any number.
+        log: whether the logarithm is drawn evenly, not the number.
+        whole: whether only whole numbers are meant.
+    """
+
+    key: str
+    low: float
+    high: float
+    told: str
+    step: float = 0
+    log: bool = False
+    whole: bool = False
+
+    @property
+    def name(self) -> str:
+        """The key alone."""
+        return self.key.lstrip("+")
+
+    @property
+    def plain(self) -> str:
+        """What it may take, however it was asked for."""
+        kinds = [name for name, is_so in (("log", self.log), ("int", self.whole)) if is_so]
+        step = f", step {self.step:g}" if self.step else ""
+        return " ".join([*kinds, f"interval({self.low:g}, {self.high:g}{step})"])
+
+    @property
+    def endless(self) -> bool:
+        """Whether any number between the ends is meant."""
+        return not self.step and self.low < self.high
+
+    @property
+    def ends(self) -> tuple[float, ...]:
+        """What to look at to see that all can be taken."""
+        return tuple(dict.fromkeys((self.low, self.high)))
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        """All numbers where there are steps, else both ends."""
+        if not self.step:
+            return self.ends
+        return tuple(self.low + k * self.step for k in range(round((self.high - self.low) / self.step) + 1))
+
+    def word(self, value: str | float) -> str:
+        """The override that gives the setting a number, rounded to few digits where it stays within.
+
+        Example:
+            >>> Span("sparsity", 0.3, 0.8, "interval(0.3, 0.8)").word(0.43721896)
+            'sparsity=0.4372'
+        """
+        if self.whole:
+            return f"{self.key}={round(float(value))}"
+        short = f"{float(value):.{DIGITS}g}"
+        return f"{self.key}={short if self.low <= float(short) <= self.high else repr(float(value))}"
+
+
+Entry = Choice | Span
+
+
+def entry(override: Override) -> Entry:
+    """What a setting may take, of an override that gives it several values.
+
+    Raises:
+        UserError: no value, ends in the wrong order, or a tag that means nothing here.
+    """
+    told, value = str(override.input_line).split("=", 1)[1], override.value()
+    key = override.get_key_element()
+    if isinstance(value, IntervalSweep):
+        return _interval(key, told, value)
+    if isinstance(value, RangeSweep):
+        return _range(key, told, value)
+    assert isinstance(value, ChoiceSweep) or override.is_choice_sweep()
+    values = tuple(dict.fromkeys(override.sweep_string_iterator()))
+    if not values:
+        raise UserError(f"{key}={told}: holds no value; give some, such as choice(a, b)")
+    return Choice(key, values, told)
+
+
+def _interval(key: str, told: str, value: IntervalSweep) -> Span:
+    for tag in sorted(value.tags - set(TAGS)):
+        raise UserError(f"{key}={told}: tag '{tag}' means nothing in a search; {nearest(tag, TAGS)}")
+    low, high = float(value.start or 0), float(value.end or 0)
+    whole, log = isinstance(value.start, int) or "int" in value.tags, "log" in value.tags
+    if low > high:
+        raise UserError(f"{key}={told}: the lower end comes first, as in interval({high:g}, {low:g})")
+    if log and low <= 0:
+        raise UserError(f"{key}={told}: a logarithm needs ends above 0; raise the lower one or leave the tag out")
+    if whole and not (low.is_integer() and high.is_integer()):
+        raise UserError(f"{key}={told}: whole numbers need whole ends")
+    return Span(key, low, high, told, step=1.0 if whole and not log else 0.0, log=log, whole=whole)
+
+
+def _range(key: str, told: str, value: RangeSweep) -> Entry:
+    try:
+        numbers = sorted(value.range())
+    except (ValueError, ArithmeticError) as error:
+        raise UserError(f"{key}={told}: is no range ({error}); give range(START, STOP, STEP)") from error
+    if not numbers:
+        raise UserError(f"{key}={told}: holds no value; the second number is where it stops, as in range(1, 5)")
+    whole = all(isinstance(number, int) for number in numbers)
+    if len(numbers) == 1:
+        return Choice(key, (f"{numbers[0]:.{DIGITS}g}",), told)
+    return Span(key, float(numbers[0]), float(numbers[-1]), told, step=abs(float(value.step)), whole=whole)
