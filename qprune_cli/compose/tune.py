@@ -11,11 +11,12 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from qprune_cli.catalog import config_dir
+from qprune_cli.compose.entry import entry
 from qprune_cli.compose.jobs import brought, freed, readable_errors, refuse_no_choice, search
 from qprune_cli.compose.launch import ask_hydra, parsed_arguments
 from qprune_cli.compose.search import SECTION, Search
-from qprune_cli.compose.space import Entry, entry
-from qprune_cli.errors import UserError
+from qprune_cli.compose.space import Entry
+from qprune_cli.errors import UserError, nearest
 
 ALONE = {  # what cannot be searched, and why
     "data": "trials are judged on the same images",
@@ -75,6 +76,7 @@ def asked_search(overrides: Sequence[str], extra: str | None = None) -> Search:
         _refuse_settings(parsed)
         chosen = refuse_no_choice(given, extra)
         about = [one for one in parsed if one not in own]
+        _refuse_unknown_settings(about, compose(SECTION, _lines(chosen) + search(extra)).get(SECTION) or {})
         whole = compose(SECTION, _lines([*chosen, *about]) + search(extra), return_hydra_config=True)
         if whole.hydra.mode is RunMode.MULTIRUN:
             raise UserError(f"experiment={whole.hydra.runtime.choices['experiment']}: is a sweep; a search takes none")
@@ -116,10 +118,20 @@ def _refuse_settings(parsed: Sequence[Override]) -> None:
         key = one.key_or_group
         if key.startswith("hydra"):
             raise UserError(f"{key}: trials are done one after another; start the same command beside this one, and both share the work")
+        if key.startswith(f"{SECTION}.space") and not one.is_delete():
+            raise UserError(f"{key}: give the settings themselves, such as 'sparsity=interval(0.3, 0.8)' or scorer=gram,hybrid")
         if key.split(".")[0] == SECTION and one.is_sweep_override():
             raise UserError(f"{one.input_line}: a search has one value of it; leave the others out")
-        if key == f"{SECTION}.space" and not one.is_delete():
-            raise UserError("tune.space: give the settings themselves, such as 'sparsity=interval(0.3, 0.8)' or scorer=gram,hybrid")
+        if sum(one.get_key_element().lstrip("+~") == other.get_key_element().lstrip("+~") for other in parsed) > 1:
+            raise UserError(f"{one.input_line}: {key} is given twice; leave one of them out")
+
+
+def _refuse_unknown_settings(about: Sequence[Override], known: Any) -> None:
+    """Refuse a setting of the search that there is not."""
+    names = [f"{SECTION}.{name}" for name in known]
+    for one in about:
+        if one.key_or_group not in (SECTION, *names):
+            raise UserError(f"{one.key_or_group}: no such setting; {nearest(one.key_or_group, names)}")
 
 
 def _refuse_alone(one: Override) -> None:

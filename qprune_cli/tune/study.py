@@ -1,7 +1,6 @@
 """The record of a search, in a file that several processes may share: Optuna's study, and which trials are whose."""
 
 import uuid
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,26 +10,11 @@ from filelock import FileLock, Timeout
 
 from qprune_cli.errors import UserError
 from qprune_cli.record.folder import Folder
-from qprune_cli.sweep.job import digest
+from qprune_cli.tune.draw import load_optuna, sampler
 
 STUDY, LOCK = "study.db", ".study.lock"
 PATIENCE = 60  # seconds to wait for the file while another process writes
 STARTED, KILLED = "asked", "killed"
-
-
-def load_optuna() -> Any:
-    """Optuna, silenced.
-
-    Raises:
-        UserError: it is not installed.
-    """
-    try:
-        import optuna
-    except ImportError as error:
-        raise UserError("qprune tune: Optuna is not installed; pip install 'qprune[tune]'") from error
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
-    return optuna
 
 
 class Study:
@@ -39,8 +23,7 @@ class Study:
     Args:
         folder: of the search.
         asked: what is searched, as plain values; a study has one answer to it for good.
-        seed: draws what is tried; the number of a trial goes into it, so that processes side by side, and a search that goes on, do not
-            draw the same again.
+        seed: draws what is tried.
 
     Raises:
         UserError: the file is damaged, or holds another search.
@@ -76,7 +59,7 @@ class Study:
                 return None
             trial = self.study.ask()
             trial.set_user_attr("worker", self.worker)
-        self.study.sampler = self._sampler(trial.number)
+        self.study.sampler = sampler(self.seed, trial.number)
         return trial
 
     def tell(self, trial: Any, found: Mapping[str, Any], **more: Any) -> None:
@@ -145,17 +128,17 @@ class Study:
         except Timeout:
             return True
 
-    def _sampler(self, number: int) -> Any:
-        drawn = int(digest([self.seed, number])[:8], 16)  # neighbouring seeds would draw alike
-        return self.optuna.samplers.TPESampler(seed=drawn, multivariate=False)
-
     def _opened(self) -> Any:
         path = self.folder / STUDY
         made = {"connect_args": {"timeout": PATIENCE}}
         try:
             storage = self.optuna.storages.RDBStorage(f"sqlite:///{path.absolute()}", engine_kwargs=made)
             return self.optuna.create_study(
-                study_name="qprune", storage=storage, load_if_exists=True, directions=["maximize", "minimize"], sampler=self._sampler(0)
+                study_name="qprune",
+                storage=storage,
+                load_if_exists=True,
+                directions=["maximize", "minimize"],
+                sampler=sampler(self.seed, 0),
             )
         except Exception as error:  # of several libraries; all mean that the file is of no use
             said = " ".join(str(error).splitlines()[:1])
@@ -171,13 +154,3 @@ class Study:
         elif known != asked:
             other = [f"{name}: {known.get(name, 'not there')}" for name in {**known, **asked} if known.get(name) != asked.get(name)]
             raise UserError(f"{self.folder}: this search began otherwise ({'; '.join(other)}); go on with that, or give another tune.name")
-
-
-def suggest(trial: Any, entry: Any) -> Any:
-    """Let a trial choose a value of an entry of the space."""
-    if hasattr(entry, "log"):
-        if entry.whole:
-            step = {} if entry.log else {"step": round(entry.step) or 1}
-            return trial.suggest_int(entry.name, round(entry.low), round(entry.high), log=entry.log, **step)
-        return trial.suggest_float(entry.name, entry.low, entry.high, log=entry.log, step=entry.step or None)
-    return trial.suggest_categorical(entry.name, entry.values)

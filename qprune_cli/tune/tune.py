@@ -13,10 +13,11 @@ from qprune_cli.compose.build import build
 from qprune_cli.compose.search import Search
 from qprune_cli.plan import RunPlan
 from qprune_cli.sweep.job import digest, job_name
+from qprune_cli.tune.draw import load_optuna, suggest
 from qprune_cli.tune.front import NOTE, Row, command, terminal, write_front
 from qprune_cli.tune.judge import Judge
 from qprune_cli.tune.settings import TuneSettings
-from qprune_cli.tune.study import Study, load_optuna, suggest
+from qprune_cli.tune.study import Study
 from qprune_cli.tune.trial import Tried, plan_of, tried
 
 MEASURING = ("certify", "fidelity", "latency")  # settings that change what a run says of its network, not the network
