@@ -1,4 +1,7 @@
-"""What a search judges networks by: images that neither scores nor the reported test have seen."""
+"""What a search judges networks by: the refinement images.
+
+Neither scores nor the reported test share any of them; of what a trial does only ``compensate=ridge`` asks them whether its re-fit is taken.
+"""
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
