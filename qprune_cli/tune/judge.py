@@ -1,6 +1,6 @@
 """What a search judges networks by: the refinement images.
 
-Neither scores nor the reported test share any of them; of what a trial does only ``compensate=ridge`` asks them whether its re-fit is taken.
+Neither scores nor the reported test share any of them; only ``compensate=ridge`` asks them whether its re-fit is taken.
 """
 
 from dataclasses import asdict, dataclass
