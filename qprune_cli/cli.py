@@ -18,6 +18,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune run -m [lists]              a sweep                     qprune run -m sparsity=0.25,0.5 seed=0,1,2
   qprune run --from FOLDER [...]     repeat a finished run, with other values where given
   qprune run --resume FOLDER         go on with a run that was stopped; what its refinement measured is not measured again
+  qprune tune [overrides]            search settings             qprune tune 'sparsity=interval(0.3,0.8)' scorer=gram,hybrid tune.trials=30
   qprune train [overrides]           train a dense network       qprune train experiment=train_half_unet
   qprune train --resume FOLDER       go on with a training that was stopped, exactly where it was
   qprune inspect [overrides]         what of a network can go, what stays and why, reachable targets; takes what run takes
@@ -112,6 +113,18 @@ def inspect(argv: list[str]) -> int:
         print(pipeline.inspect(plan))
 
     return launch("run", argv, run_plan, start, kept=False)
+
+
+def tune(argv: list[str]) -> int:
+    """Search settings: quality up, multiply-accumulates down."""
+    from qprune_cli.compose.tune import launch_search
+
+    def start(search: Any) -> int:
+        from qprune_cli.tune.tune import tune as begin
+
+        return begin(search)
+
+    return launch_search(argv, start)
 
 
 def train(argv: list[str]) -> int:
@@ -339,6 +352,7 @@ def complete(argv: list[str]) -> int:
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "run": run,
+    "tune": tune,
     "inspect": inspect,
     "train": train,
     "evaluate": evaluate,

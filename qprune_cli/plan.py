@@ -102,7 +102,7 @@ class TrainSettings:
 def check_place(device: str, output_root: str) -> None:
     """Refuse a device that is not there and a folder that cannot be written."""
     pick_device(device)
-    for kind in ("runs", "sweeps", "train", "evaluations"):
+    for kind in ("runs", "sweeps", "tune", "train", "evaluations"):
         refuse_unwritable(Path(output_root) / kind)
 
 

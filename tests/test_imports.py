@@ -44,7 +44,8 @@ ALLOWED = {
     "pruning": LEAVES
     | {"cache", "clock", "compensate", "evaluate", "plan", "problem", "record", "roles", "search", "selection", "structure", "target"},
     "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "pruning", "record", "structure", "target"},
-    "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "use"},
+    "tune": LEAVES | {"compose", "device", "evaluate", "pipeline", "plan", "record", "sweep", "use"},
+    "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "tune", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
 }
@@ -101,6 +102,8 @@ def test_torch_and_hydra_stay_in_their_rooms(path):
         assert "torch" not in roots
     if room(path) != "compose":
         assert "hydra" not in roots
+    if room(path) != "tune":
+        assert "optuna" not in roots
     if room(path) not in {"problem", "program", "solver"}:
         assert not roots & {"dimod", "dwave", "neal", "pyscipopt"}
 

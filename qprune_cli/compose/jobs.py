@@ -56,7 +56,8 @@ class Composer:
         """
         parsed = OverridesParser.create().parse_overrides(overrides)
         base, values = self.known([o for o in parsed if not str(o.key_or_group).startswith("hydra")])
-        if len(values) < len(parsed) - len(self._groups(parsed)) or not all(_plain(override) for override in values):
+        hydra = any(str(override.key_or_group).startswith("hydra") for override in parsed)
+        if hydra or not all(_plain(override) for override in values):
             settings = compose(self.config, overrides + search(self.extra), return_hydra_config=True)
         else:  # as Hydra does it
             settings = copy.deepcopy(base)
@@ -72,14 +73,7 @@ class Composer:
         Raises:
             UserError: a group, a choice or a key does not exist; it names the nearest one that does.
         """
-        loader = GlobalHydra.instance().config_loader()
-        groups = self._groups(overrides)
-        for override in groups:
-            own = (Path(self.extra) / override.key_or_group).glob("*.yaml") if self.extra else ()
-            options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
-            value = override.value()
-            if not isinstance(value, list) and value not in options and not override.is_delete():
-                raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
+        groups = refuse_no_choice(overrides, self.extra)
         lines = tuple(str(override.input_line) for override in groups)
         if lines not in self._bases:
             self._bases[lines] = compose(self.config, [*lines, *search(self.extra)], return_hydra_config=True)
@@ -88,10 +82,6 @@ class Composer:
             if not override.is_add() and not override.is_force_add():
                 _find(self._bases[lines], override.key_or_group)
         return self._bases[lines], values
-
-    def _groups(self, overrides: list[Override]) -> list[Override]:
-        names = set(GlobalHydra.instance().config_loader().list_groups(""))
-        return [override for override in overrides if override.key_or_group in names]
 
 
 def _plain(override: Override) -> bool:
@@ -179,6 +169,24 @@ def readable_errors() -> Iterator[None]:
         raise UserError(said) from error
 
 
+def refuse_no_choice(overrides: list[Override], extra: str | None) -> list[Override]:
+    """Name the nearest choice for one that a group does not have; called while Hydra is initialised.
+
+    Returns:
+        The overrides that choose from a group.
+    """
+    loader = GlobalHydra.instance().config_loader()
+    names = set(loader.list_groups(""))
+    groups = [override for override in overrides if override.key_or_group in names]
+    for override in groups:
+        own = (Path(extra) / override.key_or_group).glob("*.yaml") if extra else ()
+        options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
+        value = override.value()
+        if not isinstance(value, list) and value not in options and not override.is_delete():
+            raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
+    return groups
+
+
 def _find(settings: DictConfig, key: str) -> None:
     """Walk to a dotted key; refuse one that is not there."""
     node: Any = settings
@@ -193,13 +201,24 @@ def _find(settings: DictConfig, key: str) -> None:
 
 def _refuse_contradiction(components: dict[str, str], extra: str | None) -> None:
     """An alias of the solver names its scorer; another one is a contradiction."""
+    solver = str(components.get("solver"))
+    wanted = brought(solver, extra)
+    if wanted and components["scorer"] != wanted:
+        raise UserError(
+            f"scorer={components['scorer']}: solver={solver} is an alias that brings scorer={wanted}; "
+            f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
+        )
+
+
+def brought(solver: str, extra: str | None) -> str:
+    """The scorer that an alias of a solver brings; empty where it brings none.
+
+    Example:
+        >>> brought("greedy_taylor", None), brought("greedy", None)
+        ('taylor', '')
+    """
     folders = ([Path(extra)] if extra else []) + [config_dir()]
-    paths = [folder / "solver" / f"{components.get('solver')}.yaml" for folder in folders]
-    for path in [path for path in paths if path.is_file()][:1]:
-        for entry in OmegaConf.to_container(OmegaConf.load(path)).get("defaults", []):  # type: ignore[union-attr]
-            wanted = [str(name) for role, name in entry.items() if "/scorer" in str(role)] if isinstance(entry, dict) else []
-            if wanted and components["scorer"] != wanted[0]:
-                raise UserError(
-                    f"scorer={components['scorer']}: solver={path.stem} is an alias that brings scorer={wanted[0]}; "
-                    f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
-                )
+    paths = [path for path in (folder / "solver" / f"{solver}.yaml" for folder in folders) if path.is_file()]
+    stated = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(paths[0]))) if paths else {}
+    entries = [entry for entry in stated.get("defaults", []) if isinstance(entry, dict)]
+    return next((str(name) for entry in entries for role, name in entry.items() if "/scorer" in str(role)), "")

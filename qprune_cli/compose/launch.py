@@ -49,14 +49,8 @@ def launch(
     Raises:
         UserError: something in the arguments cannot be composed or prepared.
     """
-    arguments = _parsed(argv)
-    config, extra = arguments.config_name or command, arguments.config_dir
-    arguments.overrides = freed(arguments.overrides)
-    flags_first = [word for word in freed(argv) if word not in arguments.overrides] + arguments.overrides
-    if arguments.config_path:
-        raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
-    if extra and not Path(extra).is_dir():
-        raise UserError(f"--config-dir {extra}: no such folder; give the folder of your own configs")
+    arguments, flags = parsed_arguments(argv)
+    config, extra, flags_first = arguments.config_name or command, arguments.config_dir, flags + arguments.overrides
     if arguments.cfg and (arguments.multirun or source):
         raise UserError(
             "--cfg: shows one job that is composed; leave --multirun, --from and --resume out (config.yaml in a folder shows that run)"
@@ -81,11 +75,24 @@ def launch(
     return sweep(command, config, extra, found.sweep, plans, prepare, start)
 
 
-def _parsed(argv: list[str]) -> Namespace:
-    """Read Hydra's flags and overrides, in any order."""
+def parsed_arguments(argv: list[str]) -> tuple[Namespace, list[str]]:
+    """Read Hydra's flags and overrides, in any order.
+
+    Returns:
+        Both, and the words of the flags alone.
+
+    Raises:
+        UserError: no such flag, or a folder of configs that is not there.
+    """
     parser = get_args_parser()
     parser.error = _refuse_arguments  # type: ignore[method-assign]
-    return parser.parse_intermixed_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
+    arguments.overrides = freed(arguments.overrides)
+    if arguments.config_path:
+        raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
+    if arguments.config_dir and not Path(arguments.config_dir).is_dir():
+        raise UserError(f"--config-dir {arguments.config_dir}: no such folder; give the folder of your own configs")
+    return arguments, [word for word in freed(argv) if word not in arguments.overrides]
 
 
 def _refuse_arguments(message: str) -> NoReturn:
