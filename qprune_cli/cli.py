@@ -100,7 +100,13 @@ def run(argv: list[str]) -> int:
     argv, stopped = folder_option(argv, "--resume")
     if source and stopped:
         raise UserError("--from, --resume: a run is either repeated or resumed; leave one of them out")
-    return launch("run", argv, partial(run_plan, stopped=stopped), start, source or stopped, finished=source is not None)
+
+    def prepare(job: Any) -> Any:
+        plan = run_plan(job, stopped)
+        plan.check_weights()
+        return plan
+
+    return launch("run", argv, prepare, start, source or stopped, finished=source is not None)
 
 
 def inspect(argv: list[str]) -> int:

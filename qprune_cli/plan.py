@@ -13,6 +13,7 @@ from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError, listed, nearest
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
 from qprune_cli.evaluate.task import task_of
+from qprune_cli.model.checkpoint import find_weights
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
@@ -220,6 +221,15 @@ class RunPlan:
     def config(self) -> dict[str, Any]:
         """The complete settings, as config.yaml records them."""
         return recorded(self, RUN_ROLES)
+
+    def check_weights(self) -> None:
+        """Refuse weights that are not there, before anything starts.
+
+        Raises:
+            UserError: it says what to name.
+        """
+        if hasattr(self.model, "weights"):
+            find_weights(self.model.weights)
 
     @property
     def title(self) -> str:

@@ -36,7 +36,7 @@ ALLOWED = {
     "sweep": {"compare", "errors", "record"},
     "compare": LEAVES | {"evaluate", "record"},
     "clock": set(),
-    "plan": LEAVES | {"compose", "device", "evaluate", "problem", "record", "roles", "structure", "train"},
+    "plan": LEAVES | {"compose", "device", "evaluate", "model", "problem", "record", "roles", "structure", "train"},
     "target": LEAVES | {"plan", "problem", "structure"},
     "selection": LEAVES | {"cache", "evaluate", "plan", "problem", "search"},
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
