@@ -223,7 +223,11 @@ def compare(argv: list[str]) -> int:
         "given", nargs="+", metavar="PATH|WORDS", help="folders with runs; words such as solver=swap,greedy choose among them"
     )
     parser.add_argument("--by", metavar="KEYS", help="the settings that name rows, such as solver,sparsity (all that differ)")
-    parser.add_argument("--baseline", metavar="WORDS", help="the rows that others are compared with, such as solver=greedy_taylor")
+    parser.add_argument(
+        "--baseline",
+        metavar="WORDS",
+        help="the rows that others are paired with, by seed and image, such as solver=greedy_taylor; * marks p < 0.05",
+    )
     parser.add_argument("--stage", metavar="NAME", help="dense, solved, refined or compensated (compensated)")
     parser.add_argument("--metric", metavar="NAME", help="what to compare by, such as psnr, ssim or accuracy (the first that was measured)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write everything there, in plain numbers")
@@ -234,6 +238,9 @@ def compare(argv: list[str]) -> int:
     from qprune_cli.compare.files import refuse_taken
     from qprune_cli.compare.words import apart
 
+    for option, value in (("PATH", "" if "" in arguments.given else None), ("--by", arguments.by), ("--baseline", arguments.baseline)):
+        if value == "":
+            raise UserError(f"{option} '': is empty; leave it out, or `qprune compare --help` shows how")
     if arguments.csv is not None and arguments.csv == arguments.markdown:
         raise UserError(f"--csv, --markdown {arguments.csv}: one file for both; give two names")
     refuse_taken("--csv", arguments.csv, arguments.overwrite)
@@ -301,6 +308,8 @@ def cache(argv: list[str]) -> int:
     arguments = parser.parse_args(argv)
     if arguments.command not in ("list", "clear"):
         raise UserError(f"{arguments.command}: the cache is listed or cleared; {nearest(arguments.command, ('list', 'clear'))}")
+    if not 0 <= arguments.older_than < float("inf"):
+        raise UserError(f"--older-than {arguments.older_than}: give a number of days, at least 0")
     from qprune_cli.cache.listing import clear, listing
 
     listed = arguments.command == "list"

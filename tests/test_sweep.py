@@ -144,7 +144,11 @@ def test_a_worker_ends_with_the_process_that_started_it():
         (["sparsity=0.5,1.5"], "sparsity=1.5"),
         (["scorer.beta=0,1"], "scorer.beta"),
         (["scale=huge"], "no such scale"),
-        (["hydra.launcher.n_job=2"], "n_job"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_job=2"], "did you mean 'hydra.launcher.n_jobs'"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], "hydra.launcher.n_jobs=0"),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=many"], "another kind"),
+        (["hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=0"], "cpus_per_task=0"),
+        (["model.weights=nowhere.safetensors"], "no such file"),
     ],
 )
 def test_mistakes_are_found_before_any_job_starts(tmp_path, capsys, monkeypatch, words, said):

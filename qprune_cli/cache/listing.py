@@ -55,11 +55,13 @@ def listing(kinds: Collection[str] = (), every: bool = False) -> str:
         UserError: no such kind.
     """
     home = Store.home()
+    if home.exists() and not home.is_dir():
+        raise UserError(f"QPRUNE_CACHE={home}: a file; give a folder")
     found = _chosen(kept(home), kinds)
-    lines = [f"{home}: {_size(found)}"]
+    lines = [f"{home}: {_size(found) if found else 'nothing is kept'}"]
     for kind in sorted({one.kind for one in found}):
         own = [one for one in found if one.kind == kind]
-        lines.append(f"  {kind:<10}{len(own):>6} files{_size(own):>12}   used {_age(own[0].days)} to {_age(own[-1].days)} ago")
+        lines.append(f"  {kind:<10}{_files_of(own):>12}{_size(own):>12}   used {_age(own[0].days)} to {_age(own[-1].days)} ago")
         lines += [f"    {one.told or one.path.name}, {_size([one])}, {_age(one.days)} ago" for one in own] if every else []
     return "\n".join(lines)
 
@@ -76,7 +78,7 @@ def clear(kinds: Collection[str] = (), days: float = 0.0) -> str:
             one.path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{one.path}: cannot be deleted ({error.strerror}); make the folder writable") from error
-    return f"{Store.home()}: {len(gone)} files deleted, {_size(gone)}"
+    return f"{Store.home()}: {_files_of(gone)} deleted, {_size(gone)}"
 
 
 def _files(home: Path) -> Iterator[Kept]:
@@ -99,8 +101,13 @@ def _chosen(found: list[Kept], kinds: Collection[str]) -> list[Kept]:
     return [one for one in found if not kinds or one.kind in kinds]
 
 
+def _files_of(files: Collection[Kept]) -> str:
+    return f"{len(files):,} file{'s' if len(files) != 1 else ''}"
+
+
 def _size(files: Collection[Kept]) -> str:
-    return f"{sum(one.size for one in files) / 2**20:,.1f} MiB"
+    size = sum(one.size for one in files)
+    return f"{size / 2**20:,.1f} MiB" if size >= 2**20 else f"{size / 2**10:,.0f} KiB"
 
 
 def _age(days: float) -> str:

@@ -7,7 +7,7 @@ from math import nan
 import numpy as np
 
 from qprune_cli.compare.gather import named
-from qprune_cli.compare.keys import Keys, determined
+from qprune_cli.compare.keys import MAY_FOLLOW, UNNAMED, Keys, determined
 from qprune_cli.compare.read import Run
 from qprune_cli.compare.statistics import holm, image_intervals, paired_t, sign_flips
 from qprune_cli.compare.words import Words, fits
@@ -67,13 +67,18 @@ def differences(keys: Keys, groups: Mapping[RowName, Sequence[Run]], seeds: Mapp
     baselines = frozenset(name for name, runs in groups.items() if all(fits(run, words) for run in runs))
     partners, lines = _partners(keys, groups, words, baselines)
     pairs: dict[RowName, Floats] = {}
-    strangers = []
+    strangers, mixed = [], []
     for name, partner in partners.items():
+        if unlike := _unlike(keys, groups[name], groups[partner], {key.split(".")[0] for key in words}):
+            mixed.append(f"{_said(keys, name)} ({', '.join(unlike)})")
+            continue
         common = [seed for seed in seeds[name] if seed in seeds[partner]]
         if common:
             pairs[name] = np.array([seeds[name][seed] - seeds[partner][seed] for seed in common])
         else:
             strangers.append(_said(keys, name))
+    if mixed:
+        lines.append(f"no difference where a row and its baseline hold runs of other settings, add these to --by: {named(mixed, '; ')}")
     if strangers:
         lines.append(f"no seed in common with the baseline: {named(strangers, '; ')}")
     if not pairs:
@@ -126,6 +131,13 @@ def _partners(
     lines += [f"several baselines fit, say more in --baseline: {named(several, '; ')}"] if several else []
     lines += [f"a row and its baseline differ also in {named(sorted(apart))}"] if apart else []
     return partners, lines
+
+
+def _unlike(keys: Keys, own: Sequence[Run], others: Sequence[Run], asked: set[str]) -> list[str]:
+    """Settings, other than those of components, whose values in a row are not those in its baseline and that name no row."""
+    hidden = {key for run in (*own, *others) for key in run.settings if "." not in key} - {*keys.shown, *keys.follow, *asked, *UNNAMED}
+    values = [{key: {run.settings.get(key, "") for run in runs} for key in hidden} for runs in (own, others)]
+    return sorted(key for key in hidden if key not in MAY_FOLLOW and values[0][key] != values[1][key])
 
 
 def _apart(keys: Keys, name: RowName, other: RowName, ignored: set[str]) -> list[str]:

@@ -43,6 +43,9 @@ class Block:
         if self.repeated:
             told = named(run.folder.name for run in self.repeated)
             lines.append(f"the latest of runs with the same settings and seed is taken; {len(self.repeated)} left out: {told}")
+            others = {run.made["weights"] for run in self.repeated} - {run.made["weights"] for run in self.runs}
+            if others:
+                lines.append("some that were left out are of another dense network (SHA-256 of its weights)")
         beside = [run for run in self.runs if not run.alone and any(np.isfinite(own["latency_ms"]) for own in run.sizes.values())]
         if beside:
             lines.append(f"latency of {len(beside)} runs was measured while other jobs of their sweep ran beside them")

@@ -9,13 +9,13 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import Composer, freed, readable_errors, search
+from qprune_cli.compose.jobs import Composer, find_setting, freed, readable_errors, search
 from qprune_cli.compose.launcher import check_launcher, described
 from qprune_cli.errors import UserError
 
@@ -79,6 +79,7 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
             return Asked([composer.one(freed(overrides))])
         fixed = [override for override in own if not override.is_sweep_override()]
         composer.known(fixed)
+        _refuse_unknown_hydra(config, [override for override in parsed if override not in own], extra)
         whole = compose(config, _lines(fixed) + _lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
         if not multirun and whole.hydra.mode is not RunMode.MULTIRUN:
             return Asked([composer.one(freed(overrides))])
@@ -114,6 +115,15 @@ def _same(names: Iterable[str]) -> str:
     """A name that all share."""
     one, *others = dict.fromkeys(names)
     return "various" if others else one
+
+
+def _refuse_unknown_hydra(config: str, overrides: list[Override], extra: str | None) -> None:
+    """Name the nearest setting for one that Hydra, or the launcher that was chosen, does not have."""
+    groups = [override for override in overrides if "/" in override.key_or_group]
+    whole = compose(config, _lines(groups) + search(extra), return_hydra_config=True)
+    for override in overrides:
+        if override not in groups and override.type is OverrideType.CHANGE:
+            find_setting(whole, override.key_or_group)
 
 
 def _refuse_taken(override: Override) -> None:

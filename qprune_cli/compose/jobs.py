@@ -80,7 +80,7 @@ class Composer:
         values = [override for override in overrides if override not in groups]
         for override in values:
             if not override.is_add() and not override.is_force_add():
-                _find(self._bases[lines], override.key_or_group)
+                find_setting(self._bases[lines], override.key_or_group)
         return self._bases[lines], values
 
 
@@ -120,7 +120,7 @@ def repeated(command: str, folder: Path, overrides: list[str], extra: str | None
         for override in OverridesParser.create().parse_overrides(overrides):
             if override.key_or_group in components or override.is_sweep_override():
                 raise UserError(f"{override.input_line}: a run is repeated with its own components; compose a new one for others")
-            _find(settings, override.key_or_group)
+            find_setting(settings, override.key_or_group)
             OmegaConf.update(settings, override.key_or_group, override.value())
         return resolved(settings, components)
 
@@ -164,6 +164,8 @@ def readable_errors() -> Iterator[None]:
                 "model, data: each follows the other, so they are not of one kind: networks that name classes go with data that has labels "
                 "(model=mlp data=digits), those that restore images with photographs (model=half_unet data=sample)"
             )
+        if "Error merging override" in said:
+            said = f"{said.removeprefix('Error merging override ')}: a value of another kind is needed there"
         if "Ambiguous value" in said:
             said += "; for a sweep over a list of values add -m"
         raise UserError(said) from error
@@ -187,13 +189,15 @@ def refuse_no_choice(overrides: list[Override], extra: str | None) -> list[Overr
     return groups
 
 
-def _find(settings: DictConfig, key: str) -> None:
+def find_setting(settings: DictConfig, key: str) -> None:
     """Walk to a dotted key; refuse one that is not there."""
     node: Any = settings
     walked: list[str] = []
     for word in key.split("."):
         if not isinstance(node, DictConfig) or word not in node.keys():  # noqa: SIM118  (a value that is still missing counts)
-            known = [".".join([*walked, str(name)]) for name in node if name != "hydra"] if isinstance(node, DictConfig) else walked
+            known = (
+                [".".join([*walked, str(name)]) for name in node if walked or name != "hydra"] if isinstance(node, DictConfig) else walked
+            )
             raise UserError(f"{key}: no such setting; {nearest(key, known)}")
         walked.append(word)
         node = node._get_node(word)

@@ -24,6 +24,7 @@ PACKAGES = {  # of launchers that do not come with Hydra
     "submitit_slurm": "'qprune[slurm]'",
     "ray": "hydra-ray-launcher, in an environment of its own",
 }
+MOST_JOBS = 1000  # at once on one machine
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -47,16 +48,24 @@ def at_once(name: str, settings: DictConfig) -> int | None:
     Args:
         name: of the launcher.
         settings: its section.
+
+    Raises:
+        UserError: a number that makes no sense.
     """
     cores = os.cpu_count() or 1
     if name == "basic":
         return 1
     if name == "joblib":
-        jobs = int(settings.get("n_jobs") or 1)
-        return jobs if jobs > 0 else max(1, cores + 1 + jobs)
-    if name == "submitit_local":
-        return max(1, cores // int(settings.get("cpus_per_task") or 1))
-    return None
+        jobs = settings.get("n_jobs", -1)
+        if not isinstance(jobs, int) or not -cores <= jobs <= MOST_JOBS or jobs == 0:
+            raise UserError(
+                f"hydra.launcher.n_jobs={jobs}: give the number of jobs at once, up to {MOST_JOBS}, or -1 for all {cores} cores"
+            )
+        return jobs if jobs > 0 else cores + 1 + jobs
+    tasks = settings.get("cpus_per_task")
+    if name.startswith("submitit") and tasks is not None and (not isinstance(tasks, int) or tasks < 1):
+        raise UserError(f"hydra.launcher.cpus_per_task={tasks}: give the number of cores for each job, at least 1")
+    return max(1, cores // int(tasks or 1)) if name == "submitit_local" else None
 
 
 def launcher(

@@ -23,7 +23,7 @@ from qprune_cli.errors import UserError
 LOG = logging.getLogger("qprune_cli")
 LOG_FILE = "run.log"
 LOCK_FILE = ".lock"
-LEAST_FREE = 2**20  # bytes: a run folder of the smallest network holds half as much
+LEAST_FREE = 2**18  # bytes: a run folder of the smallest network holds twice as much
 PATIENCE = 1.0  # seconds: whoever only asks whether a folder is busy holds it for a moment
 
 

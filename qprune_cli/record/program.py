@@ -5,6 +5,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -79,4 +80,6 @@ def write_program(folder: Folder, model: nn.Module, shape: Sequence[int], any_si
 def save_program(program: ExportedProgram, path: Path) -> None:
     """Write a program without its example, which would be saved as a pickle."""
     program._example_inputs = None
-    torch.export.save(program, path)
+    whole = BytesIO()
+    torch.export.save(program, whole)
+    path.write_bytes(whole.getbuffer())  # torch's own writer ends the process where the disk is full

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,57 +37,80 @@ def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str,
         The highest exit code of the jobs.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or the launcher does not work.
     """
     Folder.at(folder).json("sweep.json", {"schema": 1, **told, "jobs": [job.path.name for job in jobs]})
     states = [job.state for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state.value}" for state in State if state in states and state is not State.OPEN)
-    print(f"{folder}: {_jobs(len(jobs))}{f' ({counts})' if counts else ''}", flush=True)
+    print(f"{folder}: {counted(len(jobs))}{f' ({counts})' if counts else ''}", flush=True)
     todo = [job for job, state in zip(jobs, states, strict=True) if state in (State.OPEN, State.FAILED)]
     for job in todo:
         job.forget()
-    with watched(todo):
-        unwritten = [ended for ended in until_done(todo, launch) if ended.error]
-    ends = {job: job.ended for job in jobs}
-    if told["command"] == "run":
-        print(write_tables(folder))
-    for job, ended in ends.items():
-        if ended.error:
-            print(f"qprune: {job.path / LOG_FILE}: {ended.error}", file=sys.stderr)
-        elif job.state is State.BUSY:
-            print(f"{job.path.name}: another process is at work on it; repeat the command when it is done", file=sys.stderr)
-    left = [ended for ended in unwritten if ended not in ends.values()]
+    try:
+        with watched(todo):
+            unwritten = [ended for ended in until_done(todo, launch) if ended.error]
+    except KeyboardInterrupt:
+        done = sum(job.state is State.FINISHED for job in jobs)
+        print(f"{done} of {counted(len(jobs))} are finished; the same command goes on with the others", file=sys.stderr)
+        raise
+    ends = [job.ended for job in jobs]
+    left = [ended for ended in unwritten if ended not in ends]
+    if told["command"] == "run" and any(job.state is State.FINISHED for job in jobs):
+        try:
+            print(write_tables(folder))
+        except UserError as error:  # no space for them
+            left.append(Ended(2, str(error)))
+    for line in _trouble(jobs, left):
+        print(line, file=sys.stderr)
+    return max((ended.code for ended in [*ends, *left]), default=0)
+
+
+def _trouble(jobs: Sequence[Job], left: Sequence[Ended]) -> Iterator[str]:
+    """What a reader should know of jobs that are not finished, a line for each kind."""
+    failed = [job for job in jobs if job.ended.error]
+    if failed:
+        others = f" (and {counted(len(failed) - 1)} more)" if len(failed) > 1 else ""
+        yield f"qprune: {failed[0].path / LOG_FILE}{others}: {failed[0].ended.error}"
     if left:
-        print(f"qprune: {left[0].error}; {_jobs(len(left))} could not be done, the same command goes on with them", file=sys.stderr)
-    return max((ended.code for ended in [*ends.values(), *left]), default=0)
-
-
-def _jobs(count: int) -> str:
-    return f"{count} job{'s' if count != 1 else ''}"
+        yield f"qprune: {left[0].error}; {counted(len(left))} could not be done, the same command goes on with them"
+    busy = sum(job.state is State.BUSY for job in jobs)
+    if busy:
+        yield f"another process is at work on {counted(busy)}; repeat the command when it is done"
 
 
 def until_done(todo: Sequence[Job], launch: Launch) -> list[Ended]:
-    """Launch jobs, and again those that a process that died has left; one that was lost twice has failed.
+    """Launch jobs; where a process that works for them dies, the others go on, and those that it may have had are done one by one.
 
     Raises:
-        Exception: what a launcher raised that lost no job.
+        UserError: the launcher gave up before any job began.
     """
-    lost: set[Job] = set()
-    left = list(todo)
-    while left:
+    ends, rounds = [], [list(todo)]
+    while rounds:
+        jobs = rounds.pop(0)
+        if not jobs:
+            continue
         try:
-            return launch(left)
+            ends += launch(jobs)
         except UserError:
             raise
         except Exception as error:
-            while any(job.state is State.BUSY for job in left):  # those that live go on
+            while any(job.state is State.BUSY for job in jobs):  # those that live go on
                 time.sleep(PAUSE)
-            begun = {job for job in left if job.begun}
+            begun = [job for job in jobs if job.begun]
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
             if not begun:
-                raise
-            print(f"qprune: a process of the sweep died ({type(error).__name__}); going on with the jobs that are left", file=sys.stderr)
-            for job in begun & lost:
-                job.fail(Ended(1, KILLED))
-            lost |= begun
-            left = [job for job in left if job.state is State.OPEN]
-    return []
+                raise UserError(
+                    f"hydra/launcher: it gave up before any job began ({why}); look at its settings, or take fewer jobs at once"
+                ) from error
+            if len(jobs) == 1:
+                jobs[0].fail(Ended(1, KILLED))
+                continue
+            names = ", ".join(job.path.name for job in begun)
+            print(f"a process died that worked on one of these: {names}; they are done once more, one by one", file=sys.stderr, flush=True)
+            rounds += [[job for job in jobs if job not in begun and not job.over], *([job] for job in begun)]
+    return ends
+
+
+def counted(jobs: int) -> str:
+    """So many jobs."""
+    return f"{jobs} job{'s' if jobs != 1 else ''}"

@@ -40,7 +40,7 @@ def _watch(jobs: Sequence[Job], over: Event) -> None:
 def _said(job: Job) -> str:
     """The measures of the last stage of a run, or what went wrong."""
     if job.ended.error:
-        return f"failed: {job.ended.error}"
+        return "failed"
     try:
         *_, last = json.loads((job.path / "metrics.json").read_text())["stages"].values()
         return ", ".join(f"{name} {value['mean']:.4g}" for name, value in last.items() if isinstance(value, dict) and "mean" in value)

@@ -99,12 +99,12 @@ def test_the_cache_is_listed_and_cleared(tmp_path, monkeypatch):
     store.recall("quality", {}, "dense", made)
     (tmp_path / "patches").mkdir()
     (tmp_path / "patches" / "one.npy").write_bytes(b"x" * 2**20)
-    assert "scores         2 files" in listing() and "Taylor 1: 0.0 s" in listing(every=True) and "1.0 MiB" in listing(["patches"])
+    assert "2 files" in listing(["scores"]) and "Taylor 1: 0.0 s" in listing(every=True) and "1.0 MiB" in listing(["patches"])
     with pytest.raises(UserError, match="did you mean 'scores'"):
         listing(["score"])
     old = next(one for one in kept() if one.kind == "quality").path
     os.utime(old, (0, 0))
-    assert clear(days=30).endswith("1 files deleted, 0.0 MiB") and not old.exists()
+    assert clear(days=30).endswith("1 file deleted, 1 KiB") and not old.exists()
     assert "2 files" in clear(["scores"]) and [one.kind for one in kept()] == ["patches"]
 
 

@@ -161,3 +161,12 @@ def test_a_baseline_that_is_no_row_is_refused(asked, said, tmp_path):
     with pytest.raises(UserError) as caught:
         compare([tmp_path], **asked)
     assert said in str(caught.value)
+
+
+def test_rows_that_hold_runs_of_other_settings_than_their_baseline_are_not_tested(tmp_path):
+    sweep(tmp_path / "one", {("greedy_taylor", 0.5): -0.5, ("hybrid_qubo", 0.5): -0.4}, floor=1)
+    sweep(tmp_path / "four", {("hybrid_qubo", 0.5): -1.4}, floor=4)
+    compared = compare([tmp_path], by="solver,sparsity", baseline="solver=greedy_taylor")
+    assert by_row(compared)["hybrid_qubo", "0.5"].against is None
+    assert "hold runs of other settings, add these to --by: solver=hybrid_qubo sparsity=0.5 (floor)" in str(compared)
+    assert by_row(compare([tmp_path], ["floor=1"], by="solver,sparsity", baseline="solver=greedy_taylor"))["hybrid_qubo", "0.5"].against

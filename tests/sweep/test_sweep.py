@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from qprune_cli.errors import UserError
 from qprune_cli.sweep import sweep as module
 from qprune_cli.sweep.job import Ended, Job
 from qprune_cli.sweep.sweep import run_sweep, sweep_name, until_done
@@ -81,7 +82,7 @@ def test_jobs_of_a_process_that_died_are_done_once_more(jobs, capsys):
         return [Ended()] * len(todo)
 
     until_done(jobs, launch)
-    assert calls == [jobs, jobs[1:]] and "RuntimeError" in capsys.readouterr().err
+    assert calls == [jobs, jobs[2:], jobs[1:2]] and "one of these: b;" in capsys.readouterr().err
 
 
 def test_a_job_that_kills_its_process_twice_has_failed_and_the_others_are_done(jobs):
@@ -101,9 +102,33 @@ def test_a_job_that_kills_its_process_twice_has_failed_and_the_others_are_done(j
     assert all(job.ended == Ended() and job.over for job in jobs if job is not jobs[2]) and len(calls) == 3
 
 
-def test_a_launcher_that_fails_before_any_job_is_a_bug_that_is_shown(jobs):
+def test_an_interrupted_sweep_says_how_far_it_came(tmp_path, jobs, capsys):
+    def launch(todo):
+        finish(todo[0])
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(tmp_path, jobs, launch, TOLD)
+    assert "1 of 4 jobs are finished; the same command goes on" in capsys.readouterr().err
+
+
+def test_a_neighbour_of_a_job_that_kills_its_process_is_not_lost(jobs):
+    def launch(todo):
+        for job in todo:
+            begin(job)
+        if jobs[0] in todo:
+            raise RuntimeError("killed")
+        for job in todo:
+            finish(job)
+        return [Ended()] * len(todo)
+
+    until_done(jobs, launch)
+    assert jobs[0].ended == Ended(1, module.KILLED) and all(job.ended == Ended() and job.over for job in jobs[1:])
+
+
+def test_a_launcher_that_gives_up_before_any_job_is_told_in_one_sentence(jobs):
     def launch(todo):
         raise RuntimeError("no such queue")
 
-    with pytest.raises(RuntimeError, match="no such queue"):
+    with pytest.raises(UserError, match=r"gave up before any job began \(RuntimeError: no such queue\)"):
         until_done(jobs, launch)
