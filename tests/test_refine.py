@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -105,7 +106,9 @@ def test_damaged_state_is_told_and_the_refinement_begins_anew(content, refined, 
 
 def test_interrupted_run_says_how_to_go_on(tmp_path):
     asked = [*SMALL, "refine=random", "refine.evaluations=100000", f"output_root={tmp_path}"]
-    run = subprocess.Popen([sys.executable, "-m", "qprune_cli", *asked], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "qprune_cli", *asked]
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells make what they run in the background deaf to it
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     deadline = time.monotonic() + 120
     while not list(tmp_path.rglob("refinement.npz")):
         assert time.monotonic() < deadline and run.poll() is None

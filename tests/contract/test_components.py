@@ -72,7 +72,7 @@ def test_unknown_setting_is_refused(role, name):
 
 
 def test_every_role_is_covered():
-    assert set(roles()) == {*ROLES, "train", "experiment"}
+    assert set(roles()) == {*ROLES, "train", "experiment", "scale"}
 
 
 @pytest.mark.parametrize("name", components("solver"))
