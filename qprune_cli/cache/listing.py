@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from qprune_cli.cache.store import NOTES, Store
+from qprune_cli.cache.store import NOTES
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.home import cache_home
 
 SECONDS_A_DAY = 86400
 ABANDONED = 3600  # seconds after which a file that was never finished belongs to nobody
@@ -45,7 +46,7 @@ class Kept:
 
 def kept(home: Path | None = None) -> list[Kept]:
     """All files of the cache, those that were used last first."""
-    return sorted(_files(home or Store.home()), key=lambda one: one.days)
+    return sorted(_files(home or cache_home()), key=lambda one: one.days)
 
 
 def listing(kinds: Collection[str] = (), every: bool = False) -> str:
@@ -54,7 +55,7 @@ def listing(kinds: Collection[str] = (), every: bool = False) -> str:
     Raises:
         UserError: no such kind.
     """
-    home = Store.home()
+    home = cache_home()
     if home.exists() and not home.is_dir():
         raise UserError(f"QPRUNE_CACHE={home}: a file; give a folder")
     found = _chosen(kept(home), kinds)
@@ -78,7 +79,7 @@ def clear(kinds: Collection[str] = (), days: float = 0.0) -> str:
             one.path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{one.path}: cannot be deleted ({error.strerror}); make the folder writable") from error
-    return f"{Store.home()}: {_files_of(gone)} deleted, {_size(gone)}"
+    return f"{cache_home()}: {_files_of(gone)} deleted, {_size(gone)}"
 
 
 def _files(home: Path) -> Iterator[Kept]:

@@ -55,11 +55,9 @@ class Shared:
             network: with weights that were re-fitted, or the dense one.
             make: computes them.
         """
-        own = None if network is self.dense else weights_digest(network)
-        key = {"network": self._network, "images": self._calibration, "scorer": scorer, "seed": seed, "keep": _array(keep), "own": own}
         told = f"{str(scorer.get('_target_')).rsplit('.', 1)[-1]}, {int(keep.sum())} of {self.layout.n} filters, seed {seed}"
-        entry = self._recall("scores", key, "score", told, lambda: _packed(make()))
-        return _unpacked(entry)
+        key = {"scorer": scorer, "seed": seed}
+        return _unpacked(self._recall("scores", lambda: self._there(keep, network) | key, "score", told, lambda: _packed(make())))
 
     def quality(self, name: str, volume: bool, make: Callable[[], Quality]) -> Quality:
         """Quality on the test images, of the dense network or of what needs none.
@@ -69,10 +67,12 @@ class Shared:
             volume: whether the 3-D SSIM belongs to it.
             make: measures it.
         """
-        known = self._network if name == "dense" else [self.splits.task, self._calibration]
-        entry = self._recall(
-            "quality", {"of": name, "by": known, "images": self._test, "volume": volume}, "measure", name, lambda: _measured(make())
-        )
+
+        def key() -> dict[str, Any]:
+            known = self._network if name == "dense" else [self.splits.task, self._calibration]
+            return {"of": name, "by": known, "images": self._test, "volume": volume}
+
+        entry = self._recall("quality", key, "measure", name, lambda: _measured(make()))
         return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
 
     def fidelity(self, settings: Mapping[str, Any], keep: Bools, network: nn.Module, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
@@ -84,15 +84,19 @@ class Shared:
             network: with weights that were re-fitted, or the dense one.
             make: finds out.
         """
-        own = None if network is self.dense else weights_digest(network)
-        key = {"network": self._network, "images": self._calibration, "settings": settings, "keep": _array(keep), "own": own}
         told = f"{int(keep.sum())} of {self.layout.n} filters"
-        return dict(self._recall("fidelity", key, "fidelity", told, lambda: Entry({}, make())).notes)
+        key = {"settings": settings}
+        return dict(self._recall("fidelity", lambda: self._there(keep, network) | key, "fidelity", told, lambda: Entry({}, make())).notes)
 
-    def _recall(self, kind: str, key: Mapping[str, Any], stage: str, told: str, make: Callable[[], Entry]) -> Entry:
-        if self.store.folder is None:
+    def _there(self, keep: Bools, network: nn.Module) -> dict[str, Any]:
+        """What everything that is found at a mask depends on."""
+        own = None if network is self.dense else weights_digest(network)
+        return {"network": self._network, "images": self._calibration, "keep": _array(keep), "own": own}
+
+    def _recall(self, kind: str, key: Callable[[], Mapping[str, Any]], stage: str, told: str, make: Callable[[], Entry]) -> Entry:
+        if self.store.folder is None:  # nothing is hashed for nothing
             return make()
-        entry = self.store.recall(kind, key, told, make)
+        entry = self.store.recall(kind, key(), told, make)
         if entry.hit:
             self.clock.add(stage, entry.seconds)
             self.taken.append(f"{kind}: {told}")

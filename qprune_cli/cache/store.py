@@ -18,6 +18,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from qprune_cli.home import cache_home
+
 LOG = logging.getLogger("qprune_cli")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pyscipopt")  # whose versions results may depend on
 NOTES = "notes"  # the array that holds an entry's notes, as JSON
@@ -56,15 +58,9 @@ class Store:
     folder: Path | None
 
     @staticmethod
-    def home() -> Path:
-        """The folder of this user: QPRUNE_CACHE, or else ``qprune`` in the user's cache folder."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(os.environ.get("QPRUNE_CACHE") or Path(home) / "qprune").expanduser()
-
-    @staticmethod
     def of_user(used: bool) -> "Store":
         """The store of this user, or none."""
-        return Store(Store.home() / "results" if used else None)
+        return Store(cache_home() / "results" if used else None)
 
     def recall(self, kind: str, key: Mapping[str, Any], told: str, make: Callable[[], Entry]) -> Entry:
         """Find a result, or compute it and keep it.

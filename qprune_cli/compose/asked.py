@@ -7,15 +7,13 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import Composer, find_setting, freed, readable_errors, search
+from qprune_cli.compose.jobs import Composer, find_setting, freed, lines, parse, readable_errors, search
 from qprune_cli.compose.launcher import check_launcher, described
 from qprune_cli.errors import UserError
 
@@ -70,7 +68,7 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
         UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer, a launcher that is not there.
     """
     with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        parsed = _parsed(freed(overrides))
+        parsed = parse(freed(overrides))
         own = [override for override in parsed if not str(override.key_or_group).startswith("hydra")]
         composer = Composer(config, extra)
         for override in parsed:
@@ -80,12 +78,12 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
         fixed = [override for override in own if not override.is_sweep_override()]
         composer.known(fixed)
         _refuse_unknown_hydra(config, [override for override in parsed if override not in own], extra)
-        whole = compose(config, _lines(fixed) + _lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
+        whole = compose(config, lines(fixed) + lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
         if not multirun and whole.hydra.mode is not RunMode.MULTIRUN:
             return Asked([composer.one(freed(overrides))])
         given = {override.key_or_group for override in own}
         lists = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items() if key not in given]
-        jobs = {tuple(words): composer.one(list(words)) for words in _split(_parsed(lists) + own)}
+        jobs = {tuple(words): composer.one(list(words)) for words in _split(parse(lists) + own)}
         return Asked(list(jobs.values()), _sweep(whole, jobs, [override for override in parsed if override not in own]))
 
 
@@ -95,20 +93,12 @@ def _sweep(whole: DictConfig, jobs: dict[tuple[str, ...], Composed], hydra: list
     folder = next((override.value() for override in hydra if override.key_or_group == "hydra.sweep.dir"), None)
     launcher = described(str(choices["hydra/launcher"]), whole.hydra.launcher)
     title, place = str(choices.get("experiment") or shared), Path(str(folder)) if folder else None
-    return AskedSweep(title, place, tuple(jobs), tuple(_lines(hydra)), launcher)
-
-
-def _parsed(overrides: list[str]) -> list[Override]:
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
+    return AskedSweep(title, place, tuple(jobs), tuple(lines(hydra)), launcher)
 
 
 def _split(overrides: list[Override]) -> Sequence[Sequence[str]]:
     """The overrides of each job."""
     return BasicSweeper.split_arguments(overrides, None)[0]
-
-
-def _lines(overrides: Iterable[Override]) -> list[str]:
-    return [str(override.input_line) for override in overrides]
 
 
 def _same(names: Iterable[str]) -> str:
@@ -120,7 +110,7 @@ def _same(names: Iterable[str]) -> str:
 def _refuse_unknown_hydra(config: str, overrides: list[Override], extra: str | None) -> None:
     """Name the nearest setting for one that Hydra, or the launcher that was chosen, does not have."""
     groups = [override for override in overrides if "/" in override.key_or_group]
-    whole = compose(config, _lines(groups) + search(extra), return_hydra_config=True)
+    whole = compose(config, lines(groups) + search(extra), return_hydra_config=True)
     for override in overrides:
         if override not in groups and override.type is OverrideType.CHANGE:
             find_setting(whole, override.key_or_group)

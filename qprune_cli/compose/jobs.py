@@ -1,7 +1,7 @@
 """From overrides, or from a finished run, to the settings of every job."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,16 @@ def freed(overrides: list[str]) -> list[str]:
     """
     starts = tuple(f"{section}{sign}" for section in FREE for sign in ".=")
     return [f"++{word}" if word.startswith(starts) else word for word in overrides]
+
+
+def parse(overrides: list[str]) -> list[Override]:
+    """Overrides in Hydra's grammar, lists of values and globs over names included; called while Hydra is initialised."""
+    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
+
+
+def lines(overrides: Iterable[Override]) -> list[str]:
+    """Overrides as they were written."""
+    return [str(override.input_line) for override in overrides]
 
 
 class Composer:
@@ -74,14 +84,14 @@ class Composer:
             UserError: a group, a choice or a key does not exist; it names the nearest one that does.
         """
         groups = refuse_no_choice(overrides, self.extra)
-        lines = tuple(str(override.input_line) for override in groups)
-        if lines not in self._bases:
-            self._bases[lines] = compose(self.config, [*lines, *search(self.extra)], return_hydra_config=True)
+        chosen = tuple(lines(groups))
+        if chosen not in self._bases:
+            self._bases[chosen] = compose(self.config, [*chosen, *search(self.extra)], return_hydra_config=True)
         values = [override for override in overrides if override not in groups]
         for override in values:
             if not override.is_add() and not override.is_force_add():
-                find_setting(self._bases[lines], override.key_or_group)
-        return self._bases[lines], values
+                find_setting(self._bases[chosen], override.key_or_group)
+        return self._bases[chosen], values
 
 
 def _plain(override: Override) -> bool:

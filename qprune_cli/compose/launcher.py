@@ -81,6 +81,7 @@ def launcher(
     """
 
     def launch(jobs: Sequence[Sequence[str]]) -> list[Any]:
+        """Run jobs, given the overrides of each."""
         search_path = create_config_search_path(str(config_dir()))
         if extra:
             search_path.prepend("command-line", f"file://{Path(extra).absolute()}")
@@ -89,9 +90,9 @@ def launcher(
             settings = hydra.compose_config(config, [*words, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
             context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(settings))
             made: Launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=settings)
-            size = at_once(settings.hydra.runtime.choices["hydra/launcher"], settings.hydra.launcher)
-            local = settings.hydra.runtime.choices["hydra/launcher"] == "submitit_local"  # it would start all of them at once
-            step = size if local and size else len(jobs)
+            name = settings.hydra.runtime.choices["hydra/launcher"]
+            size = at_once(name, settings.hydra.launcher)
+            step = size if name == "submitit_local" and size else len(jobs)  # which would start all of them at once
             with shared_cores(size):
                 batches = [made.launch(jobs[start : start + step], start) for start in range(0, len(jobs), step)]
             return [done.return_value for batch in batches for done in batch]

@@ -5,14 +5,13 @@ from typing import Any, cast
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.entry import entry
-from qprune_cli.compose.jobs import brought, freed, readable_errors, refuse_no_choice, search
+from qprune_cli.compose.jobs import brought, freed, lines, parse, readable_errors, refuse_no_choice, search
 from qprune_cli.compose.launch import ask_hydra, parsed_arguments
 from qprune_cli.compose.search import SECTION, Search
 from qprune_cli.compose.space import Entry
@@ -69,15 +68,15 @@ def asked_search(overrides: Sequence[str], extra: str | None = None) -> Search:
         UserError: unknown names, a value that cannot be parsed, an empty space, or one that would make trials incomparable.
     """
     with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        parsed = _parsed(freed(list(overrides)))
+        parsed = parse(freed(list(overrides)))
         own = [one for one in parsed if one.key_or_group.split(".")[0] != SECTION]
         lists = [one for one in own if one.is_sweep_override()]
         given = [one for one in own if not one.is_sweep_override()]
         _refuse_settings(parsed)
         chosen = refuse_no_choice(given, extra)
         about = [one for one in parsed if one not in own]
-        _refuse_unknown_settings(about, compose(SECTION, _lines(chosen) + search(extra)).get(SECTION) or {})
-        whole = compose(SECTION, _lines([*chosen, *about]) + search(extra), return_hydra_config=True)
+        _refuse_unknown_settings(about, compose(SECTION, lines(chosen) + search(extra)).get(SECTION) or {})
+        whole = compose(SECTION, lines([*chosen, *about]) + search(extra), return_hydra_config=True)
         if whole.hydra.mode is RunMode.MULTIRUN:
             raise UserError(f"experiment={whole.hydra.runtime.choices['experiment']}: is a sweep; a search takes none")
         section = cast(dict[str, Any], OmegaConf.to_container(whole.get(SECTION) or OmegaConf.create({})))
@@ -86,16 +85,16 @@ def asked_search(overrides: Sequence[str], extra: str | None = None) -> Search:
         if scorer := brought(fixed.get("solver", ""), extra):
             fixed.setdefault("scorer", scorer)
         taken = {one.get_key_element().lstrip("+~") for one in own} | fixed.keys()
-        configured = _parsed(freed([_word(key, value) for key, value in (section.pop("space", None) or {}).items() if key not in taken]))
+        configured = parse(freed([_word(key, value) for key, value in (section.pop("space", None) or {}).items() if key not in taken]))
         entries = [entry(one) for one in [*configured, *lists] if one.is_sweep_override()]
         for one in [*lists, *configured]:
             _refuse_alone(one)
-        refuse_no_choice([one for each in entries for one in _parsed([each.word(value) for value in each.values])], extra)
-        quiet = _lines(one for one in configured if not one.is_sweep_override())
+        refuse_no_choice([one for each in entries for one in parse([each.word(value) for value in each.values])], extra)
+        quiet = lines(one for one in configured if not one.is_sweep_override())
         choices = whole.hydra.runtime.choices
         title = str(choices.get("experiment") or f"{choices['data']}_{choices['model']}")
     space = tuple(sorted(entries, key=lambda one: one.name not in roles))
-    found = Search(space, tuple(_lines(given)), tuple(quiet), section, roles, title, extra)
+    found = Search(space, tuple(lines(given)), tuple(quiet), section, roles, title, extra)
     return _without_lost(found, {one.get_key_element().lstrip("+") for one in configured}, fixed)
 
 
@@ -145,11 +144,3 @@ def _word(key: str, value: Any) -> str:
     """An entry of the config's space as an override."""
     plain = {None: "null", True: "true", False: "false"}
     return f"{key}={plain[value] if value is None or isinstance(value, bool) else value}"
-
-
-def _parsed(overrides: list[str]) -> list[Override]:
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
-
-
-def _lines(overrides: Any) -> list[str]:
-    return [str(override.input_line) for override in overrides]

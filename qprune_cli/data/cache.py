@@ -19,6 +19,7 @@ from tqdm import tqdm
 from qprune_cli.data.crops import blocks, random_place, turned
 from qprune_cli.data.image import to_floats
 from qprune_cli.errors import UserError
+from qprune_cli.home import cache_home
 from qprune_cli.types import ImageSet, Pair
 
 FORMAT = "2"  # part of every key: another way of cutting never finds the patches of this one
@@ -93,8 +94,7 @@ class PatchCache:
     @staticmethod
     def at(folder: str | None, size: int, most: int) -> "PatchCache":
         """The cache in a folder; None for QPRUNE_CACHE, or else the user's cache folder."""
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return PatchCache(Path(folder or os.environ.get("QPRUNE_CACHE") or Path(home) / "qprune").expanduser(), size, most)
+        return PatchCache(Path(folder).expanduser() if folder else cache_home(), size, most)
 
     def entries(self, files: Sequence[Source], channels: int) -> tuple[Entry, ...]:
         """Find the patches of all files; cut those that are not there, several at a time.

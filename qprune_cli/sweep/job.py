@@ -67,11 +67,9 @@ class Job:
 
     Attributes:
         path: its folder.
-        overrides: the words that ask for it.
     """
 
     path: Path
-    overrides: tuple[str, ...] = ()
 
     @property
     def state(self) -> State:

@@ -97,8 +97,8 @@ def until_done(todo: Sequence[Job], launch: Launch) -> list[Ended]:
             while any(job.state is State.BUSY for job in jobs):  # those that live go on
                 time.sleep(PAUSE)
             begun = [job for job in jobs if job.begun]
-            why = f"{type(error).__name__}: {error}".splitlines()[0]
             if not begun:
+                why = Ended.by(error).error
                 raise UserError(
                     f"hydra/launcher: it gave up before any job began ({why}); look at its settings, or take fewer jobs at once"
                 ) from error
