@@ -21,6 +21,7 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.pruning import chosen, prepare, prune
 from qprune_cli.record.budget import asked_line
 from qprune_cli.record.crops import write_crop
+from qprune_cli.record.finetuning import remove_states
 from qprune_cli.record.program import write_program
 from qprune_cli.record.provenance import mask_digest
 from qprune_cli.record.run import (
@@ -64,6 +65,7 @@ def run(plan: RunPlan) -> Path:
         dense = plan.model.load().to(device)
         job = prepare(plan.settings, dense, images(plan), plan.model.keep_layers, plan.model.wrap)
         plan.solver.check(PruningProblem(job.layout, np.zeros(job.layout.n), Pairs.none(), job.budgets[0]))
+        plan.finetune.ready(job.splits)
         target = plan.transfer.load(dense, plan.settings.seed)
     folder = plan.folder()
     with folder.log():
@@ -95,6 +97,7 @@ def run(plan: RunPlan) -> Path:
         LOG.info("%s\n%s%s", folder.path, pruned.table, transfer_table(task, rows))
         digests = {"mask": mask_digest(pruned.keep), "weights": digest}
         write_manifest(folder, plan.settings.seed, device, clock.seconds, digests, missed=pruned.missed, cache=pruned.taken)
+        remove_states(folder)
     if pruned.missed:
         raise MissedTarget(pruned.missed)
     return folder.path
@@ -166,8 +169,8 @@ def train(plan: TrainPlan) -> Path:
         with clock("train"):
             rows = []
             for row in plan.train.fit(model, splits, folder.path / STATE):
-                LOG.info("step %d: loss %.5f, validation %s", row.step, row.loss, task.primary.said(row.value))
-                told = {"lr": row.lr, "loss": row.loss, task.primary.name: row.value}
+                LOG.info(row.said(task.primary))
+                told = row.entries(task.primary)
                 rows.append({"step": row.step} | told)
                 folder.table("training.csv", rows)
                 track(row.step, told)

@@ -17,15 +17,15 @@ from qprune_cli.model.checkpoint import find_weights
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
-from qprune_cli.roles import Compensator, Data, Model, Refiner, Scorer, Solver, Transfer
+from qprune_cli.roles import Compensator, Data, FineTune, Model, Refiner, Scorer, Solver, Transfer
 from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
-from qprune_cli.train.adamw import AdamW
+from qprune_cli.train.adamw import AdamW, check_precision
 from qprune_cli.train.loss import LOSSES
 from qprune_cli.types import FITTING
 
 SCOPES = ("global", "layer")
-RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "transfer")
+RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "transfer")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 EVALUATE_ROLES = ("data",)
@@ -196,6 +196,7 @@ class RunPlan:
     solver: Solver
     refine: Refiner
     compensate: Compensator
+    finetune: FineTune
     transfer: Transfer
     settings: RunSettings
     components: dict[str, str]
@@ -212,6 +213,9 @@ class RunPlan:
         parts = composed.parts(RunSettings, RUN_ROLES)
         plan = RunPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
+        if hasattr(plan.finetune, "loss"):
+            task_of(plan.data).refuse_loss("finetune.loss", plan.finetune.loss, LOSSES)
+        plan.finetune.check(pick_device(plan.settings.device))
         plan.transfer.check(plan.data)
         if stopped:
             check_stopped("run", stopped, plan.config, "repeat it with --from")
@@ -302,7 +306,7 @@ class TrainPlan:
         plan = TrainPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         task_of(plan.data).refuse_loss("train.loss", plan.train.loss, LOSSES)
-        plan.train.check(pick_device(plan.settings.device))
+        check_precision("train", plan.train.precision, pick_device(plan.settings.device))
         if stopped:
             check_stopped("training", stopped, plan.config, "train anew, with more train.steps where it was too short")
         for name in ("weights", "checkpoint"):

@@ -1,7 +1,7 @@
 """From a trained network to a smaller one, stage by stage; no branch on which component it got."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -16,10 +16,12 @@ from qprune_cli.clock import Clock
 from qprune_cli.compensate.objective import objective_metric
 from qprune_cli.evaluate.masked import qualities, restored, shrunk
 from qprune_cli.evaluate.task import task_of
+from qprune_cli.finetuning import Tuning
 from qprune_cli.plan import RunPlan, RunSettings
 from qprune_cli.problem.budget import Budget
 from qprune_cli.record.budget import missed_target, obtained, solution_lines
 from qprune_cli.record.crops import write_crop
+from qprune_cli.record.finetuning import finetuning_summary, finetuning_warnings
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.refinement import refinement_line, refinement_summary, refinement_warnings, save_state, saved_state, write_refinement
 from qprune_cli.record.run import write_compensation, write_mask, write_metrics, write_problem, write_scores, write_solution
@@ -34,9 +36,10 @@ from qprune_cli.structure.measure import measured
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
 from qprune_cli.target import budgets, kept_layers
-from qprune_cli.types import Bools, Layout, Splits
+from qprune_cli.types import Bools, Latency, Layout, Quality, Splits, Stage, final_stage
 
 LOG = logging.getLogger("qprune_cli")
+ORDER = ("dense", "dense_finetuned", "solved", "refined", "compensated", "finetuned")  # of stages in files
 
 
 @dataclass(frozen=True)
@@ -113,38 +116,44 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     asked, dense, layout, splits = plan.settings, job.dense, job.layout, job.splits
     task = task_of(splits)
     shared = Shared(Store.of_user(asked.cache), dense, layout, splits, clock)
-    selected = select(plan, shared, job.budgets)
+    tuning = Tuning(plan.finetune, shared, asked.seed, asked.rounds, folder)
+    selected = select(plan, shared, job.budgets, tuning.between)
     scores, problem, solved = selected.scores, selected.problem, selected.solution
     write_scores(folder, scores)
     write_problem(folder, problem)
     write_solution(folder, problem, scores, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
-        metric = objective_metric(plan.refine.objective, plan.compensate, dense, layout, solved.keep, splits, asked.seed)
+        metric = objective_metric(plan.refine.objective, selected.compensate, selected.base, layout, solved.keep, splits, asked.seed)
         ledger = Ledger(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_refinement(folder, layout, solved, refined, ledger.trace)
     with clock("compensate"):
-        fitted, compensation = plan.compensate.fit(dense, layout, refined.keep, splits, asked.seed)
+        fitted, compensation = selected.compensate.fit(selected.base, layout, refined.keep, splits, asked.seed)
         write_compensation(folder, compensation)
     with clock("shrink"):
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
-        networks = shrunk(dense, layout, masks | {"begun": solved.keep}, {"compensated": fitted, "begun": metric.model})
+        own = {"dense": dense, "compensated": fitted, "begun": metric.model}
+        networks = shrunk(selected.base, layout, masks | {"begun": solved.keep}, own)
+    with clock("finetune"):
+        last = tuning.last(networks["compensated"], refined.keep)
+        networks |= {"finetuned": last} if last is not networks["compensated"] else {}
+        rival = tuning.rival(asked.ssim3d, lambda network: task.quality(network, splits.test, asked.ssim3d))
     with clock("measure"):
         known = shared.quality("dense", asked.ssim3d, lambda: task.quality(dense, splits.test, asked.ssim3d))
         found = qualities(task, networks, splits.test, asked.ssim3d, {"dense": known})
+        found |= {"dense_finetuned": rival} if rival is not None else {}
         timed = asked.latency or asked.budget == "latency"
         times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
-        stages = {
-            name: measured(networks[name], found[name], job.shape, int(layout.sizes[keep].sum()), times.get(name))
-            for name, keep in masks.items()
-        }
+        stages = {name: _stage(job, networks, found, masks, times, name) for name in ORDER if name in found}
         identity = shared.quality("identity", asked.ssim3d, lambda: task.baseline(splits.calibration, splits.test, asked.ssim3d))
-        for name, k in task.examples(found["compensated"]).items():
-            shown = {"dense": dense, "pruned": networks["compensated"]}
+        for name, k in task.examples(found[final_stage(found)]).items():
+            shown = {"dense": dense, "pruned": last}
             write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
     warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
     warnings += compensation_warnings(task, compensation) + task.doubts(identity, stages["dense"].quality)
+    finetuning = finetuning_summary(plan.config["finetune"], tuning.notes)
+    warnings += finetuning_warnings(task, finetuning)
     missed = missed_target(problem.budget, asked.sparsity, stages)
     sparsity = {"asked": asked.sparsity, "budget": asked.budget} | obtained(problem.budget, refined.keep, stages)
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
@@ -156,12 +165,32 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     warnings += missed
     gained = refinement_summary(task, refined, plan.refine.objective, found)
     warnings += refinement_warnings(task, gained, len(splits.refinement))
-    told = {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
+    told = {
+        "sparsity": sparsity,
+        "fidelity": trust,
+        "refinement": gained,
+        "compensation": summary,
+        "finetuning": finetuning,
+        "warnings": warnings,
+    }
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in warnings:
         LOG.warning(warning)
     table = f"{run_table(task, identity, stages)}\n{solution_lines(problem, solved, trust)}{refinement_line(task, gained)}"
-    return Pruned(refined.keep, networks["compensated"], metrics, table, next(iter(missed), ""), tuple(shared.taken))
+    return Pruned(refined.keep, last, metrics, table, next(iter(missed), ""), tuple(shared.taken))
+
+
+def _stage(
+    job: Job,
+    networks: Mapping[str, nn.Module],
+    found: Mapping[str, Quality],
+    masks: Mapping[str, Bools],
+    times: Mapping[str, Latency],
+    name: str,
+) -> Stage:
+    """A network of the run as it was measured; one that was trained on has size and latency of what it was before."""
+    before = {"finetuned": "compensated", "dense_finetuned": "dense"}.get(name, name)
+    return measured(networks[before], found[name], job.shape, int(job.layout.sizes[masks[before]].sum()), times.get(before))
 
 
 def chosen(plan: RunPlan, dense: nn.Module, splits: Splits, seed: int, scorer: Scorer | None = None) -> tuple[Layout, Bools]:

@@ -5,6 +5,7 @@ refiner is never worse than its start on the refinement split.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -13,6 +14,8 @@ from torch import nn
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.ledger import Ledger
+from qprune_cli.train.distill import Alike
+from qprune_cli.train.tuned import Told, Tuned
 from qprune_cli.types import Bools, ImageSet, Layout, Retrained, Solution, Splits
 
 
@@ -80,6 +83,28 @@ class Compensator(Protocol):
 
     def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
         """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON."""
+
+
+class FineTune(Protocol):
+    """Trains the weights that a mask leaves."""
+
+    def check(self, device: torch.device) -> None:
+        """Raise UserError where it cannot be done on a device; nothing is read."""
+
+    def ready(self, splits: Splits) -> None:
+        """Raise UserError where it cannot use images."""
+
+    def share(self, parts: int) -> "FineTune":
+        """The same with an equal part of the steps."""
+
+    @property
+    def rival(self) -> Mapping[str, Any]:
+        """All settings that the same training of the dense network depends on; empty where it is not wanted."""
+
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
+    ) -> Tuned:
+        """Train a copy of a network, at least as good on the refinement images; goes on from ``checkpoint`` where that exists."""
 
 
 class Refiner(Protocol):

@@ -3,12 +3,13 @@
 import logging
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import nn
 
 from qprune_cli.cache.shared import Shared, scores_digest
+from qprune_cli.compensate.none import NoCompensation
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss
 from qprune_cli.plan import RunPlan, section
 from qprune_cli.problem.bound import lower_bound
@@ -16,6 +17,7 @@ from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.remaining import Remaining
+from qprune_cli.roles import Compensator
 from qprune_cli.scores import Scores
 from qprune_cli.search.moves import random_swaps
 from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
@@ -35,6 +37,8 @@ class Selected:
         solution: the mask, with the lower bound of its damage where one is known.
         rounds: one row for each round.
         fidelity: see ``fidelity``; empty where it was not asked for.
+        base: the network that the mask is for: the dense one, or what was trained between the rounds, in its shape.
+        compensate: what re-fits its weights; nothing where they were trained.
     """
 
     scores: Scores
@@ -42,25 +46,46 @@ class Selected:
     solution: Solution
     rounds: list[dict[str, Any]]
     fidelity: dict[str, Any]
+    base: nn.Module
+    compensate: Compensator
 
 
-def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...]) -> Selected:
+class Between(Protocol):
+    """What is done with a network between two rounds."""
+
+    def __call__(self, network: nn.Module, keep: Bools, number: int) -> nn.Module:
+        """Train a network, silenced at the (n,) mask of a round; the very network where nothing is done."""
+
+
+def as_it_is(network: nn.Module, keep: Bools, number: int) -> nn.Module:
+    """Nothing."""
+    return network
+
+
+def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: Between = as_it_is) -> Selected:
     """Prune in rounds: each scores what is left at the mask of the one before, and takes away some more.
 
-    With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used.
+    With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used. Once they
+    were trained between rounds they are not re-fitted any more: what the dense layers gave is no longer what they should give.
 
     Args:
         plan: scorer, solver, compensator and settings.
         shared: the trained network, its filters and images, and what earlier runs have found about them.
         budgets: one for each round; the last one is what was asked.
+        between: trains between the rounds.
     """
     asked, dense, layout, splits, clock = plan.settings, shared.dense, shared.layout, shared.splits, shared.clock
+    base, compensate = dense, plan.compensate
     network, keep = dense, np.ones(layout.n, bool)
     rows: list[dict[str, Any]] = []
     for number, budget in enumerate(budgets):
         if number:
             with clock("compensate"):
-                network, _ = plan.compensate.fit(dense, layout, keep, splits, asked.seed)
+                fitted, _ = compensate.fit(base, layout, keep, splits, asked.seed)
+            with clock("finetune"):
+                network = between(fitted, keep, number)
+            if network is not fitted:
+                base, compensate = network, NoCompensation()
         with clock("score"):
             score = partial(plan.scorer.score, network, layout, splits, asked.seed, keep, dense)
             scores = shared.scores(section(plan.scorer), asked.seed, keep, network, score)
@@ -72,7 +97,7 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...]) -> Select
     with clock("fidelity"):
         judge = partial(trusted, plan, network, dense, layout, splits, scores, problem, keep)
         told = shared.fidelity(judged_by(plan, scores), keep, network, judge) if asked.fidelity else {}
-    return Selected(scores, problem, solution, rows, told)
+    return Selected(scores, problem, solution, rows, told, base, compensate)
 
 
 def solved(plan: RunPlan, remaining: Remaining) -> Solution:

@@ -3,7 +3,7 @@
 Shapes use one alphabet: ``n`` filters, ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -17,6 +17,7 @@ Ints = NDArray[np.integer[Any]]
 REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
 TASKS = ("denoise", "classify")  # what data and networks may be for
 FITTING = ("channels", "side", "classes")  # of images and networks, where both say
+FINAL = ("finetuned", "compensated")  # what the last stage of a run may be
 SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
 
 
@@ -332,6 +333,16 @@ class Stage:
     footprint: Footprint
     memory: Memory
     latency: Latency | None = None
+
+
+def final_stage(stages: Collection[str]) -> str:
+    """The network as it leaves a run, among the names of its stages.
+
+    Example:
+        >>> final_stage(["dense", "compensated", "finetuned"])
+        'finetuned'
+    """
+    return next(name for name in FINAL if name in stages)
 
 
 @dataclass(frozen=True, slots=True)

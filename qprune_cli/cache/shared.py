@@ -20,6 +20,7 @@ from qprune_cli.structure.answer import answer
 from qprune_cli.types import Bools, ImageSet, Layout, Quality, Splits
 
 LOG = logging.getLogger("qprune_cli")
+DRAWN = 4  # crops that tell sources of training images apart
 
 
 @dataclass
@@ -74,6 +75,31 @@ class Shared:
 
         entry = self._recall("quality", key, "measure", name, lambda: _measured(make()))
         return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
+
+    def tuned(
+        self, settings: Mapping[str, Any], seed: int, volume: bool, make: Callable[[], tuple[Quality, dict[str, Any]]]
+    ) -> tuple[Quality, dict[str, Any]]:
+        """Quality of the dense network after more training, and how that went.
+
+        Args:
+            settings: of the training; ``crop`` is the side of a crop.
+            seed: it was given.
+            volume: whether the 3-D SSIM belongs to the quality.
+            make: trains and measures.
+        """
+
+        def key() -> dict[str, Any]:
+            drawn = images_digest(self.splits.train.draw(np.random.default_rng(seed), DRAWN, settings["crop"]))
+            images = [drawn, images_digest(self.splits.refinement), self._test]
+            return {"network": self._network, "images": images, "settings": settings, "seed": seed, "volume": volume}
+
+        def made() -> Entry:
+            quality, told = make()
+            return Entry(dict(quality.measures), {"measures": list(quality.measures), "told": told})
+
+        entry = self._recall("tuned", key, "finetune", f"dense network, {settings['steps']} steps, seed {seed}", made)
+        quality = Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
+        return quality, dict(entry.notes["told"])
 
     def fidelity(self, settings: Mapping[str, Any], keep: Bools, network: nn.Module, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """How far scores can be trusted at a mask.

@@ -6,17 +6,30 @@ import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.task import Task
-from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage
+from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage, final_stage
 
 FEW = 10**7  # multiply-accumulates
+TITLES = {"dense_finetuned": "tuned dense", "refined": "pruned", "compensated": "re-fitted", "finetuned": "fine-tuned"}
 
 
 def run_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
-    """What needs no network, dense and pruned network, the same re-fitted, and the paired difference of the last and the dense one."""
-    dense, raw, last = (stages[name] for name in ("dense", "refined", "compensated"))
-    shown = {"pruned": raw} if last.quality is raw.quality else {"pruned": raw, "re-fitted": last}
-    rows = [train_table(task, identity, dense)] + [_row(task, name, stage.quality) + _size(stage) for name, stage in shown.items()]
-    return "\n".join([*rows, paired_line(task, list(shown)[-1], last.quality, dense.quality)])
+    """What needs no network, dense and pruned network, the same re-fitted and trained, and how far the last is from the dense one."""
+    rows = [train_table(task, identity, stages["dense"])]
+    rows += [_row(task, TITLES[name], stage.quality) + _size(stage) for name, stage in _shown(stages).items()]
+    last = stages[final_stage(stages)].quality
+    lines = [paired_line(task, TITLES[list(_shown(stages))[-1]], last, stages["dense"].quality)]
+    if "dense_finetuned" in stages:
+        lines.append(paired_line(task, "fine-tuned", last, stages["dense_finetuned"].quality, TITLES["dense_finetuned"]))
+    return "\n".join([*rows, *lines])
+
+
+def _shown(stages: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The stages behind the dense network that differ from the one before."""
+    shown: dict[str, Stage] = {}
+    for name, stage in stages.items():
+        if name in TITLES and all(stage.quality is not other.quality for other in shown.values()):
+            shown[name] = stage
+    return shown
 
 
 def evaluate_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
@@ -28,11 +41,11 @@ def evaluate_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -
     return "\n".join(lines)
 
 
-def paired_line(task: Task, name: str, quality: Quality, dense: Quality) -> str:
+def paired_line(task: Task, name: str, quality: Quality, dense: Quality, other: str = "dense") -> str:
     """How far a network is from the dense one, image by image."""
     change, measure = quality.primary - dense.primary, task.primary
     low, high = (measure.number(end, "+") for end in ci95(change))
-    return f"{name} - dense: {measure.change(float(change.mean()))}, 95 % interval [{low}, {high}] over {len(change)} images"
+    return f"{name} - {other}: {measure.change(float(change.mean()))}, 95 % interval [{low}, {high}] over {len(change)} images"
 
 
 def train_table(task: Task, identity: Quality, dense: Stage) -> str:
@@ -45,7 +58,7 @@ def _head(task: Task, identity: Quality, stage: Stage) -> str:
     """Names of the columns."""
     measures = "".join(f"{task.measures[name].title:>{task.measures[name].width}}" for name in identity.measures)
     time = "" if stage.latency is None else f"{'latency':>11}"
-    return f"{'':<10}{measures}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
+    return f"{'':<12}{measures}{'filters':>9}{'params':>12}{'MACs':>10}{time}"
 
 
 def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footprint, largest: Footprint, shape: tuple[int, ...]) -> str:
@@ -102,7 +115,7 @@ def _count(filters: int) -> str:
 
 def _row(task: Task, name: str, quality: Quality) -> str:
     known = ((task.measures[measure], values) for measure, values in quality.measures.items())
-    return f"{name:<10}" + "".join(f"{measure.said(float(values.mean())):>{measure.width}}" for measure, values in known)
+    return f"{name:<12}" + "".join(f"{measure.said(float(values.mean())):>{measure.width}}" for measure, values in known)
 
 
 def _size(stage: Stage) -> str:

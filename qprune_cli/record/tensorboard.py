@@ -8,7 +8,7 @@ from qprune_cli.errors import UserError
 
 
 @contextmanager
-def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[str, float]], None]]:
+def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[str, float | None]], None]]:
     """Give a function that writes the values of one step.
 
     Args:
@@ -23,9 +23,10 @@ def tensorboard(folder: Path, wanted: bool) -> Iterator[Callable[[int, Mapping[s
 
     with SummaryWriter(str(folder), purge_step=0) as writer:  # a resumed training tells its earlier steps again
 
-        def write(step: int, values: Mapping[str, float]) -> None:
+        def write(step: int, values: Mapping[str, float | None]) -> None:
             for name, value in values.items():
-                writer.add_scalar(name, value, step)
+                if value is not None:
+                    writer.add_scalar(name, value, step)
 
         yield write
 

@@ -5,6 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +16,7 @@ from tqdm import tqdm
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.evaluate.quality import mean_measure
 from qprune_cli.evaluate.task import task_of
+from qprune_cli.train.course import SCRATCH, Course
 from qprune_cli.train.loss import LOSSES
 from qprune_cli.train.state import Progress, State
 from qprune_cli.types import CropSource, Floats, Splits
@@ -21,6 +24,52 @@ from qprune_cli.types import CropSource, Floats, Splits
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AHEAD = 3  # batches that are drawn while the network computes
 LOOK = 10  # steps between two looks at the loss: each one makes a GPU wait
+SAVE_AFTER = 120.0  # seconds since the state was last saved
+
+
+class Diverged(UserError):
+    """A training whose loss or output is no longer finite."""
+
+
+def check_schedule(section: str, settings: object) -> None:
+    """Refuse settings of a training that are out of range.
+
+    Args:
+        section: where they stand, for messages.
+        settings: holds those of ``AdamW`` but ``seed`` and ``compile``.
+
+    Raises:
+        UserError: it names the first one.
+    """
+
+    def value(name: str) -> Any:
+        return getattr(settings, name)
+
+    for name in ("steps", "batch", "crop", "validate_every"):
+        if value(name) < 1:
+            raise UserError(f"{section}.{name}={value(name)}: give a whole number, at least 1")
+    for name in ("weight_decay", "patience"):
+        if not 0 <= value(name) < np.inf:
+            raise UserError(f"{section}.{name}={value(name)}: give a number, at least 0")
+    for name in ("lr", "clip"):
+        if not 0 < value(name) < np.inf:
+            raise UserError(f"{section}.{name}={value(name)}: give a positive number")
+    for name, what in (("warm_up", "a share of the steps"), ("average", "the decay of the averaged weights")):
+        if not 0 <= value(name) < 1:
+            raise UserError(f"{section}.{name}={value(name)}: give {what}, in [0, 1)")
+    for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
+        if value(name) not in known:
+            raise UserError(f"{section}.{name}={value(name)}: no such {name}; {nearest(value(name), known)}")
+
+
+def check_precision(section: str, precision: str, device: torch.device) -> None:
+    """Refuse what a device cannot do.
+
+    Raises:
+        UserError: float16 without CUDA.
+    """
+    if precision == "float16" and device.type != "cuda":
+        raise UserError(f"{section}.precision=float16: needs a CUDA device; take bfloat16 or float32")
 
 
 @dataclass(frozen=True)
@@ -63,30 +112,9 @@ class AdamW:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "validate_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"train.{name}={getattr(self, name)}: give a whole number, at least 1")
-        for name in ("weight_decay", "patience", "seed"):
-            if not 0 <= getattr(self, name) < np.inf:
-                raise UserError(f"train.{name}={getattr(self, name)}: give a number, at least 0")
-        for name in ("lr", "clip"):
-            if not 0 < getattr(self, name) < np.inf:
-                raise UserError(f"train.{name}={getattr(self, name)}: give a positive number")
-        for name, what in (("warm_up", "a share of the steps"), ("average", "the decay of the averaged weights")):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"train.{name}={getattr(self, name)}: give {what}, in [0, 1)")
-        for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise UserError(f"train.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
-
-    def check(self, device: torch.device) -> None:
-        """Refuse what a device cannot do.
-
-        Raises:
-            UserError: float16 without CUDA.
-        """
-        if self.precision == "float16" and device.type != "cuda":
-            raise UserError("train.precision=float16: needs a CUDA device; take bfloat16 or float32")
+        check_schedule("train", self)
+        if self.seed < 0:
+            raise UserError(f"train.seed={self.seed}: give a number, at least 0")
 
     def rate(self, step: int) -> float:
         """Learning rate of a step (0 is the first), as a share of ``lr``."""
@@ -95,72 +123,84 @@ class AdamW:
             return (step + 1) / (rising + 1)
         return float(0.5 * (1 + np.cos(np.pi * (step - rising) / (self.steps - rising))))
 
-    def fit(self, model: nn.Module, splits: Splits, checkpoint: Path) -> Iterator[Progress]:
+    def fit(self, model: nn.Module, splits: Splits, checkpoint: Path, course: Course = SCRATCH) -> Iterator[Progress]:
         """Train a network in place; yields a row after every ``validate_every`` steps and after the last.
 
         Args:
             model: the network; its device is used.
             splits: crops come from ``train``, validation (PSNR, or accuracy) from ``refinement``; ``test`` is never touched.
-            checkpoint: file of the state, written before each row; where it exists, training goes on from it, and the
-                rows that it holds are yielded first.
+            checkpoint: file of the state, written before each row and every few minutes; where it exists, training goes on from it,
+                and the rows that it holds are yielded first.
+            course: what differs from a training from scratch.
 
         Raises:
-            UserError: the loss is no longer finite; float16 without CUDA; a state of another network.
+            Diverged: loss or output is no longer finite; where the weights that it began with count, the network then has the best ones.
+            UserError: float16 without CUDA; a state of another network.
         """
         device = next(model.parameters()).device
-        self.check(device)
+        check_precision(course.section, self.precision, device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
         optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         state = State.fresh(model, optimizer, self.average, scaled=self.precision == "float16")
         if checkpoint.is_file():
             state.load(checkpoint)
         yield from state.rows
-        for row in self._rows(state, splits, device) if not self._done(state) else ():
-            state.add(row)
-            state.save(checkpoint)
-            yield row
-            if self._done(state):
-                break
+        try:
+            for row in self._rows(state, splits, device, checkpoint, course) if not self._done(state) else ():
+                state.add(row)
+                state.save(checkpoint)
+                yield row
+                if self._done(state):
+                    break
+        except Diverged:
+            if course.begun:
+                model.load_state_dict(state.best)
+                model.eval()
+            raise
         model.load_state_dict(state.best)
         model.eval()
 
     def _done(self, state: State) -> bool:
         return state.step >= self.steps or (self.patience > 0 and bool(state.rows) and state.stale >= self.patience)
 
-    def _rows(self, state: State, splits: Splits, device: torch.device) -> Iterator[Progress]:
+    def _rows(self, state: State, splits: Splits, device: torch.device, checkpoint: Path, course: Course) -> Iterator[Progress]:
         """Update after update, validation after validation, from where the state is."""
         network: Callable[[Tensor], Tensor] = torch.compile(state.model) if self.compile else state.model
-        losses: list[Tensor] = []
-        task = task_of(splits)
-        batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
-        with tqdm(total=self.steps, initial=state.step, desc="train", unit="step", disable=None) as bar:
-            for step, (noisy, clean) in enumerate(batches, start=state.step + 1):
-                self._update(state, network, noisy.to(device), clean.to(device), step, losses)
-                bar.update()
-                if step % LOOK == 0 and not torch.isfinite(losses[-1]):
-                    raise UserError(f"the loss is no longer finite at step {step}: lower train.lr (now {self.lr})")
-                if step % self.validate_every == 0 or step == self.steps:
-                    loss = float(torch.stack(losses).mean())
-                    if not np.isfinite(loss):
-                        raise UserError(f"the loss is no longer finite before step {step}: lower train.lr (now {self.lr})")
-                    validated = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
-                    losses.clear()
-                    if not np.isfinite(validated):
-                        raise UserError(f"the network's output is no longer finite at step {step}: lower train.lr (now {self.lr})")
-                    bar.set_postfix({task.primary.name: task.primary.said(validated), "loss": f"{loss:.4f}"})
-                    yield Progress(step, self.lr * self.rate(step - 1), loss, validated)
+        task, saved = task_of(splits), monotonic()
 
-    def _update(
-        self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, step: int, losses: list[Tensor]
-    ) -> None:
-        drawn = np.random.SeedSequence([self.seed, step]).generate_state(1, np.uint64)
+        def validated() -> float:
+            found = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
+            if not np.isfinite(found):
+                raise Diverged(f"the network's output is no longer finite at step {state.step}: lower {course.section}.lr (now {self.lr})")
+            return found
+
+        if course.begun and not state.rows:
+            yield Progress(0, 0.0, None, validated())
+        batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
+        with tqdm(total=self.steps, initial=state.step, desc=course.label, unit="step", disable=None) as bar:
+            for noisy, clean in batches:
+                self._update(state, network, noisy.to(device), clean.to(device), course)
+                bar.update()
+                ends = state.step % self.validate_every == 0 or state.step == self.steps
+                if (ends or state.step % LOOK == 0) and not torch.isfinite(torch.stack(state.losses)).all():
+                    raise Diverged(f"the loss is no longer finite at step {state.step}: lower {course.section}.lr (now {self.lr})")
+                if ends:
+                    loss, value, saved = float(torch.stack(state.losses).mean()), validated(), monotonic()
+                    state.losses.clear()
+                    bar.set_postfix({task.primary.name: task.primary.said(value), "loss": f"{loss:.4f}"})
+                    yield Progress(state.step, self.lr * self.rate(state.step - 1), loss, value)
+                elif monotonic() - saved > SAVE_AFTER:
+                    state.save(checkpoint)
+                    saved = monotonic()
+
+    def _update(self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, course: Course) -> None:
+        drawn = np.random.SeedSequence([self.seed, state.step + 1]).generate_state(1, np.uint64)
         torch.manual_seed(int(drawn[0]))  # for what is random inside a network
         for group in state.optimizer.param_groups:
-            group["lr"] = self.lr * self.rate(step - 1)
-        state.model.train()
+            group["lr"] = self.lr * self.rate(state.step)
+        course.ready_(state.model)
         with self._autocast(noisy.device):
-            output = network(noisy)
-        loss = LOSSES[self.loss](output.float(), clean)
+            loss = course.loss(LOSSES[self.loss], network, noisy, clean)
         state.optimizer.zero_grad()
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
@@ -169,7 +209,8 @@ class AdamW:
         state.scaler.update()
         if state.averaged:
             state.averaged.update_parameters(state.model)
-        losses.append(loss.detach())
+        state.losses.append(loss.detach())
+        state.step += 1
 
     def _autocast(self, device: torch.device) -> AbstractContextManager[object]:
         return torch.autocast(device.type, PRECISIONS[self.precision], enabled=self.precision != "float32")

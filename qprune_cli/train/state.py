@@ -13,15 +13,33 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from qprune_cli.errors import UserError
+from qprune_cli.types import Measure
 
 
 class Progress(NamedTuple):
-    """One row of the training record: mean loss since the last row, and the mean of the task's primary measure on validation images."""
+    """One row of the training record: mean loss since the last row, and the mean of the task's primary measure on validation images.
+
+    Before the first step there is no loss.
+    """
 
     step: int
     lr: float
-    loss: float
+    loss: float | None
     value: float
+
+    def said(self, measure: Measure) -> str:
+        """The row to be read.
+
+        Example:
+            >>> Progress(5, 0.1, 0.25, 30.0).said(Measure("psnr", "PSNR", "dB", 2, 11))
+            'step 5: loss 0.25000, validation 30.00 dB'
+        """
+        loss = "" if self.loss is None else f"loss {self.loss:.5f}, "
+        return f"step {self.step}: {loss}validation {measure.said(self.value)}"
+
+    def entries(self, measure: Measure) -> dict[str, float | None]:
+        """The row for a table, without the step."""
+        return {"lr": self.lr, "loss": self.loss, measure.name: self.value}
 
 
 @dataclass
@@ -35,6 +53,8 @@ class State:
         scaler: keeps float16 gradients in range; does nothing in other precisions.
         rows: the record so far.
         best: the weights that validated best.
+        step: updates done.
+        losses: of the updates since the last row.
     """
 
     model: nn.Module
@@ -43,6 +63,8 @@ class State:
     scaler: torch.amp.GradScaler
     rows: list[Progress] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
+    step: int = 0
+    losses: list[Tensor] = field(default_factory=list)
 
     @staticmethod
     def fresh(model: nn.Module, optimizer: torch.optim.Optimizer, decay: float, scaled: bool) -> "State":
@@ -62,11 +84,6 @@ class State:
         averaged = AveragedModel(model, multi_avg_fn=average) if decay else None
         device = next(model.parameters()).device.type
         return State(model, averaged, optimizer, torch.amp.GradScaler(device, enabled=scaled))
-
-    @property
-    def step(self) -> int:
-        """Updates done at the last row."""
-        return self.rows[-1].step if self.rows else 0
 
     @property
     def validated(self) -> nn.Module:
@@ -96,7 +113,8 @@ class State:
             tensors |= {f"{part}.{name}": tensor for name, tensor in module.state_dict().items()}
         for number, moments in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
-        plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict()}
+        since = [float(loss) for loss in self.losses]
+        plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict(), "step": self.step, "losses": since}
         temporary = path.with_suffix(".unfinished")
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
@@ -128,6 +146,8 @@ class State:
         self.scaler.load_state_dict(plain["scaler"])
         self.rows = [Progress(*row) for row in plain["rows"]]
         self.best = _below("best", tensors)
+        self.step = plain["step"]
+        self.losses = [torch.tensor(loss, device=next(self.model.parameters()).device) for loss in plain["losses"]]
 
     def _modules(self) -> dict[str, nn.Module]:
         averaged: dict[str, nn.Module] = {"averaged": self.averaged} if self.averaged else {}

@@ -1,0 +1,152 @@
+"""Training the smaller network on, alone or with the dense one as its teacher."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qprune_cli.errors import UserError, nearest
+from qprune_cli.train.adamw import AdamW, Diverged, check_precision, check_schedule
+from qprune_cli.train.course import Course, outputs_alone
+from qprune_cli.train.distill import Alike, Distillation
+from qprune_cli.train.state import Progress
+from qprune_cli.train.tuned import Told, Tuned
+from qprune_cli.types import Splits
+
+BATCHNORM = ("frozen", "train")
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Train on with the loop of ``qprune train``: AdamW, warm-up, a cosine down to zero, averaged weights, best validation.
+
+    The weights that it begins with count as well, so validation never gets worse. Validation is on the refinement images, which masks
+    were tuned on where they were refined; test images are never seen.
+
+    Args:
+        steps: number of updates; where the network is pruned in rounds, each round has an equal share of them.
+        batch: crops per update.
+        crop: side of a crop in pixels; labelled images are taken whole.
+        loss: charbonnier, l1 or psnr; cross_entropy for images with labels.
+        lr: highest learning rate.
+        warm_up: share of the steps in which the learning rate rises.
+        weight_decay: AdamW's decoupled weight decay.
+        clip: largest norm of the gradient.
+        average: decay of the averaged weights; 0 for none.
+        precision: of the forward pass: float32, bfloat16 or float16 (CUDA only).
+        validate_every: steps between two validations.
+        patience: stop after so many validations without a better one; 0 to run all steps.
+        bn: frozen keeps the running statistics of BatchNorm and uses them, train measures them anew; scale and shift are trained in both.
+        teacher: share of the target that is the dense network's output, in [0, 1]; 0 for no teacher.
+        temperature: that soft labels of classifiers are compared at.
+        features: weight of what the kept filters gave in the dense network; 0 for none.
+        dense: train the dense network as long as well, which says what the steps are worth without any pruning.
+
+    References:
+        Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
+    """
+
+    steps: int
+    batch: int
+    crop: int
+    loss: str
+    lr: float
+    warm_up: float
+    weight_decay: float
+    clip: float
+    average: float
+    precision: str
+    validate_every: int
+    patience: int
+    bn: str
+    teacher: float
+    temperature: float
+    features: float
+    dense: bool
+
+    def __post_init__(self) -> None:
+        check_schedule("finetune", self)
+        if self.bn not in BATCHNORM:
+            raise UserError(f"finetune.bn={self.bn}: no such mode; {nearest(self.bn, BATCHNORM)}")
+        if not 0 <= self.teacher <= 1:
+            raise UserError(f"finetune.teacher={self.teacher}: give the share of the target that is the dense network's, in [0, 1]")
+        if not 0 <= self.features < float("inf"):
+            raise UserError(f"finetune.features={self.features}: give a number, at least 0")
+        if not 0 < self.temperature < float("inf"):
+            raise UserError(f"finetune.temperature={self.temperature}: give a positive number; 1 leaves the labels as they are")
+
+    def check(self, device: torch.device) -> None:
+        """Refuse what a device cannot do.
+
+        Raises:
+            UserError: float16 without CUDA.
+        """
+        check_precision("finetune", self.precision, device)
+
+    def ready(self, splits: Splits) -> None:
+        """Refuse images that crops cannot be cut from.
+
+        Raises:
+            UserError: an image is too small.
+        """
+        splits.train.check(self.crop)
+
+    def share(self, parts: int) -> "Adam":
+        """An equal part of the steps."""
+        return replace(self, steps=max(1, self.steps // parts))
+
+    @property
+    def rival(self) -> Mapping[str, Any]:
+        """All that the training of the dense network depends on; empty where it is not wanted."""
+        return asdict(self) if self.dense else {}
+
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
+    ) -> Tuned:
+        """Train a copy of a network on.
+
+        Args:
+            model: the network; it is left as it is.
+            teacher: the dense network.
+            alike: filters that both have, by layer.
+            splits: crops come from ``train``, validation from ``refinement``.
+            seed: draws the crops.
+            checkpoint: file of the state; where it exists, training goes on from it.
+            told: hears every row of the record.
+
+        Returns:
+            The network with the weights that validated best, in evaluation mode.
+
+        Raises:
+            UserError: the state is damaged or cannot be written.
+        """
+        shared = {field.name: getattr(self, field.name) for field in fields(AdamW) if field.name not in ("compile", "seed")}
+        training = AdamW(**shared, compile=False, seed=seed)
+        own, master, rows, diverged = copy.deepcopy(model), copy.deepcopy(teacher).eval(), list[Progress](), ""
+        distilled = self.teacher > 0 or self.features > 0
+        objective = Distillation(master, self.teacher, self.temperature, self.features, alike) if distilled else outputs_alone
+        course = Course("finetune", "fine-tune", objective, self.bn == "frozen", begun=True)
+        try:
+            for row in training.fit(own, splits, checkpoint, course):
+                rows.append(row)
+                told(row)
+        except Diverged as error:
+            if not rows:  # already the network that it begins with
+                raise
+            diverged = str(error)
+        return Tuned(own.eval(), self._notes(rows, diverged))
+
+    def _notes(self, rows: list[Progress], diverged: str) -> dict[str, Any]:
+        best = max(rows, key=lambda row: row.value)
+        early = f"nothing better after {self.patience} more validations" if rows[-1].step < self.steps else "all steps done"
+        return {
+            "steps": rows[-1].step,
+            "start": rows[0].value,
+            "best": {"step": best.step, "value": best.value},
+            "stopped": diverged or early,
+            "diverged": bool(diverged),
+        }

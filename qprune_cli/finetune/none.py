@@ -1,0 +1,39 @@
+"""No fine-tuning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from qprune_cli.train.distill import Alike
+from qprune_cli.train.tuned import Told, Tuned
+from qprune_cli.types import Splits
+
+
+@dataclass(frozen=True)
+class NoFineTune:
+    """The weights stay as they are."""
+
+    def check(self, device: torch.device) -> None:
+        """It asks for nothing."""
+
+    def ready(self, splits: Splits) -> None:
+        """It takes all images."""
+
+    def share(self, parts: int) -> "NoFineTune":
+        """Nothing, in parts."""
+        return self
+
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
+    ) -> Tuned:
+        """Leave a network as it is."""
+        return Tuned(model)
+
+    @property
+    def rival(self) -> Mapping[str, Any]:
+        """The dense network is not trained either."""
+        return {}

@@ -1,0 +1,54 @@
+"""What fine-tuning leaves: states while it runs, its record, and what should be known about it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from qprune_cli.evaluate.task import Task
+from qprune_cli.record.folder import Folder
+
+
+def state_file(network: str, number: int) -> str:
+    """Name of the state of a training that may not be finished.
+
+    Args:
+        network: whose training it is.
+        number: of the round.
+    """
+    return f"finetuning-{network}-{number}.safetensors"
+
+
+def write_epochs(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
+    """epochs.csv: one row for each validation."""
+    folder.table("epochs.csv", rows)
+
+
+def remove_states(folder: Folder) -> None:
+    """Delete the states of trainings: the run is complete."""
+    for path in folder.path.glob("finetuning-*.safetensors"):
+        path.unlink()
+
+
+def finetuning_summary(asked: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+    """How the trainings went, for metrics.json; empty where there was none.
+
+    Args:
+        asked: settings of the fine-tuning.
+        notes: of each training, by the name of its network.
+    """
+    if not notes:
+        return {}
+    kind = "distill" if asked["teacher"] or asked["features"] else "adam"
+    return {"kind": kind, "bn": asked["bn"], "steps": asked["steps"], "networks": dict(notes)}
+
+
+def finetuning_warnings(task: Task, summary: Mapping[str, Any]) -> list[str]:
+    """Say so where a training diverged, or gave nothing."""
+    found = []
+    for name, notes in summary.get("networks", {}).items():
+        best = f"step {notes['best']['step']} ({task.primary.said(notes['best']['value'])} on the refinement images)"
+        if notes["diverged"]:
+            found.append(f"fine-tuning of the {name} network stopped: {notes['stopped']}; the weights of {best} are kept")
+        elif notes["best"]["step"] == 0:
+            said = "the weights that it began with are kept; lower finetune.lr, or give it more steps"
+            found.append(f"fine-tuning gave the {name} network nothing: {said}")
+    return found

@@ -1,0 +1,25 @@
+"""What comes of training a network on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from qprune_cli.train.state import Progress
+
+Told = Callable[[Progress], None]  # hears every row of the record
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A network that was trained on.
+
+    Attributes:
+        model: with the weights that validated best; the very network that was given where nothing was to be done.
+        notes: how it went, ready for JSON: ``steps`` done, why it ``stopped``, the ``best`` step and its value, the value at the ``start``,
+            and whether it ``diverged``.
+    """
+
+    model: nn.Module
+    notes: Mapping[str, Any] = field(default_factory=dict)
