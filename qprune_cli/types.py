@@ -336,13 +336,13 @@ class Stage:
 
 
 def final_stage(stages: Collection[str]) -> str:
-    """The network as it leaves a run, among the names of its stages.
+    """The network as it leaves a run, among the names of its stages; where there is no such one, the last.
 
     Example:
         >>> final_stage(["dense", "compensated", "finetuned"])
         'finetuned'
     """
-    return next(name for name in FINAL if name in stages)
+    return next((name for name in FINAL if name in stages), list(stages)[-1])
 
 
 @dataclass(frozen=True, slots=True)

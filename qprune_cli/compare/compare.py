@@ -14,11 +14,10 @@ from qprune_cli.compare.find import find
 from qprune_cli.compare.frame import frame
 from qprune_cli.compare.gather import Gathered, gather, named
 from qprune_cli.compare.keys import row_keys
+from qprune_cli.compare.read import AT_LAST
 from qprune_cli.compare.table import Table, table
 from qprune_cli.compare.words import Configured, Words, pieces, select, words
 from qprune_cli.errors import UserError, nearest
-
-STAGE = "compensated"  # the network as it leaves a run
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ def compare(
         selection: which runs, such as ``["solver=greedy_taylor,hybrid_qubo", "sparsity=0.5"]``; empty for all.
         by: the settings that name rows, as a list or with commas; None for all that differ.
         baseline: words that say which rows the others are compared with, such as ``"solver=greedy_taylor"``.
-        stage: of the network; None for the last one.
+        stage: of the network; None for the last one, which is called ``final`` where it has several names.
         metric: what to compare by; None for the first that was measured.
 
     Returns:
@@ -96,7 +95,8 @@ def _compared(
         gathered = Gathered(runs, left_out)
     if not gathered.runs:
         raise UserError(f"no finished run to compare; {'; '.join(gathered.lines())}")
-    stage = _offered("--stage", stage, [run.stages for run in gathered.runs], STAGE)
+    last = {run.last for run in gathered.runs}
+    stage = _offered("--stage", stage, [run.stages for run in gathered.runs], next(iter(last)) if len(last) == 1 else AT_LAST)
     metric = metric and _offered("--metric", metric, [run.measures for run in gathered.runs])
     if baseline is not None:
         select(gathered.runs, baseline, "--baseline ")

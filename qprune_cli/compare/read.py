@@ -10,10 +10,11 @@ from typing import Any
 from qprune_cli.compare.content import Unreadable, read_images, read_json
 from qprune_cli.compare.find import Place
 from qprune_cli.compare.settings import flat
-from qprune_cli.types import Floats
+from qprune_cli.types import Floats, final_stage
 
 SCHEMA = 1  # of metrics.json
 SIZES = ("filters", "params", "macs", "latency_ms")
+AT_LAST = "final"  # another name of a run's last stage
 MADE_BY = ("weights", "qprune", "commit", "device", "torch")
 
 
@@ -26,7 +27,7 @@ class Run:
         settings: all of them by their names on the command line.
         roles: those of the settings that are components.
         images: N names of the test images.
-        qualities: (N,) values, by stage and measure; stage ``identity`` is what needs no network.
+        qualities: (N,) values, by stage and measure; stage ``identity`` is what needs no network, ``final`` the last one once more.
         sizes: filters, params, macs and latency_ms of each stage as a share of the dense network's; nan where not measured.
         obtained: share of the budgeted quantity that was removed.
         fidelity: rank correlation between predicted and true change of the loss at the mask; nan where not measured.
@@ -60,8 +61,13 @@ class Run:
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those that a network was measured at."""
+        """Those that a network was measured at, and ``final``."""
         return tuple(self.sizes)
+
+    @property
+    def last(self) -> str:
+        """Name of the final stage."""
+        return final_stage(self.sizes)
 
     @property
     def measures(self) -> tuple[str, ...]:
@@ -92,13 +98,15 @@ def read_run(place: Place) -> Run:
         stages = metrics["stages"]
         if missing := set(stages) - set(qualities):
             raise Unreadable(f"images.csv is damaged: it lacks the stage {min(missing)}")
+        sizes = {stage: {size: _share(own, stages["dense"], size) for size in SIZES} for stage, own in stages.items()}
+        last = final_stage(stages)
         return Run(
             folder,
             flat(place.config),
             tuple(map(str, place.config["components"])),
             images,
-            qualities,
-            {stage: {size: _share(own, stages["dense"], size) for size in SIZES} for stage, own in stages.items()},
+            qualities | {AT_LAST: qualities[last]},
+            sizes | {AT_LAST: sizes[last]},
             float(metrics["sparsity"]["got"]),
             _number(at_mask.get("correlation")),
             _number(solution.get("gap")),

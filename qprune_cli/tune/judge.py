@@ -15,7 +15,7 @@ from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.task import Task, task_of
 from qprune_cli.plan import RunPlan
-from qprune_cli.types import ImageSet
+from qprune_cli.types import ImageSet, final_stage
 from qprune_cli.use.load import load_run
 
 
@@ -73,7 +73,7 @@ class Judge:
             UserError: the run is damaged, or gives values that are not finite.
         """
         run = load_run(folder)
-        found = self._found(self.held_out(run.model), run.metrics, "compensated")
+        found = self._found(self.held_out(run.model), run.metrics, final_stage(run.metrics["stages"]))
         if not np.isfinite(found.held_out):
             raise UserError(f"{folder}: its network gives values that are not finite; take other settings")
         return found

@@ -19,7 +19,8 @@ def test_a_run_is_read_as_it_was_measured(tmp_path):
     run = read(write_run(tmp_path / "run", config(sparsity=0.4, seed=3), psnr=IDENTITY + 7, warnings=["a", "b"]))
     np.testing.assert_array_equal(run.qualities["compensated"]["psnr"], IDENTITY + 7)
     np.testing.assert_array_equal(run.qualities["dense"]["ssim"], (IDENTITY + 8) / 50)
-    assert run.images[:2] == ("image_0", "image_1") and run.seed == "3" and run.stages == ("dense", "solved", "refined", "compensated")
+    assert run.images[:2] == ("image_0", "image_1") and run.seed == "3"
+    assert run.stages == ("dense", "solved", "refined", "compensated", "final") and run.last == "compensated"
     assert run.sizes["compensated"] == {"filters": 0.6, "params": 0.3, "macs": 0.4, "latency_ms": 0.6}
     assert isnan(run.sizes["solved"]["latency_ms"])
     assert (run.obtained, run.fidelity, run.gap, run.seconds, run.warnings) == (0.4, 0.75, 0.01, 3.5, 2)
