@@ -228,7 +228,8 @@ def compare(argv: list[str]) -> int:
         metavar="WORDS",
         help="the rows that others are paired with, by seed and image, such as solver=greedy_taylor; * marks p < 0.05",
     )
-    parser.add_argument("--stage", metavar="NAME", help="dense, solved, refined, compensated, finetuned, or final: the last of each run (final)")
+    stages = "dense, solved, refined, compensated, finetuned, or final: the last of each run (final)"
+    parser.add_argument("--stage", metavar="NAME", help=stages)
     parser.add_argument("--metric", metavar="NAME", help="what to compare by, such as psnr, ssim or accuracy (the first that was measured)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write everything there, in plain numbers")
     parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the tables there")

@@ -4,6 +4,7 @@ import copy
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,10 @@ from qprune_cli.record.folder import Folder
 from qprune_cli.roles import FineTune
 from qprune_cli.structure.origin import origins
 from qprune_cli.structure.silence import silence
-from qprune_cli.train.distill import Alike
+from qprune_cli.train.distill import Alike, AlikeIn
 from qprune_cli.train.state import Progress
 from qprune_cli.train.tuned import Tuned
-from qprune_cli.types import Bools, Quality
+from qprune_cli.types import Bools, Layout, Quality
 
 LOG = logging.getLogger("qprune_cli")
 DENSE, PRUNED = "dense", "pruned"  # whose training a row is of
@@ -55,10 +56,8 @@ class Tuning:
             keep: (n,) mask of the round.
             number: of the round, from 1.
         """
-        kept = self.shared.layout.masks(keep)
-        alike = {name: Alike(np.flatnonzero(mask), np.flatnonzero(mask)) for name, mask in kept.items() if mask.any()}
         with silence(network, self.shared.layout, keep):
-            tuned = self._fit(PRUNED, network, alike, number).model
+            tuned = self._fit(PRUNED, network, partial(in_place, self.shared.layout, keep), number).model
         if tuned is network:
             return network
         copied = copy.deepcopy(network)  # without what silences it
@@ -72,7 +71,11 @@ class Tuning:
             small: it is left as it is.
             keep: (n,) mask that it was made by.
         """
-        alike = {name: Alike(np.arange(len(own)), own) for name, own in origins(self.shared.dense, self.shared.layout, keep).items()}
+
+        def alike() -> Mapping[str, Alike]:
+            found = origins(self.shared.dense, self.shared.layout, keep)
+            return {name: Alike(np.arange(len(own)), own) for name, own in found.items()}
+
         return self._fit(PRUNED, small, alike, self.rounds).model
 
     def rival(self, volume: bool, measure: Callable[[nn.Module], Quality]) -> Quality | None:
@@ -87,9 +90,7 @@ class Tuning:
         layout, known = self.shared.layout, len(self.rows)
 
         def make() -> tuple[Quality, dict[str, Any]]:
-            everything = layout.masks(np.ones(layout.n, bool))
-            alike = {name: Alike(np.arange(len(mask)), np.arange(len(mask))) for name, mask in everything.items()}
-            tuned = self._fit(DENSE, self.shared.dense, alike, 0)
+            tuned = self._fit(DENSE, self.shared.dense, partial(in_place, layout, np.ones(layout.n, bool)), 0)
             return measure(tuned.model), {"notes": tuned.notes, "rows": self.rows[known:]}
 
         settings = dict(self.method.rival)
@@ -100,7 +101,7 @@ class Tuning:
             write_epochs(self.folder, self.rows)
         return quality
 
-    def _fit(self, name: str, network: nn.Module, alike: Mapping[str, Alike], number: int) -> Tuned:
+    def _fit(self, name: str, network: nn.Module, alike: AlikeIn, number: int) -> Tuned:
         """Train a network as a share of what was asked, the dense one in one go."""
         shared, state = self.shared, self.folder.path / state_file(name, number)
         method = self.method if name == DENSE else self.method.share(self.rounds)
@@ -116,3 +117,9 @@ class Tuning:
         if tuned.notes:
             self.notes[name] = tuned.notes
         return tuned
+
+
+def in_place(layout: Layout, keep: Bools) -> dict[str, Alike]:
+    """Filters that a network of the shape of its teacher has where the teacher has them."""
+    masks = {name: np.flatnonzero(mask) for name, mask in layout.masks(keep).items()}
+    return {name: Alike(kept, kept) for name, kept in masks.items() if len(kept)}

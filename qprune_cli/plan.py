@@ -17,7 +17,7 @@ from qprune_cli.model.checkpoint import find_weights
 from qprune_cli.problem.budget import UNITS
 from qprune_cli.record.folder import Folder, refuse_unwritable
 from qprune_cli.record.tensorboard import check_tensorboard
-from qprune_cli.roles import Compensator, Data, FineTune, Model, Refiner, Scorer, Solver, Transfer
+from qprune_cli.roles import Baselines, Compensator, Data, FineTune, Model, Refiner, Scorer, Solver, Transfer
 from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
 from qprune_cli.train.adamw import AdamW, check_precision
@@ -25,7 +25,7 @@ from qprune_cli.train.loss import LOSSES
 from qprune_cli.types import FITTING
 
 SCOPES = ("global", "layer")
-RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "transfer")
+RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 EVALUATE_ROLES = ("data",)
@@ -197,6 +197,7 @@ class RunPlan:
     refine: Refiner
     compensate: Compensator
     finetune: FineTune
+    baselines: Baselines
     transfer: Transfer
     settings: RunSettings
     components: dict[str, str]

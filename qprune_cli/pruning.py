@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from qprune_cli.beside import beside
 from qprune_cli.cache.shared import Shared
 from qprune_cli.cache.store import Store
 from qprune_cli.clock import Clock
@@ -24,19 +25,27 @@ from qprune_cli.record.crops import write_crop
 from qprune_cli.record.finetuning import finetuning_summary, finetuning_warnings
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.refinement import refinement_line, refinement_summary, refinement_warnings, save_state, saved_state, write_refinement
-from qprune_cli.record.run import write_compensation, write_mask, write_metrics, write_problem, write_scores, write_solution
-from qprune_cli.record.table import run_table
+from qprune_cli.record.run import (
+    baselines_summary,
+    write_compensation,
+    write_mask,
+    write_metrics,
+    write_problem,
+    write_scores,
+    write_solution,
+)
+from qprune_cli.record.table import beside_lines, run_table
 from qprune_cli.record.warning import compensation_warnings, run_warnings
 from qprune_cli.roles import Scorer
 from qprune_cli.search.ledger import Ledger
-from qprune_cli.selection import select
+from qprune_cli.selection import Selected, select
 from qprune_cli.structure.latency import latencies
 from qprune_cli.structure.loss import LOSSES
 from qprune_cli.structure.measure import measured
 from qprune_cli.structure.shrink import idle_filters
 from qprune_cli.structure.trace import trace
 from qprune_cli.target import budgets, kept_layers
-from qprune_cli.types import Bools, Latency, Layout, Quality, Splits, Stage, final_stage
+from qprune_cli.types import Bools, Latency, Layout, Quality, Solution, Splits, Stage, final_stage
 
 LOG = logging.getLogger("qprune_cli")
 ORDER = ("dense", "dense_finetuned", "solved", "refined", "compensated", "finetuned")  # of stages in files
@@ -113,15 +122,72 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     Raises:
         UserError: a loss that is not finite.
     """
-    asked, dense, layout, splits = plan.settings, job.dense, job.layout, job.splits
-    task = task_of(splits)
-    shared = Shared(Store.of_user(asked.cache), dense, layout, splits, clock)
+    task, asked = task_of(job.splits), plan.settings
+    shared = Shared(Store.of_user(asked.cache), job.dense, job.layout, job.splits, clock)
     tuning = Tuning(plan.finetune, shared, asked.seed, asked.rounds, folder)
+    made = _made(plan, job, shared, tuning, folder)
+
+    def judge(network: nn.Module) -> Quality:
+        return task.quality(network, job.splits.test, asked.ssim3d)
+
+    with clock("finetune"):
+        rival = tuning.rival(asked.ssim3d, judge)
+    with clock("baselines"):
+        others = beside(plan, shared, job.budgets[-1], job.shape, judge)
+    with clock("measure"):
+        known = shared.quality("dense", asked.ssim3d, lambda: judge(job.dense))
+        found = qualities(task, made.networks, job.splits.test, asked.ssim3d, {"dense": known})
+        found |= {"dense_finetuned": rival} if rival is not None else {}
+        timed = asked.latency or asked.budget == "latency"
+        times = latencies({name: made.networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
+        stages = {name: _stage(job, made, found[name], times, name) for name in ORDER if name in found}
+        identity = shared.quality("identity", asked.ssim3d, lambda: task.baseline(job.splits.calibration, job.splits.test, asked.ssim3d))
+        for name, k in task.examples(found[final_stage(found)]).items():
+            shown = {"dense": job.dense, "pruned": made.last}
+            write_crop(folder, name, job.splits.test.pairs[k], restored(shown, job.splits.test.pairs[k]))
+    told = _told(plan, job, made, found, stages) | {"baselines": baselines_summary(others)}
+    told["finetuning"] = finetuning_summary(plan.config["finetune"], tuning.notes)
+    told["warnings"] += finetuning_warnings(task, told["finetuning"]) + task.doubts(identity, stages["dense"].quality)
+    missed = missed_target(made.selected.problem.budget, asked.sparsity, stages)
+    told["warnings"] += missed
+    metrics = write_metrics(folder, identity, stages, job.shape, **told)
+    for warning in told["warnings"]:
+        LOG.warning(warning)
+    lines = [run_table(task, identity, stages), *beside_lines(task, others)]
+    lines += [solution_lines(made.selected.problem, made.selected.solution, told["fidelity"])]
+    table = "\n".join(lines) + refinement_line(task, told["refinement"])
+    return Pruned(made.refined.keep, made.last, metrics, table, next(iter(missed), ""), tuple(shared.taken))
+
+
+@dataclass(frozen=True)
+class _Made:
+    """What there is before anything is measured.
+
+    Attributes:
+        selected: scores, problem and mask.
+        refined: the mask after its refinement.
+        compensation: how re-fitting went.
+        masks: (n,) each, by stage.
+        networks: by stage, and ``begun``: what the refinement began with.
+        last: the smaller network.
+    """
+
+    selected: Selected
+    refined: Solution
+    compensation: Mapping[str, Any]
+    masks: dict[str, Bools]
+    networks: dict[str, nn.Module]
+    last: nn.Module
+
+
+def _made(plan: RunPlan, job: Job, shared: Shared, tuning: Tuning, folder: Folder) -> _Made:
+    """Score, solve, refine, compensate, shrink, fine-tune."""
+    asked, layout, splits, clock = plan.settings, job.layout, job.splits, shared.clock
     selected = select(plan, shared, job.budgets, tuning.between)
-    scores, problem, solved = selected.scores, selected.problem, selected.solution
-    write_scores(folder, scores)
+    problem, solved = selected.problem, selected.solution
+    write_scores(folder, selected.scores)
     write_problem(folder, problem)
-    write_solution(folder, problem, scores, solved, selected.rounds, selected.fidelity)
+    write_solution(folder, problem, selected.scores, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
         metric = objective_metric(plan.refine.objective, selected.compensate, selected.base, layout, solved.keep, splits, asked.seed)
@@ -133,64 +199,36 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         write_compensation(folder, compensation)
     with clock("shrink"):
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}
-        own = {"dense": dense, "compensated": fitted, "begun": metric.model}
+        own = {"dense": job.dense, "compensated": fitted, "begun": metric.model}
         networks = shrunk(selected.base, layout, masks | {"begun": solved.keep}, own)
     with clock("finetune"):
         last = tuning.last(networks["compensated"], refined.keep)
-        networks |= {"finetuned": last} if last is not networks["compensated"] else {}
-        rival = tuning.rival(asked.ssim3d, lambda network: task.quality(network, splits.test, asked.ssim3d))
-    with clock("measure"):
-        known = shared.quality("dense", asked.ssim3d, lambda: task.quality(dense, splits.test, asked.ssim3d))
-        found = qualities(task, networks, splits.test, asked.ssim3d, {"dense": known})
-        found |= {"dense_finetuned": rival} if rival is not None else {}
-        timed = asked.latency or asked.budget == "latency"
-        times = latencies({name: networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
-        stages = {name: _stage(job, networks, found, masks, times, name) for name in ORDER if name in found}
-        identity = shared.quality("identity", asked.ssim3d, lambda: task.baseline(splits.calibration, splits.test, asked.ssim3d))
-        for name, k in task.examples(found[final_stage(found)]).items():
-            shown = {"dense": dense, "pruned": last}
-            write_crop(folder, name, splits.test.pairs[k], restored(shown, splits.test.pairs[k]))
-    warnings = run_warnings(problem, scores, refined, asked.sparsity, idle_filters(networks["compensated"], layout, refined.keep))
-    warnings += compensation_warnings(task, compensation) + task.doubts(identity, stages["dense"].quality)
-    finetuning = finetuning_summary(plan.config["finetune"], tuning.notes)
-    warnings += finetuning_warnings(task, finetuning)
-    missed = missed_target(problem.budget, asked.sparsity, stages)
-    sparsity = {"asked": asked.sparsity, "budget": asked.budget} | obtained(problem.budget, refined.keep, stages)
+    tuned = {"finetuned": last} if last is not networks["compensated"] else {}
+    return _Made(selected, refined, compensation, masks, networks | tuned, last)
+
+
+def _told(plan: RunPlan, job: Job, made: _Made, found: Mapping[str, Quality], stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """How choosing went, for metrics.json."""
+    asked, layout, task, selected = plan.settings, job.layout, task_of(job.splits), made.selected
+    problem, keep = selected.problem, made.refined.keep
+    idle = idle_filters(made.networks["compensated"], layout, keep)
+    warnings = run_warnings(problem, selected.scores, made.refined, asked.sparsity, idle) + compensation_warnings(task, made.compensation)
+    sparsity = {"asked": asked.sparsity, "budget": asked.budget} | obtained(problem.budget, keep, stages)
     if layout.n < layout.sizes.sum():  # a variable is a group of filters
-        sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[refined.keep].sum() / layout.sizes.sum()}
-    summary = {name: value for name, value in compensation.items() if name != "layers"}
-    trust: dict[str, Any] = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
+        sparsity |= {"counts": "groups", "filters": 1 - layout.sizes[keep].sum() / layout.sizes.sum()}
+    trust = {name: selected.fidelity[name] for name in ("swaps", "solved", "at_mask") if name in selected.fidelity}
     if asked.fidelity and "solved" not in trust:
         warnings.append(f"fidelity was not measured: only {trust.get('swaps', 0)} pairs of filters can be exchanged here")
-    warnings += missed
-    gained = refinement_summary(task, refined, plan.refine.objective, found)
-    warnings += refinement_warnings(task, gained, len(splits.refinement))
-    told = {
-        "sparsity": sparsity,
-        "fidelity": trust,
-        "refinement": gained,
-        "compensation": summary,
-        "finetuning": finetuning,
-        "warnings": warnings,
-    }
-    metrics = write_metrics(folder, identity, stages, job.shape, **told)
-    for warning in warnings:
-        LOG.warning(warning)
-    table = f"{run_table(task, identity, stages)}\n{solution_lines(problem, solved, trust)}{refinement_line(task, gained)}"
-    return Pruned(refined.keep, last, metrics, table, next(iter(missed), ""), tuple(shared.taken))
+    gained = refinement_summary(task, made.refined, plan.refine.objective, found)
+    warnings += refinement_warnings(task, gained, len(job.splits.refinement))
+    summary = {name: value for name, value in made.compensation.items() if name != "layers"}
+    return {"sparsity": sparsity, "fidelity": trust, "refinement": gained, "compensation": summary, "warnings": warnings}
 
 
-def _stage(
-    job: Job,
-    networks: Mapping[str, nn.Module],
-    found: Mapping[str, Quality],
-    masks: Mapping[str, Bools],
-    times: Mapping[str, Latency],
-    name: str,
-) -> Stage:
+def _stage(job: Job, made: _Made, quality: Quality, times: Mapping[str, Latency], name: str) -> Stage:
     """A network of the run as it was measured; one that was trained on has size and latency of what it was before."""
     before = {"finetuned": "compensated", "dense_finetuned": "dense"}.get(name, name)
-    return measured(networks[before], found[name], job.shape, int(job.layout.sizes[masks[before]].sum()), times.get(before))
+    return measured(made.networks[before], quality, job.shape, int(job.layout.sizes[made.masks[before]].sum()), times.get(before))
 
 
 def chosen(plan: RunPlan, dense: nn.Module, splits: Splits, seed: int, scorer: Scorer | None = None) -> tuple[Layout, Bools]:

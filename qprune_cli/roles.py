@@ -4,7 +4,7 @@ Promises beyond the signatures, which every component owes: it is pure, the same
 refiner is never worse than its start on the refinement split.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,9 +14,9 @@ from torch import nn
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.ledger import Ledger
-from qprune_cli.train.distill import Alike
+from qprune_cli.train.distill import AlikeIn
 from qprune_cli.train.tuned import Told, Tuned
-from qprune_cli.types import Bools, ImageSet, Layout, Retrained, Solution, Splits
+from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solution, Splits
 
 
 class Data(Protocol):
@@ -85,6 +85,13 @@ class Compensator(Protocol):
         """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON."""
 
 
+class Baselines(Protocol):
+    """What a method is compared with in its own run."""
+
+    def list(self, seed: int) -> Sequence[Baseline]:
+        """The masks that are wanted."""
+
+
 class FineTune(Protocol):
     """Trains the weights that a mask leaves."""
 
@@ -101,9 +108,7 @@ class FineTune(Protocol):
     def rival(self) -> Mapping[str, Any]:
         """All settings that the same training of the dense network depends on; empty where it is not wanted."""
 
-    def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
-    ) -> Tuned:
+    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
         """Train a copy of a network, at least as good on the refinement images; goes on from ``checkpoint`` where that exists."""
 
 

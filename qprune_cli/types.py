@@ -346,6 +346,40 @@ def final_stage(stages: Collection[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Baseline:
+    """A mask that a method is compared with.
+
+    Attributes:
+        name: of its scorer.
+        scorer: a component of the role ``scorer``.
+        solver: a component of the role ``solver``.
+        seed: both are given.
+    """
+
+    name: str
+    scorer: Any
+    solver: Any
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """A baseline as it was measured.
+
+    Attributes:
+        baseline: which one.
+        keep: (n,) its mask.
+        footprint: of its network.
+        found: quality on the test images, by stage: solved, and compensated where weights were re-fitted.
+    """
+
+    baseline: Baseline
+    keep: Bools
+    footprint: Footprint
+    found: Mapping[str, Quality]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrained:
     """A network that was trained on other images than its filters were chosen on.
 

@@ -30,6 +30,8 @@ ALLOWED = {
     "roles": LEAVES | {"problem", "search", "train"},
     "record": LEAVES | {"problem", "evaluate", "search"},
     "train": LEAVES | {"evaluate"},
+    "baselines": LEAVES,
+    "beside": LEAVES | {"cache", "evaluate", "plan", "problem", "selection", "structure"},
     "finetune": LEAVES | {"train"},
     "finetuning": LEAVES | {"cache", "evaluate", "record", "roles", "structure", "train"},
     "transfer": LEAVES | {"evaluate", "structure", "train"},
@@ -75,6 +77,7 @@ MACHINERY = {
     "refine": set(),
     "compensate": {"refit"},
     "finetune": set(),
+    "baselines": set(),
     "transfer": set(),
 }
 NUMPY_ONLY = ("problem", "program", "search", "solver", "refine")

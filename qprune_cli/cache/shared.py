@@ -76,6 +76,31 @@ class Shared:
         entry = self._recall("quality", key, "measure", name, lambda: _measured(make()))
         return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
 
+    def rival(self, settings: Mapping[str, Any], told: str, volume: bool, make: Callable[[], dict[str, Quality]]) -> dict[str, Quality]:
+        """Quality of the mask that a method is compared with, by stage.
+
+        Args:
+            settings: all that it depends on beside network and images.
+            told: what it is, in short.
+            volume: whether the 3-D SSIM belongs to it.
+            make: measures it.
+        """
+
+        def key() -> dict[str, Any]:
+            images = [self._calibration, images_digest(self.splits.refinement), self._test]
+            return {"network": self._network, "images": images, "settings": settings, "volume": volume}
+
+        def made() -> Entry:
+            found = make()
+            arrays = {f"{stage}.{name}": values for stage, quality in found.items() for name, values in quality.measures.items()}
+            return Entry(arrays, {"stages": {stage: list(quality.measures) for stage, quality in found.items()}})
+
+        entry = self._recall("baseline", key, "baselines", told, made)
+        return {
+            stage: Quality(self.splits.test.names, {name: entry.arrays[f"{stage}.{name}"] for name in measures})
+            for stage, measures in entry.notes["stages"].items()
+        }
+
     def tuned(
         self, settings: Mapping[str, Any], seed: int, volume: bool, make: Callable[[], tuple[Quality, dict[str, Any]]]
     ) -> tuple[Quality, dict[str, Any]]:

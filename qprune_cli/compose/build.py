@@ -1,6 +1,8 @@
 """From a section of the settings to the object that it describes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
+from types import MappingProxyType
 from typing import Any, cast
 
 from hydra.utils import get_class
@@ -53,16 +55,17 @@ class Composed:
         section = self.settings.get(role)
         if not isinstance(section, dict):
             raise UserError(f"{role}: one component is required; `qprune list {role}` shows which there are")
-        return build(section, role)
+        return build(section, role, root=self.settings)
 
 
-def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> Any:
+def build(values: dict[str, Any], path: str, cls: type[Any] | None = None, root: Mapping[str, Any] = MappingProxyType({})) -> Any:
     """Call the constructor that a section of the settings describes.
 
     Args:
         values: the section; ``_target_`` names a dataclass unless ``cls`` does.
         path: where the section stands, for messages; empty for the top level.
         cls: the dataclass.
+        root: all settings, which those of components in a list may refer to.
 
     Raises:
         UserError: unknown target or key, missing value, wrong type.
@@ -84,7 +87,7 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
         if value == "???":
             raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
     held = {
-        field.name: HOLDERS[kind](values.pop(field.name), field.metadata[kind], f"{dot}{field.name}")
+        field.name: HOLDERS[kind](values.pop(field.name), field.metadata[kind], f"{dot}{field.name}", root)
         for field in fields(cls)
         for kind in HOLDERS.keys() & field.metadata.keys()
         if field.name in values
@@ -96,27 +99,29 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None) -> An
         raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
 
 
-def _single(value: Any, group: str, path: str) -> Any:
+def _single(value: Any, group: str, path: str, root: Mapping[str, Any]) -> Any:
     """Build the component that a section inside another describes."""
     if not isinstance(value, dict) or "_target_" not in value:
         raise UserError(f"{path}={value}: choose a component with {group}@{path}=NAME; `qprune list {group}` shows which there are")
-    return build(value, path)
+    return build(value, path, root=root)
 
 
-def _listed(items: Any, group: str, path: str) -> tuple[Any, ...]:
+def _listed(items: Any, group: str, path: str, root: Mapping[str, Any]) -> tuple[Any, ...]:
     """Build the components that a list names: ``[name, {name: {setting: value}}, {_target_: ...}]``."""
     if not isinstance(items, list) or not items:
         raise UserError(f"{path}={items}: give a list of names; `qprune list {group}` shows which there are")
-    return tuple(_item(item, group, path) for item in items)
+    return tuple(_item(item, group, path, root) for item in items)
 
 
-def _item(item: Any, group: str, path: str) -> Any:
+def _item(item: Any, group: str, path: str, root: Mapping[str, Any]) -> Any:
     if isinstance(item, dict) and "_target_" in item:
-        return build(item, path)
+        return build(item, path, root=root)
     (name, settings), *more = item.items() if isinstance(item, dict) and item else [(item, {})]
     if more or name not in components(group) or not isinstance(settings, dict):
         raise UserError(f"{path}: {name}: no such {group}; {nearest(str(name), components(group))}")
-    return build(_stated(group, name) | settings, f"{path}.{name}")
+    place = "the item of a list"
+    whole = OmegaConf.create({**root, place: _stated(group, name) | settings})
+    return build(cast(dict[str, Any], OmegaConf.to_container(whole[place], resolve=True)), f"{path}.{name}", root=root)
 
 
 # Fields that hold components say of which role in their metadata: a list of them is a "group", one alone a "component".

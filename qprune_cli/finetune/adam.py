@@ -12,7 +12,7 @@ from torch import nn
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.train.adamw import AdamW, Diverged, check_precision, check_schedule
 from qprune_cli.train.course import Course, outputs_alone
-from qprune_cli.train.distill import Alike, Distillation
+from qprune_cli.train.distill import AlikeIn, Distillation
 from qprune_cli.train.state import Progress
 from qprune_cli.train.tuned import Told, Tuned
 from qprune_cli.types import Splits
@@ -104,15 +104,13 @@ class Adam:
         """All that the training of the dense network depends on; empty where it is not wanted."""
         return asdict(self) if self.dense else {}
 
-    def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
-    ) -> Tuned:
+    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
         """Train a copy of a network on.
 
         Args:
             model: the network; it is left as it is.
             teacher: the dense network.
-            alike: filters that both have, by layer.
+            alike: finds the filters that both have, by layer; only asked for ``features``.
             splits: crops come from ``train``, validation from ``refinement``.
             seed: draws the crops.
             checkpoint: file of the state; where it exists, training goes on from it.
@@ -128,7 +126,8 @@ class Adam:
         training = AdamW(**shared, compile=False, seed=seed)
         own, master, rows, diverged = copy.deepcopy(model), copy.deepcopy(teacher).eval(), list[Progress](), ""
         distilled = self.teacher > 0 or self.features > 0
-        objective = Distillation(master, self.teacher, self.temperature, self.features, alike) if distilled else outputs_alone
+        pairs = alike() if self.features > 0 else {}
+        objective = Distillation(master, self.teacher, self.temperature, self.features, pairs) if distilled else outputs_alone
         course = Course("finetune", "fine-tune", objective, self.bn == "frozen", begun=True)
         try:
             for row in training.fit(own, splits, checkpoint, course):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from qprune_cli.train.distill import Alike
+from qprune_cli.train.distill import AlikeIn
 from qprune_cli.train.tuned import Told, Tuned
 from qprune_cli.types import Splits
 
@@ -27,9 +27,7 @@ class NoFineTune:
         """Nothing, in parts."""
         return self
 
-    def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: Mapping[str, Alike], splits: Splits, seed: int, checkpoint: Path, told: Told
-    ) -> Tuned:
+    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
         """Leave a network as it is."""
         return Tuned(model)
 

@@ -11,7 +11,7 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.provenance import git_commit, mask_digest, versions
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.types import Bools, Floats, Layout, Quality, Solution, Stage
+from qprune_cli.types import Beside, Bools, Floats, Layout, Quality, Solution, Stage
 
 
 def write_scores(folder: Folder, scores: Scores) -> None:
@@ -129,6 +129,21 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
         ],
     )
     return metrics
+
+
+def baselines_summary(others: Sequence[Beside]) -> list[dict[str, Any]]:
+    """The masks beside that of the run, for metrics.json."""
+    return [
+        {
+            "name": other.baseline.name,
+            "seed": other.baseline.seed,
+            "stages": {
+                stage: _summary(quality) | {name: getattr(other.footprint, name) for name in ("params", "macs", "filters")}
+                for stage, quality in other.found.items()
+            },
+        }
+        for other in others
+    ]
 
 
 def write_manifest(

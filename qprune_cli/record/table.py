@@ -1,15 +1,15 @@
 """The short tables at the end of a command."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.task import Task
-from qprune_cli.types import Bools, Footprint, Layout, Member, Quality, Stage, final_stage
+from qprune_cli.types import Beside, Bools, Footprint, Layout, Member, Quality, Stage, final_stage
 
 FEW = 10**7  # multiply-accumulates
-TITLES = {"dense_finetuned": "tuned dense", "refined": "pruned", "compensated": "re-fitted", "finetuned": "fine-tuned"}
+TITLES = {"dense_finetuned": "tuned dense", "solved": "pruned", "refined": "pruned", "compensated": "re-fitted", "finetuned": "fine-tuned"}
 
 
 def run_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
@@ -27,9 +27,20 @@ def _shown(stages: Mapping[str, Stage]) -> dict[str, Stage]:
     """The stages behind the dense network that differ from the one before."""
     shown: dict[str, Stage] = {}
     for name, stage in stages.items():
-        if name in TITLES and all(stage.quality is not other.quality for other in shown.values()):
+        if name != "solved" and name in TITLES and all(stage.quality is not other.quality for other in shown.values()):
             shown[name] = stage
     return shown
+
+
+def beside_lines(task: Task, others: Sequence[Beside]) -> list[str]:
+    """What masks of other scorers are worth in the same budget; of several of one scorer their mean."""
+    lines = []
+    for name in dict.fromkeys(other.baseline.name for other in others):
+        own = [other for other in others if other.baseline.name == name]
+        means = {stage: task.primary.said(float(np.mean([other.found[stage].primary.mean() for other in own]))) for stage in own[0].found}
+        many = f", mean of {len(own)} masks" if len(own) > 1 else ""
+        lines.append(f"{name}{many}: {', '.join(f'{value} {TITLES[stage]}' for stage, value in means.items())}")
+    return lines
 
 
 def evaluate_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:

@@ -20,6 +20,9 @@ class Alike(NamedTuple):
     teacher: Ints
 
 
+AlikeIn = Callable[[], Mapping[str, Alike]]  # finds them, by layer
+
+
 @dataclass(frozen=True)
 class Distillation:
     r"""Part of the target is what a teacher answers.

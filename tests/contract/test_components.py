@@ -22,7 +22,7 @@ from tests.conftest import factored_problem, priced_problem, random_problem, wri
 from tests.data.labelled_files import write_cifar, write_idx
 from tests.data.test_sidd import write_scenes
 
-ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "transfer")
+ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]
 ROOT = ["data.root=."]
 SMALL = ["scorer.outputs=300", "scorer.lambdas=[5]", "scorer.jobs=1"]  # programs of seconds

@@ -1,0 +1,15 @@
+"""No baselines."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from qprune_cli.types import Baseline
+
+
+@dataclass(frozen=True)
+class NoBaselines:
+    """A method is looked at alone, beside the dense network."""
+
+    def list(self, seed: int) -> Sequence[Baseline]:
+        """There are none."""
+        return ()
