@@ -12,7 +12,7 @@ setup: .venv/ready
 	touch $@
 
 demo: setup  ## the main job on the embedded sample
-	$(BIN)/qprune run solver=hybrid_qubo sparsity=0.5
+	$(BIN)/qprune run solver=hybrid_qubo sparsity=0.5 baselines=standard
 
 test: setup  ## lint, types, tests, and the wheel in a clean environment
 	$(BIN)/ruff check .

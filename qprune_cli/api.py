@@ -68,7 +68,7 @@ def prune(
         granularity: "filter", or "group" for no scatters (see ``trace``).
         keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
         wrap: black boxes that are kept whole (see ``trace``).
-        settings: others as on the command line, such as ``seed=1``, ``floor=2``, ``compensate="none"``, ``round_to=8``.
+        settings: others as on the command line, such as ``seed=1``, ``floor=2``, ``compensate="none"``, ``round_to=8``, ``finetune="distill"``.
 
     Returns:
         The smaller network, the mask, and what both cost on the test images.
@@ -99,6 +99,7 @@ def prune(
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
     with evaluating(model), TemporaryDirectory() as place:
         prepared = prepare_job(plan.settings, model, splits, keep_layers, wrap)
+        plan.finetune.ready(splits)
         pruned = prune_job(plan, prepared, Folder(Path(place)), Clock())
     return Result(pruned.model.eval(), pruned.keep.copy(), prepared.layout, pruned.metrics)
 
