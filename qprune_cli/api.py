@@ -68,7 +68,8 @@ def prune(
         granularity: "filter", or "group" for no scatters (see ``trace``).
         keep_layers: layers whose filters all stay: qualified names, or patterns such as ``encoder.*``.
         wrap: black boxes that are kept whole (see ``trace``).
-        settings: others as on the command line, such as ``seed=1``, ``floor=2``, ``compensate="none"``, ``round_to=8``, ``finetune="distill"``.
+        settings: others as on the command line, such as ``seed=1``, ``floor=2``, ``compensate="none"``, ``round_to=8``,
+            ``finetune="distill"``.
 
     Returns:
         The smaller network, the mask, and what both cost on the test images.

@@ -1,9 +1,11 @@
 """Training a dense network from scratch."""
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -25,6 +27,7 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": t
 AHEAD = 3  # batches that are drawn while the network computes
 LOOK = 10  # steps between two looks at the loss: each one makes a GPU wait
 SAVE_AFTER = 120.0  # seconds since the state was last saved
+LOG = logging.getLogger("qprune_cli")
 
 
 class Diverged(UserError):
@@ -63,13 +66,21 @@ def check_schedule(section: str, settings: object) -> None:
 
 
 def check_precision(section: str, precision: str, device: torch.device) -> None:
-    """Refuse what a device cannot do.
+    """Refuse what a device cannot do, and say what it does slowly.
 
     Raises:
         UserError: float16 without CUDA.
     """
     if precision == "float16" and device.type != "cuda":
         raise UserError(f"{section}.precision=float16: needs a CUDA device; take bfloat16 or float32")
+    if precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        _say_slow(section)
+
+
+@cache
+def _say_slow(section: str) -> None:
+    """Once is enough."""
+    LOG.warning("%s.precision=bfloat16: this CPU does not know it and takes several times as long; float32 is faster here", section)
 
 
 @dataclass(frozen=True)
