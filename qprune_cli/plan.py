@@ -20,8 +20,9 @@ from qprune_cli.record.tensorboard import check_tensorboard
 from qprune_cli.roles import Baselines, Compensator, Data, FineTune, Model, Refiner, Scorer, Solver, Transfer
 from qprune_cli.structure.loss import check_loss
 from qprune_cli.structure.trace import check_granularity
-from qprune_cli.train.adamw import AdamW, check_precision
+from qprune_cli.train.adamw import AdamW
 from qprune_cli.train.loss import LOSSES
+from qprune_cli.train.schedule import check_precision
 from qprune_cli.types import FITTING
 
 SCOPES = ("global", "layer")

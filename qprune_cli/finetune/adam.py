@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.train.adamw import AdamW, Diverged, check_precision, check_schedule
+from qprune_cli.train.adamw import AdamW, Diverged
 from qprune_cli.train.course import Course, outputs_alone
 from qprune_cli.train.distill import AlikeIn, Distillation
+from qprune_cli.train.schedule import check_precision, check_schedule
 from qprune_cli.train.state import Progress
 from qprune_cli.train.tuned import Told, Tuned
 from qprune_cli.types import Splits

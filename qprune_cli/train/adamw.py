@@ -1,86 +1,33 @@
 """Training a dense network from scratch."""
 
-import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_measure
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.train.course import SCRATCH, Course
 from qprune_cli.train.loss import LOSSES
+from qprune_cli.train.schedule import PRECISIONS, check_precision, check_schedule
 from qprune_cli.train.state import Progress, State
 from qprune_cli.types import CropSource, Floats, Splits
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AHEAD = 3  # batches that are drawn while the network computes
 LOOK = 10  # steps between two looks at the loss: each one makes a GPU wait
 SAVE_AFTER = 120.0  # seconds since the state was last saved
-LOG = logging.getLogger("qprune_cli")
 
 
 class Diverged(UserError):
     """A training whose loss or output is no longer finite."""
-
-
-def check_schedule(section: str, settings: object) -> None:
-    """Refuse settings of a training that are out of range.
-
-    Args:
-        section: where they stand, for messages.
-        settings: holds those of ``AdamW`` but ``seed`` and ``compile``.
-
-    Raises:
-        UserError: it names the first one.
-    """
-
-    def value(name: str) -> Any:
-        return getattr(settings, name)
-
-    for name in ("steps", "batch", "crop", "validate_every"):
-        if value(name) < 1:
-            raise UserError(f"{section}.{name}={value(name)}: give a whole number, at least 1")
-    for name in ("weight_decay", "patience"):
-        if not 0 <= value(name) < np.inf:
-            raise UserError(f"{section}.{name}={value(name)}: give a number, at least 0")
-    for name in ("lr", "clip"):
-        if not 0 < value(name) < np.inf:
-            raise UserError(f"{section}.{name}={value(name)}: give a positive number")
-    for name, what in (("warm_up", "a share of the steps"), ("average", "the decay of the averaged weights")):
-        if not 0 <= value(name) < 1:
-            raise UserError(f"{section}.{name}={value(name)}: give {what}, in [0, 1)")
-    for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
-        if value(name) not in known:
-            raise UserError(f"{section}.{name}={value(name)}: no such {name}; {nearest(value(name), known)}")
-
-
-def check_precision(section: str, precision: str, device: torch.device) -> None:
-    """Refuse what a device cannot do, and say what it does slowly.
-
-    Raises:
-        UserError: float16 without CUDA.
-    """
-    if precision == "float16" and device.type != "cuda":
-        raise UserError(f"{section}.precision=float16: needs a CUDA device; take bfloat16 or float32")
-    if precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        _say_slow(section)
-
-
-@cache
-def _say_slow(section: str) -> None:
-    """Once is enough."""
-    LOG.warning("%s.precision=bfloat16: this CPU does not know it and takes several times as long; float32 is faster here", section)
 
 
 @dataclass(frozen=True)
