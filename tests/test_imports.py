@@ -47,21 +47,8 @@ ALLOWED = {
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "plan", "pruning", "record", "structure"},
     "pruning": LEAVES
-    | {
-        "cache",
-        "clock",
-        "compensate",
-        "evaluate",
-        "finetuning",
-        "plan",
-        "problem",
-        "record",
-        "roles",
-        "search",
-        "selection",
-        "structure",
-        "target",
-    },
+    | {"beside", "cache", "clock", "compensate", "evaluate", "finetuning", "plan", "problem", "record"}
+    | {"roles", "search", "selection", "structure", "target"},
     "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "pruning", "record", "structure", "target"},
     "tune": LEAVES | {"compose", "device", "evaluate", "pipeline", "plan", "record", "sweep", "use"},
     "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "tune", "use"},
