@@ -48,7 +48,7 @@ KINDS = ("adam", "distill")
 STAGES = ("raw", "re-fitted", *KINDS)
 SCALES = {
     "tiny": ["data.crops=8", "data.crop_size=48", "finetune.steps=4", "finetune.batch=2", "finetune.validate_every=2"],
-    "cpu": ["finetune.steps=120", "finetune.batch=8", "finetune.crop=48", "finetune.validate_every=40"],
+    "cpu": ["finetune.steps=120", "finetune.lr=1e-4", "finetune.batch=8", "finetune.crop=48", "finetune.validate_every=40"],
     "gpu": ["device=cuda"],
 }
 QUIET = ["fidelity=0", "certify=false", "finetune.patience=0"]
