@@ -67,8 +67,9 @@ class Axes:
         parts.append(node("text", self.x_title, x=WIDTH - RIGHT, y=HEIGHT - 6, class_="axis end"))
         return Markup("").join(parts)
 
-    def level(self, value: float, name: str, kind: str = "", below: bool = False) -> Markup:
-        """A line across at a value, with its name above or below it at the left end."""
+    def level(self, value: float, name: str, kind: str = "", below: bool = False, right: bool = False) -> Markup:
+        """A line across at a value, with its name above or below it at the left or the right end."""
         y = self.y(value)
-        words = node("text", name, x=LEFT + 5, y=y + (13 if below else -5), class_="note")
+        place = {"x": WIDTH - RIGHT - 4, "class_": "note end"} if right else {"x": LEFT + 5, "class_": "note"}
+        words = node("text", name, y=y + (13 if below else -5), **place) if name else Markup("")
         return node("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_=f"level {kind}".strip()) + words

@@ -64,7 +64,7 @@ class Curves:
         series: the lines; those without a point are left out.
         levels: lines across.
         note: below it.
-        log: whether the upward axis is logarithmic; what is not above 0 is left out then.
+        log: whether the upward axis is logarithmic; what is not above 0 is left out then, levels as well.
     """
 
     title: str
@@ -84,11 +84,12 @@ class Curves:
         drawn = [(one, points) for one, points in drawn if points]
         if max((len(points) for _, points in drawn), default=0) < 2:
             return None
-        values = [y for _, points in drawn for _, y in points] + [level.value for level in self.levels]
+        levels = [level for level in self.levels if level.value > 0 or not self.log]
+        values = [y for _, points in drawn for _, y in points] + [level.value for level in levels]
         ends = (min(values) / 1.3, max(values) * 1.3) if self.log else around(values, 0.08)
         across = around((x for _, points in drawn for x, _ in points), 0.03)
         axes = Axes.over(across, ends, self.titles, (False, self.log))
-        parts = [axes.level(level.value, level.name, level.kind, level.below) for level in self.levels]
+        parts = [axes.level(level.value, level.name, level.kind, level.below) for level in levels]
         parts += [_line(axes, one, points) for one, points in drawn]
         legend = [(stroke(one.line) if one.line else swatch(one.sign or 0), one.name) for one, _ in drawn]
         return Chart(self.title, picture(400, 270, self.title, said, axes.drawn(), *parts), self.note, legend if len(legend) > 1 else ())

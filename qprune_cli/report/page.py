@@ -1,5 +1,6 @@
 """Templates -> one self-contained page."""
 
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -15,6 +16,14 @@ def render(template: str, **values: Any) -> str:
         template: its name.
         values: what it shows.
     """
+    pages = _pages()
+    assert pages.loader is not None
+    style, _, _ = pages.loader.get_source(pages, "style.css")
+    return pages.get_template(template).render(style=Markup(style), **values)
+
+
+@cache
+def _pages() -> Environment:
     pages = Environment(
         loader=PackageLoader("qprune_cli.report", "templates"),
         autoescape=True,
@@ -23,6 +32,4 @@ def render(template: str, **values: Any) -> str:
         lstrip_blocks=True,
     )
     pages.filters |= {name: getattr(said, name) for name in ("count", "macs", "size", "ms", "share")}
-    assert pages.loader is not None
-    style, _, _ = pages.loader.get_source(pages, "style.css")
-    return pages.get_template(template).render(style=Markup(style), **values)
+    return pages

@@ -17,6 +17,7 @@ from qprune_cli.types import Measure
 
 BELOW = 0.15  # of the span above it, what is shown below the line of no network
 FAR = 1.0  # a level further away than this many spans of the points is named at the edge instead of squeezing them
+NAMED = 60.0  # width of the name of a line
 APART, MOVED = 9.0, 5  # points at one place stand so far apart, so many of them
 MANY = 300  # points that still say their names under the pointer
 
@@ -95,7 +96,7 @@ def quality_chart(
         cost.heading,
         _told(measure, cost, shown, best, levels),
         axes.drawn(),
-        *(axes.level(value, name, kind, below=kind == "ignorant") for name, value, kind in near),
+        *(_level(axes, level, [(x, axes.y(point.quality)) for x, point in zip(places, shown, strict=True)]) for level in near),
         node("path", d=path(line), class_="front"),
         *(_drawn(axes, x, point, yes, _named(measure, cost, point, shown)) for x, point, yes in zip(places, shown, on_front, strict=True)),
     )
@@ -106,6 +107,14 @@ def quality_chart(
     if lost := sum(point.quality < low for point in shown):
         notes.append(f"{listed(lost, 'network is', 'networks are')} worse than the picture goes: drawn at its lower edge.")
     return Chart(cost.heading, drawing, " ".join(notes), legend)
+
+
+def _level(axes: Axes, level: tuple[str, float, str], places: Sequence[tuple[float, float]]) -> Markup:
+    """A line across, named at the end where fewer points are in the way."""
+    name, value, kind = level
+    hidden = [x for x, y in places if abs(y - axes.y(value)) < 20]
+    left, right = (sum(abs(x - end) < NAMED for x in hidden) for end in (axes.x.start, axes.x.end))
+    return axes.level(value, name, kind, below=kind == "ignorant", right=left > right)
 
 
 def side_by_side(places: Sequence[float]) -> list[float]:

@@ -1,6 +1,7 @@
 """The command that makes a result again."""
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -97,12 +98,17 @@ def _word(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_word(key)}: {_word(one)}' for key, one in value.items())}}}"
+        return f"{{{', '.join(f'{_key(key)}: {_word(one)}' for key, one in value.items())}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_word, value))}]"
     if isinstance(value, str) and (not value or QUOTED & set(value)):
         return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return str(value)
+
+
+def _key(value: Any) -> str:
+    """A key of a mapping, which takes no quotes there."""
+    return re.sub(r"([\\(),=: \t])", r"\\\1", str(value))
 
 
 def sweep_command(folder: Path) -> str:

@@ -85,6 +85,7 @@ def run_page(parts: Parts, above: str = "") -> str:
         "fidelity": build("fidelity", lambda: fidelity_charts(parts), []),
         "seconds": build("time of the stages", lambda: _seconds(parts), []),
         "made": build("versions", lambda: _made(parts), []),
+        "version": build("versions", lambda: str(parts.manifest.get("versions", {}).get("qprune", "")), ""),
         "repeat": build("command", lambda: repeat_command(parts.config), ""),
         "again": shlex.join(["qprune", "run", "--from", _place(parts.folder)]),
     }

@@ -32,7 +32,7 @@ class Scale:
 
         Example:
             >>> Scale(0, 1, 0, 100).ticks(4)
-            [0.0, 0.5, 1.0]
+            [0.0, 0.25, 0.5, 0.75, 1.0]
         """
         if self.log:
             first, last = ceil(log10(self.low) - 1e-9), floor(log10(self.high) + 1e-9)

@@ -46,13 +46,11 @@ def _damage(parts: Parts, rows: list[dict[str, str]]) -> Chart | None:
     if taken is not None and at is not None:
         series.append(Series("mask that was taken", [at], [taken], "", 1))
         told = f" The mask that was taken keeps {count(at)} and has a damage of {plain(taken, 5)}."
-    levels = [] if bound is None else [Level(f"no mask can do less: {plain(bound, 5)}", bound, "bound", below=True)]
+    levels = [] if bound is None else [Level("bound", bound, "bound", below=True)]
     told += "" if bound is None else f" No mask within the budget can do less than {plain(bound, 5)}."
     said = f"Predicted damage by the number of filters that stay, as met by the search.{told}"
-    note = "In the unit of the scores, on a logarithmic scale; the line is the bound for the asked budget alone."
-    return Curves("Predicted damage", ("filters kept", "damage"), series, levels, note if levels else note.split(";")[0] + ".", True).chart(
-        said
-    )
+    note = f"In the unit of the scores, on a logarithmic scale.{told}"
+    return Curves("Predicted damage", ("filters kept", "damage"), series, levels, note, log=True).chart(said)
 
 
 def refinement_chart(parts: Parts) -> Chart | None:
