@@ -10,6 +10,7 @@ from qprune_cli.report.svg import node
 
 WIDTH, HEIGHT = 400.0, 270.0  # of every chart: at this width its letters are legible on a phone
 LEFT, RIGHT, TOP, BOTTOM = 54.0, 14.0, 26.0, 42.0
+SIDES = {"left": (LEFT + 5, ""), "middle": ((LEFT + WIDTH - RIGHT) / 2, "middle"), "right": (WIDTH - RIGHT - 4, "end")}  # of a line's name
 
 
 @dataclass(frozen=True)
@@ -67,9 +68,10 @@ class Axes:
         parts.append(node("text", self.x_title, x=WIDTH - RIGHT, y=HEIGHT - 6, class_="axis end"))
         return Markup("").join(parts)
 
-    def level(self, value: float, name: str, kind: str = "", below: bool = False, right: bool = False) -> Markup:
-        """A line across at a value, with its name above or below it at the left or the right end."""
+    def level(self, value: float, name: str, kind: str = "", below: bool = False, side: str = "left") -> Markup:
+        """A line across at a value, with its name above or below it: at the ``left``, in the ``middle`` or at the ``right``."""
         y = self.y(value)
-        place = {"x": WIDTH - RIGHT - 4, "class_": "note end"} if right else {"x": LEFT + 5, "class_": "note"}
+        x, anchor = SIDES[side]
+        place = {"x": x, "class_": f"note {anchor}".strip()}
         words = node("text", name, y=y + (13 if below else -5), **place) if name else Markup("")
         return node("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_=f"level {kind}".strip()) + words

@@ -144,9 +144,16 @@ def paired(parts: Parts, name: str, measure: str, dense: float | None, values: M
     """How far a stage is from the dense network, image by image; without images.csv the difference of the means alone."""
     own, other = (parts.images.get(stage, {}).get(measure) for stage in (name, "dense"))
     if own is not None and other is not None and len(own):
-        low, high = ci95(own - other)
-        return Interval(float((own - other).mean()), low, high)
+        return Interval(float((own - other).mean()), *ci95(own - other))
     return None if dense is None or measure not in values else Interval(values[measure].mean - dense)
+
+
+def between(parts: Parts, found: Facts, name: str, other: str) -> Interval | None:
+    """How far a network is from another one, image by image; None where images.csv does not hold both."""
+    own, others = (parts.images.get(stage, {}).get(found.measure.name) for stage in (name, other))
+    if own is None or others is None or not len(own):
+        return None
+    return Interval(float((own - others).mean()), *ci95(own - others))
 
 
 def _interval(value: Any) -> Interval | None:

@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from markupsafe import Markup
 
-from qprune_cli.report.axes import Axes
+from qprune_cli.report.axes import SIDES, Axes
 from qprune_cli.report.chart import Chart, signs, stroke
 from qprune_cli.report.marker import marker
 from qprune_cli.report.pareto import front
@@ -110,11 +110,11 @@ def quality_chart(
 
 
 def _level(axes: Axes, level: tuple[str, float, str], places: Sequence[tuple[float, float]]) -> Markup:
-    """A line across, named at the end where fewer points are in the way."""
+    """A line across, named where the fewest points are in the way."""
     name, value, kind = level
-    hidden = [x for x, y in places if abs(y - axes.y(value)) < 20]
-    left, right = (sum(abs(x - end) < NAMED for x in hidden) for end in (axes.x.start, axes.x.end))
-    return axes.level(value, name, kind, below=kind == "ignorant", right=left > right)
+    hidden = [x for x, y in places if abs(y - axes.y(value)) < NAMED / 3]
+    crowds = {side: sum(abs(x - place) < NAMED for x in hidden) for side, (place, _) in SIDES.items()}
+    return axes.level(value, name, kind, below=kind == "ignorant", side=min(crowds, key=lambda side: crowds[side]))
 
 
 def side_by_side(places: Sequence[float]) -> list[float]:

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from qprune_cli.compare.measure import measure_of
 from qprune_cli.report import headline
 from qprune_cli.report.chart import Chart
 from qprune_cli.report.crops import Example, examples
-from qprune_cli.report.facts import Facts, Row, facts
+from qprune_cli.report.facts import Facts, Interval, Row, between, facts
 from qprune_cli.report.fidelity import fidelity_charts
 from qprune_cli.report.layers import chosen, kept_charts, layers, pairs_chart, scores_chart
 from qprune_cli.report.page import render
@@ -19,7 +20,7 @@ from qprune_cli.report.parts import DAMAGES, Fault, Parts
 from qprune_cli.report.quality import Cost, Point, quality_chart
 from qprune_cli.report.reference import methods
 from qprune_cli.report.repeat import repeat_command
-from qprune_cli.report.said import UNKNOWN, macs, ms, seconds, trimmed
+from qprune_cli.report.said import UNKNOWN, count, macs, ms, seconds, share, trimmed
 from qprune_cli.report.scale import short
 from qprune_cli.report.search import epochs_chart, refinement_chart, search_charts
 from qprune_cli.types import Measure
@@ -81,8 +82,11 @@ def run_page(parts: Parts, above: str = "") -> str:
         "search": build("search", lambda: search_charts(parts), []),
         "refinement": build("refinement", lambda: refinement_chart(parts), None),
         "epochs": build("fine-tuning", lambda: epochs_chart(parts), None),
-        "tuning": build("fine-tuning", lambda: _tuning(parts), []),
+        "tuning": build("fine-tuning", lambda: _tuning(parts, found), []),
         "fidelity": build("fidelity", lambda: fidelity_charts(parts), []),
+        "refitted": build("re-fitting", lambda: _refitted(parts), []),
+        "taken": all(row.get("taken") != "False" for row in parts.compensation),
+        "transfer": build("transfer", lambda: _transfer(parts), []),
         "seconds": build("time of the stages", lambda: _seconds(parts), []),
         "made": build("versions", lambda: _made(parts), []),
         "version": build("versions", lambda: str(parts.manifest.get("versions", {}).get("qprune", "")), ""),
@@ -171,15 +175,40 @@ def _layers(parts: Parts) -> tuple[list[Chart], list[tuple[str, list[Chart]]]]:
     return kept_charts(found), few
 
 
-def _tuning(parts: Parts) -> list[tuple[str, str]]:
-    """How a fine-tuning went, from metrics.json."""
+def _tuning(parts: Parts, found: Facts | None) -> list[tuple[str, str]]:
+    """How a fine-tuning went, from metrics.json, and what is left of the difference when the dense network is trained on as well."""
     told = parts.metrics.get("finetuning")
     if not isinstance(told, dict) or not told:
         return []
-    lines = [(name, str(told[name])) for name in ("kind", "bn", "steps") if name in told]
+    lines = []
+    if found and (change := between(parts, found, "finetuned", "dense_finetuned")):
+        lines.append(("fine-tuned − dense, trained on", f"{headline.signed(found.measure, change)}, paired by image"))
+    lines += [(name, str(told[name])) for name in ("kind", "bn", "steps") if name in told]
     for name, one in (told.get("networks") or {}).items():
         best = one.get("best") or {}
         lines.append((f"{name} network", f"stopped: {one.get('stopped', UNKNOWN)}; best at step {best.get('step', UNKNOWN)}"))
+    return lines
+
+
+def _refitted(parts: Parts) -> list[tuple[str, str, str, str]]:
+    """Layers, the ridge of each, and the error of its outputs before and after."""
+    return [
+        (row["layer"], row["chosen"], share(float(row["error_before"]), 2), share(float(row["error_after"]), 2))
+        for row in parts.compensation
+    ]
+
+
+def _transfer(parts: Parts) -> list[tuple[str, str, str, str, str]]:
+    """Networks that were trained on other images: quality, difference to the transferred mask, filters, parameters."""
+    told = parts.transfer
+    if not told:
+        return []
+    measure, lines = measure_of(str(told["measure"])), []
+    for name, one in told["networks"].items():
+        entry = one.get("difference") or {}
+        low, high = entry.get("ci95") or (None, None)
+        change = headline.signed(measure, Interval(entry["mean"], low, high)) if entry else ""
+        lines.append((name, measure.said(one[measure.name]["mean"]), change, count(one.get("filters")), count(one.get("params"))))
     return lines
 
 

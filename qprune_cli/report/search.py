@@ -107,7 +107,7 @@ def epochs_chart(parts: Parts) -> Chart | None:
         told.append(f"the {network} network came to {measure.said(float(best))} at best")
     unit = f", {measure.unit}" if measure.unit else ""
     said = f"{measure.title} on the validation images during fine-tuning: {'; '.join(told)}."
-    return Curves("Fine-tuning", ("steps", f"{measure.title}{unit}"), series, note=said).chart(said)
+    return Curves("Quality while training", ("steps", f"{measure.title}{unit}"), series, note=said).chart(said)
 
 
 def _column(rows: list[dict[str, str]], name: str) -> Floats:

@@ -33,6 +33,11 @@ def write_whole(path, name="half_unet", image="block_0", channels=3, side=24, wa
     for name_, k in (("worst", 0), ("median", 1), ("best", 2)):
         pair = Pair(f"block_{k}" if k else image, clean + noise[3], clean)
         write_crop(folder, name_, pair, {"dense": clean + 0.1 * noise[0], "pruned": clean + 0.2 * noise[1]})
+    layers = [{"layer": one, "chosen": "0.01", "error_before": 0.02, "error_after": 0.01, "taken": True} for one in WIDTHS]
+    folder.table("compensation.csv", layers)
+    networks = {"transferred": {"psnr": {"mean": 29.0}, "filters": 9.0}}
+    networks["random"] = networks["transferred"] | {"difference": {"mean": -0.5, "ci95": [-0.9, -0.1], "n": 3}}
+    folder.json("transfer.json", {"schema": 1, "measure": "psnr", "reference": "transferred", "networks": networks})
     for file in ("model.safetensors", "model.pt2", "metrics.csv", "run.log"):
         folder.text(file, "x")
     folder.json("plan.json", {"schema": 1})

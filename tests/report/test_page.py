@@ -17,7 +17,7 @@ from qprune_cli.report.run_page import run_page
 from tests.report.folders import write_whole
 
 LARGEST = 3 * 2**20
-SECTIONS = ("stages", "cost", "images", "layers", "found", "trust", "tuned", "asked", "repeat", "methods")
+SECTIONS = ("stages", "cost", "images", "layers", "refitted", "transferred", "found", "trust", "tuned", "asked", "repeat", "methods")
 SHOWN = {"manifest.json": "not finished", **dict.fromkeys(NEEDED, "missing or damaged"), "crops": "missing or damaged"}
 
 
@@ -68,7 +68,8 @@ def test_a_missing_part_is_said_and_the_rest_is_shown(copy, name):
 
 
 DAMAGES = [b"", b"\x00\xff\x00", b"a,b\n1\n", b'{"stages": 3, "files": 4, "seconds": [], "fidelity": 7, "components": 1}']
-FILES = {*NEEDED, "manifest.json", "trace.csv", "epochs.csv", "refinement.json", "crops/worst.png"} - {"run.log"}
+FILES = {*NEEDED, "manifest.json", "trace.csv", "epochs.csv", "refinement.json", "transfer.json"}
+FILES = (FILES | {"compensation.csv", "crops/worst.png"}) - {"run.log"}
 
 
 @pytest.mark.parametrize("content", DAMAGES)
@@ -93,7 +94,7 @@ def replaced(told, rng):
 @pytest.mark.parametrize("seed", range(30))
 def test_whatever_stands_in_a_file_there_is_a_page(copy, seed):
     rng = random.Random(seed)
-    for name in ("metrics.json", "solution.json", "manifest.json", "refinement.json"):
+    for name in ("metrics.json", "solution.json", "manifest.json", "refinement.json", "transfer.json"):
         (copy / name).write_text(json.dumps(replaced(json.loads((copy / name).read_text()), rng)))
     (copy / "config.yaml").write_text(json.dumps(replaced(yaml.safe_load((copy / "config.yaml").read_text()), rng)))
     assert "</html>" in page(copy)
