@@ -134,7 +134,7 @@ def scores_chart(layer: Layer, linear: Floats) -> Chart | None:
         top, bottom = sorted((up(float(values[i])), up(0.0)))
         kind = "kept" if layer.keep[i] else "gone"
         height = max(bottom - top, 1.2)
-        parts.append(node("rect", x=53 + k * wide, width=max(wide - 0.8, 0.6), y=bottom - height, height=height, class_=kind))
+        parts.append(node("rect", x=53 + k * wide, width=wide - (0.8 if wide > 3 else 0.0), y=bottom - height, height=height, class_=kind))
     parts.append(node("text", f"{len(values)} filters, by score", x=394.0, y=166.0, class_="axis end"))
     agree = (np.sort(order[: layer.kept]) == np.flatnonzero(layer.keep)).all()
     told = "these have the largest scores of the layer" if agree else "not all of these have the largest scores: the others count as well"

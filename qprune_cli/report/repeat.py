@@ -42,7 +42,7 @@ def repeat_command(config: Mapping[str, Any]) -> str:
     told = {name: value for name, value in config.items() if name != "components"}
     base = {name: value for name, value in (_yaml(config_dir() / "base.yaml") | whole).items() if name not in ("defaults", "hydra")}
     for name, value in told.items():
-        expected = _component(name, names[name]) if name in names else base.get(name)
+        expected = component(name, names[name]) if name in names else base.get(name)
         words += list(_changes(name, value, None if name in TOLD else _resolved(expected, config)))
     return shlex.join(["qprune", "run", *(word for word in words if word.split("=")[0] not in PLACES)])
 
@@ -52,13 +52,13 @@ def _yaml(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _component(role: str, name: str) -> dict[str, Any]:
+def component(role: str, name: str) -> dict[str, Any]:
     """The settings of a component, those that it takes over from another one included."""
     own = _yaml(config_dir() / role / f"{name}.yaml")
     above = [one for one in own.get("defaults", ()) if isinstance(one, str) and one != "_self_"]
     found: dict[str, Any] = {}
     for one in above:
-        found |= _component(role, one)
+        found |= component(role, one)
     return found | {key: value for key, value in own.items() if key != "defaults"}
 
 

@@ -24,7 +24,7 @@ from qprune_cli.report.page import render
 from qprune_cli.report.pareto import front
 from qprune_cli.report.parts import Fault, read_parts
 from qprune_cli.report.quality import Cost, Point, quality_chart
-from qprune_cli.report.reference import Method, methods
+from qprune_cli.report.reference import ROLES, Method, methods
 from qprune_cli.report.repeat import sweep_command
 from qprune_cli.report.said import UNKNOWN, listed, share
 from qprune_cli.types import Measure
@@ -267,7 +267,7 @@ def _line(table: Table, keys: Sequence[str], row: Row, measure: Measure, on_fron
         [row.keys[table.keys.index(key)] for key in keys],
         f"{len(row.runs)}" if len(row.runs) == seeds else f"{len(row.runs)} of {listed(seeds, 'seed')}",
         measure.said(row.quality),
-        "" if isnan(half) else f"±{measure.number(half)} over seeds",
+        "" if isnan(half) else f"±{measure.number(half)}",
         change,
         f"[{rest}" if rest else "",
         [_share(row.obtained), *(_share(row.sizes[size]) for size in ("params", "macs", "latency_ms"))],
@@ -308,14 +308,17 @@ def _warnings(runs: Sequence[Run]) -> list[tuple[str, int]]:
 
 
 def _methods(gathered: Gathered) -> list[Method]:
-    """Components of all runs, each once."""
-    found: dict[tuple[str, str], Method] = {}
+    """Components of all runs; those that are the same under several names are one."""
+    names: dict[tuple[str, str, str], dict[str, None]] = {}
+    seen: set[tuple[str, str]] = set()
     for run in gathered.runs:
-        if all((role, run.settings.get(role, "")) in found for role in run.roles):
-            continue
-        for one in methods(_config(run)):
-            found.setdefault((one.role, one.name), one)
-    return sorted(found.values(), key=lambda one: list(dict.fromkeys(role for role, _ in found)).index(one.role))
+        own = {(role, run.settings.get(role, "")) for role in run.roles}
+        for one in methods(_config(run)) if not own <= seen else ():
+            names.setdefault((one.role, one.means or one.name, one.references), {})[one.name] = None
+        seen |= own
+    order = [*ROLES, *(role for role, _, _ in names)]
+    found = [Method(role, ", ".join(those), means, told) for (role, means, told), those in names.items()]
+    return sorted(found, key=lambda one: order.index(one.role))
 
 
 def _config(run: Run) -> dict[str, Any]:

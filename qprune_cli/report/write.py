@@ -1,7 +1,7 @@
 """A folder in, report.html out."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from qprune_cli.compare.compare import side_by_side
 from qprune_cli.compare.files import refuse_taken, write
 from qprune_cli.compare.find import find
 from qprune_cli.compare.gather import gather
+from qprune_cli.errors import UserError
 from qprune_cli.record.folder import REPORT_FILE
 from qprune_cli.report.parts import read_parts
 from qprune_cli.report.run_page import run_page
@@ -39,13 +40,8 @@ def report(path: str | Path, output: Path | None = None, overwrite: bool = False
     """
     folder = Path(path)
     refuse_taken("--output", output, overwrite)
-    places = find([folder])
     place = folder / REPORT_FILE if output is None else output
-    if len(places) == 1 and places[0].folder == folder:
-        write(place, run_page(read_parts(folder), _above(folder) if output is None else ""))
-    else:
-        gathered = gather(places)
-        write(place, sweep_page(folder, gathered, side_by_side(gathered)))
+    write(place, _page(folder, linked=output is None))
     return place
 
 
@@ -64,13 +60,43 @@ def report_of_run(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
     Raises:
         UserError: it cannot be written, for want of space.
     """
+    return _careful(folder, lambda: run_page(read_parts(folder, manifest), _above(folder)))
+
+
+def report_of_sweep(folder: Path) -> Path | None:
+    """Write the page of a sweep that is about to end; one that cannot be made never spoils it, as with a run.
+
+    Args:
+        folder: below which its jobs lie.
+
+    Returns:
+        Where the page is; None where it could not be made.
+
+    Raises:
+        UserError: it cannot be written, for want of space.
+    """
+    return _careful(folder, lambda: _page(folder))
+
+
+def _careful(folder: Path, make: Callable[[], str]) -> Path | None:
     try:
-        page = run_page(read_parts(folder, manifest), _above(folder))
-    except Exception:  # a bug of the page, not of the run
-        LOG.exception("%s: could not be made; the run is complete without it, `qprune report` tries again", folder / REPORT_FILE)
+        page = make()
+    except UserError:
+        raise
+    except Exception:  # a bug of the page, not of what it tells of
+        LOG.exception("%s: could not be made; all else is complete without it, and `qprune report` tries again", folder / REPORT_FILE)
         return None
     write(folder / REPORT_FILE, page)
     return folder / REPORT_FILE
+
+
+def _page(folder: Path, linked: bool = True) -> str:
+    """The page of whatever a folder holds; ``linked`` to that of its sweep."""
+    places = find([folder])
+    if len(places) == 1 and places[0].folder == folder:
+        return run_page(read_parts(folder), _above(folder) if linked else "")
+    gathered = gather(places)
+    return sweep_page(folder, gathered, side_by_side(gathered))
 
 
 def _above(folder: Path) -> str:

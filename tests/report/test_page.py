@@ -4,6 +4,7 @@ import json
 import random
 import re
 import shutil
+from importlib.resources import files
 
 import numpy as np
 import pytest
@@ -177,3 +178,32 @@ def test_grey_large_and_older_pictures_are_shown(tmp_path):
 def test_the_layers_that_are_shown_are_the_extremes(whole):
     html = page(whole)
     assert "encoder.1.conv loses most: 2 of 6 stay" in html and "encoder.0.conv least: 5 of 8 stay, 2 of all are dead" in html
+
+
+def colours():
+    """The colours of both themes by their names."""
+    style = files("qprune_cli.report").joinpath("templates", "style.css").read_text().split("@media print")[0]
+    found = [dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", part)) for part in style.split("@media (prefers-color-scheme: dark)")]
+    return {"light": found[0], "dark": found[0] | found[1]}
+
+
+def contrast(one, other):
+    """Of two colours, as WCAG 2 has it."""
+
+    def luminance(colour):
+        parts = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+        return float(np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722])
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_letters_and_signs_stand_out_in_both_themes(theme):
+    known = colours()[theme]
+    letters = [(ink, page) for ink in ("ink", "soft", "accent") for page in ("page", "sheet", "faint")]
+    letters += [(name, f"{name}-page") for name in ("good", "bad", "note")] + [("ink", "note-page"), ("ink", "bad-page")]
+    for ink, ground in letters:
+        assert contrast(known[ink], known[ground]) >= 4.5, (ink, ground)
+    for sign in [*(f"c{k}" for k in range(8)), "gone"]:
+        assert contrast(known[sign], known["sheet"]) >= 3, sign

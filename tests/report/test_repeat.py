@@ -2,13 +2,14 @@
 
 import shlex
 import subprocess
+from importlib import import_module
 
 import pytest
 
 from qprune_cli.catalog import components
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.report.reference import methods, references
-from qprune_cli.report.repeat import repeat_command, sweep_command
+from qprune_cli.report.repeat import component, repeat_command, sweep_command
 
 
 def composed(words):
@@ -52,12 +53,11 @@ def test_a_sweep_is_repeated_as_lists(tmp_path):
     assert sweep_command(tmp_path) == ""
 
 
-@pytest.mark.parametrize("role", ["scorer", "solver", "refine", "compensate"])
+@pytest.mark.parametrize("role", ["scorer", "solver", "refine", "compensate", "transfer"])
 def test_every_component_is_described_and_its_references_are_those_of_its_docstring(role):
-    for name in set(components(role)) - {"dwave", "leap"}:
-        config = composed([f"{role}={name}"] if role != "solver" else ["scorer=null", f"solver={name}"][1:])
-        (found,) = [one for one in methods(config) if one.role == role]
-        assert found.means, name
-        module, _, last = config[role]["_target_"].rpartition(".")
-        own = getattr(__import__(module, fromlist=[last]), last).__doc__
-        assert found.references == references(own) or not references(own)
+    for name in components(role):
+        target = component(role, name)["_target_"]
+        ((_, _, means, told),) = methods({"components": {role: name}, role: {"_target_": target}})
+        module, _, last = target.rpartition(".")
+        own = getattr(import_module(module), last).__doc__
+        assert means and (told == references(own) or not references(own)), name
