@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
-from qprune_cli.report.marker import swatch
 from qprune_cli.report.svg import node
 
 
@@ -23,11 +22,6 @@ class Chart(NamedTuple):
     drawing: Markup
     note: str = ""
     legend: Sequence[tuple[Markup, str]] = ()
-
-
-def signs(names: Sequence[str]) -> list[tuple[Markup, str]]:
-    """Legend of series by their order."""
-    return [(swatch(k), name) for k, name in enumerate(names)]
 
 
 def stroke(kind: str) -> Markup:

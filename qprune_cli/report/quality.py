@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, nan
 
 from markupsafe import Markup
 
-from qprune_cli.report.axes import SIDES, Axes
-from qprune_cli.report.chart import Chart, signs, stroke
-from qprune_cli.report.marker import marker
+from qprune_cli.report.axes import HEIGHT, SIDES, WIDTH, Axes
+from qprune_cli.report.chart import Chart, stroke
+from qprune_cli.report.marker import marker, swatch
 from qprune_cli.report.pareto import front
 from qprune_cli.report.said import listed
 from qprune_cli.report.scale import around
@@ -19,6 +19,7 @@ BELOW = 0.15  # of the span above it, what is shown below the line of no network
 FAR = 1.0  # a level further away than this many spans of the points is named at the edge instead of squeezing them
 NAMED = 60.0  # width of the name of a line
 APART, MOVED = 9.0, 5  # points at one place stand so far apart, so many of them
+Across = tuple[str, float, str]  # name, value and kind of a line
 MANY = 300  # points that still say their names under the pointer
 
 
@@ -55,7 +56,7 @@ class Cost:
 
 
 def quality_chart(
-    measure: Measure, cost: Cost, points: Sequence[Point], levels: Sequence[tuple[str, float, str]], series: Sequence[str], bars: str
+    measure: Measure, cost: Cost, points: Sequence[Point], levels: Sequence[Across], series: Sequence[str], bars: str
 ) -> Chart | None:
     """Draw one; None where fewer than two points have that cost.
 
@@ -63,14 +64,38 @@ def quality_chart(
         measure: of the quality.
         cost: what it is drawn against.
         points: networks.
-        levels: name, value and kind of lines across.
+        levels: lines across.
         series: names of the signs.
         bars: what the intervals are, as the end of a sentence.
     """
-    shown = [point for point in points if isfinite(point.costs.get(cost.name, float("nan"))) and isfinite(point.quality)]
+    shown = [point for point in points if isfinite(point.costs.get(cost.name, nan)) and isfinite(point.quality)]
     if len(shown) < 2:
         return None
+    axes, near = _axes(measure, cost, shown, levels)
     on_front = front([(point.costs[cost.name], point.quality) for point in shown])
+    best = sorted((k for k, yes in enumerate(on_front) if yes), key=lambda k: (shown[k].costs[cost.name], shown[k].quality))
+    across = side_by_side([axes.x(point.costs[cost.name]) for point in shown])
+    places = [(x, axes.y(point.quality)) for x, point in zip(across, shown, strict=True)]
+    drawing = picture(
+        WIDTH,
+        HEIGHT,
+        cost.heading,
+        _told(measure, cost, len(shown), [shown[k] for k in best], levels),
+        axes.drawn(),
+        *(_level(axes, level, places) for level in near),
+        node("path", d=path([places[k] for k in best]), class_="front"),
+        *(
+            _drawn(axes, x, point, k in best, _named(measure, cost, point, shown))
+            for k, (x, point) in enumerate(zip(across, shown, strict=True))
+        ),
+    )
+    legend = [(swatch(k), series[k]) for k in sorted({point.series for point in shown})]
+    legend.append((stroke("front"), "Pareto front: beaten by none in both"))
+    return Chart(cost.heading, drawing, _note(measure, axes, shown, [level for level in levels if level not in near], bars), legend)
+
+
+def _axes(measure: Measure, cost: Cost, shown: Sequence[Point], levels: Sequence[Across]) -> tuple[Axes, list[Across]]:
+    """Axes that show the points, and the lines that are near enough to be shown with them."""
     values = [end for point in shown for end in (point.low, point.quality, point.high) if end is not None]
     ignorant = next((value for _, value, kind in levels if kind == "ignorant"), -inf)
     if max(values) > ignorant > min(values):  # what is worse than no network at all would squeeze the others
@@ -79,37 +104,23 @@ def quality_chart(
     near = [level for level in levels if low - FAR * (high - low) <= level[1] <= high + FAR * (high - low)]
     low, high = around([*values, *(value for _, value, _ in near)], 0.1)
     unit = f", {measure.unit}" if measure.unit else ""
-    axes = Axes.over(
-        around([point.costs[cost.name] for point in shown], 0.08),
-        (low, high),
-        (cost.axis, f"{measure.title}{unit}"),
-        said=(cost.tick, lambda value: f"{value * measure.scale:.{_digits(measure, high - low)}f}"),
-    )
-    far = [f"{name} at {measure.said(value)}" for name, value, _ in levels if (name, value) not in [one[:2] for one in near]]
-    best = [point for point, yes in zip(shown, on_front, strict=True) if yes]
-    places = side_by_side([axes.x(point.costs[cost.name]) for point in shown])
-    joined = sorted((k for k, yes in enumerate(on_front) if yes), key=lambda k: (shown[k].costs[cost.name], shown[k].quality))
-    line = [(places[k], axes.y(shown[k].quality)) for k in joined]
-    drawing = picture(
-        400,
-        270,
-        cost.heading,
-        _told(measure, cost, shown, best, levels),
-        axes.drawn(),
-        *(_level(axes, level, [(x, axes.y(point.quality)) for x, point in zip(places, shown, strict=True)]) for level in near),
-        node("path", d=path(line), class_="front"),
-        *(_drawn(axes, x, point, yes, _named(measure, cost, point, shown)) for x, point, yes in zip(places, shown, on_front, strict=True)),
-    )
-    present = sorted({point.series for point in shown})
-    legend = [signs(series)[k] for k in present] + [(stroke("front"), "Pareto front: beaten by none in both")]
+    digits = _digits(measure, high - low)
+    said = (cost.tick, lambda value: f"{value * measure.scale:.{digits}f}")
+    wide = around([point.costs[cost.name] for point in shown], 0.08)
+    return Axes.over(wide, (low, high), (cost.axis, f"{measure.title}{unit}"), said=said), near
+
+
+def _note(measure: Measure, axes: Axes, shown: Sequence[Point], far: Sequence[Across], bars: str) -> str:
+    """What the bars are, and what does not lie in the picture."""
     notes = [f"Bars are {bars}."] if any(point.low is not None for point in shown) else []
-    notes += [f"Below the picture: {' and '.join(far)}."] if far else []
-    if lost := sum(point.quality < low for point in shown):
+    if far:
+        notes.append(f"Outside the picture: {' and '.join(f'{name} at {measure.said(value)}' for name, value, _ in far)}.")
+    if lost := sum(point.quality < axes.y.low for point in shown):
         notes.append(f"{listed(lost, 'network is', 'networks are')} worse than the picture goes: drawn at its lower edge.")
-    return Chart(cost.heading, drawing, " ".join(notes), legend)
+    return " ".join(notes)
 
 
-def _level(axes: Axes, level: tuple[str, float, str], places: Sequence[tuple[float, float]]) -> Markup:
+def _level(axes: Axes, level: Across, places: Sequence[tuple[float, float]]) -> Markup:
     """A line across, named where the fewest points are in the way."""
     name, value, kind = level
     hidden = [x for x, y in places if abs(y - axes.y(value)) < NAMED / 3]
@@ -156,11 +167,9 @@ def _drawn(axes: Axes, x: float, point: Point, on_front: bool, said: str) -> Mar
     return bar + ring + marker(point.series, x, y, said=said)
 
 
-def _told(measure: Measure, cost: Cost, shown: Sequence[Point], best: Sequence[Point], levels: Sequence[tuple[str, float, str]]) -> str:
+def _told(measure: Measure, cost: Cost, count: int, best: Sequence[Point], levels: Sequence[Across]) -> str:
     """The chart in words."""
-    names = [
-        f"{p.name} ({measure.said(p.quality)}, {cost.said(p.costs[cost.name])})" for p in sorted(best, key=lambda p: p.costs[cost.name])
-    ]
+    names = [f"{p.name} ({measure.said(p.quality)}, {cost.said(p.costs[cost.name])})" for p in best]
     told = "; ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     lines = "".join(f" {name}: {measure.said(value)}." for name, value, _ in levels)
-    return f"{len(shown)} networks; on the Pareto front: {told}.{lines}"
+    return f"{count} networks; on the Pareto front: {told}.{lines}"

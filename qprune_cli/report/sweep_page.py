@@ -11,15 +11,15 @@ from typing import Any
 from urllib.parse import quote
 
 from qprune_cli.compare.compare import Comparison
-from qprune_cli.compare.gather import Gathered, LeftOut
+from qprune_cli.compare.gather import Gathered
 from qprune_cli.compare.measure import measure_of
 from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Row
 from qprune_cli.compare.show import heading, shown_keys
 from qprune_cli.compare.table import Table
+from qprune_cli.record.folder import REPORT_FILE
 from qprune_cli.report.chart import Chart
-from qprune_cli.report.facts import WITHOUT, Facts, Interval, facts
-from qprune_cli.report.headline import Card, Verdict, changed, held, signed
+from qprune_cli.report.facts import WITHOUT, Facts, facts
 from qprune_cli.report.page import render
 from qprune_cli.report.pareto import front
 from qprune_cli.report.parts import Fault, read_parts
@@ -27,6 +27,7 @@ from qprune_cli.report.quality import Cost, Point, quality_chart
 from qprune_cli.report.reference import ROLES, Method, methods
 from qprune_cli.report.repeat import sweep_command
 from qprune_cli.report.said import UNKNOWN, listed, share
+from qprune_cli.report.sweep_answer import cards, headline, lost, name, those, verdicts
 from qprune_cli.types import Measure
 
 SHARES = tuple(
@@ -49,6 +50,7 @@ class Block:
         keys: settings that name rows.
         rows: what is shown of each.
         lines: what a reader should know.
+        measure: what rows are compared by.
         seeds: whether some row has several.
     """
 
@@ -77,13 +79,14 @@ class Line:
     front: bool
 
 
-def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None) -> str:
+def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None, linked: bool = True) -> str:
     """The HTML of a sweep.
 
     Args:
         folder: below which the runs lie.
         gathered: its runs.
         compared: the finished ones side by side; None where none has finished.
+        linked: whether the page lies in that folder, so that links to the runs' own pages lead there.
     """
     tables = compared.tables if compared else ()
     return render(
@@ -92,11 +95,12 @@ def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None) ->
         folder=folder,
         headline=headline(gathered, tables),
         cards=cards(gathered, tables),
-        verdicts=_verdicts(gathered),
+        verdicts=verdicts(gathered),
         blocks=[_block(table, tables) for table in tables],
-        failed=[(_within(folder, one.folder), one.why) for one in _those(gathered, "failed")[:FEW]],
-        unfinished=[_within(folder, one.folder) for one in _those(gathered, "unfinished")[:FEW]],
-        runs=[_listed(folder, run) for run in gathered.runs[:MOST]],
+        failed=[(_within(folder, one.folder), one.why) for one in those(gathered, "failed")[:FEW]],
+        more_failed=max(0, len(those(gathered, "failed")) - FEW),
+        unfinished=[_within(folder, one.folder) for one in those(gathered, "unfinished")[:FEW]],
+        runs=[_listed(folder, run, linked) for run in gathered.runs[:MOST]],
         more=max(0, len(gathered.runs) - MOST),
         warnings=_warnings(gathered.runs[:FEW]),
         components=_methods(gathered),
@@ -104,94 +108,11 @@ def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None) ->
     )
 
 
-def _those(gathered: Gathered, state: str) -> list[LeftOut]:
-    return [one for one in gathered.left_out if one.state == state]
-
-
 def _within(folder: Path, place: Path) -> str:
     try:
         return place.relative_to(folder).as_posix()
     except ValueError:
         return str(place)
-
-
-def _verdicts(gathered: Gathered) -> list[Verdict]:
-    """How the jobs ended."""
-    found = [Verdict("good", listed(len(gathered.runs), "run") + " finished")] if gathered.runs else []
-    for state, kind in (("failed", "bad"), ("unfinished", "note"), ("unreadable", "bad")):
-        if those := _those(gathered, state):
-            found.append(Verdict(kind, f"{len(those)} {state}"))
-    warnings = sum(run.warnings for run in gathered.runs)
-    return [*found, Verdict("note", listed(warnings, "warning"))] if warnings else found
-
-
-def headline(gathered: Gathered, tables: Sequence[Table]) -> str:
-    """The answer in a sentence: the smallest network that loses nothing that shows, or the one that loses least."""
-    if not tables:
-        return "No run has finished"
-    table = tables[0]
-    measure, safe = measure_of(table.measure), smallest_safe(table)
-    others = f" ({listed(len(tables), 'table')}: what lies in different ones is not comparable)" if len(tables) > 1 else ""
-    if safe is not None:
-        told = f"{share(safe.sizes['macs'])} of the MACs and {share(safe.sizes['params'])} of the parameters without a shown loss"
-        return held(f"{name(table, safe)} needs {told}: {_signed(measure, safe)} against dense{others}")
-    best = max(table.rows, key=lambda row: row.lost if isfinite(row.lost) else float("-inf"))
-    told = f"{measure.said(best.quality)}, {_signed(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
-    return held(f"Every setting loses something; {name(table, best)} least: {told}{others}")
-
-
-def smallest_safe(table: Table) -> Row | None:
-    """The row with the fewest multiply-accumulates whose loss against the dense network is not shown: its interval reaches 0."""
-    safe = [row for row in table.rows if isfinite(row.sizes["macs"]) and row.lost_ends.high >= 0]
-    return min(safe, key=lambda row: row.sizes["macs"], default=None)
-
-
-def _signed(measure: Measure, row: Row) -> str:
-    return signed(measure, Interval(row.lost, *(None if isnan(end) else end for end in row.lost_ends)))
-
-
-def name(table: Table, row: Row) -> str:
-    """What a row is called: the settings in which it differs from others."""
-    varying = [k for k in range(len(table.keys)) if len({one.keys[k] for one in table.rows}) > 1]
-    said = " ".join(f"{table.keys[k]}={row.keys[k]}" for k in varying)
-    return said or str(row.runs[0].settings.get("solver", "this setting"))
-
-
-def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
-    """What was done, the best quality, and the smallest networks."""
-    jobs = len(gathered.runs) + len(gathered.left_out)
-    done = Card("Runs finished", f"{len(gathered.runs)} of {jobs}", listed(sum(len(table.rows) for table in tables), "setting"), "")
-    if not tables:
-        return [done]
-    table = tables[0]
-    measure, rows = measure_of(table.measure), [row for row in table.rows if isfinite(row.quality)]
-    if not rows:
-        return [done]
-    dense, best = rows[0].dense, max(rows, key=lambda row: row.lost)
-    ignorant = float(table.block.first.qualities["identity"][table.measure].mean())
-    last = min(rows, key=lambda row: row.sizes["macs"] if isfinite(row.sizes["macs"]) else float("inf"))
-    safe = smallest_safe(table)
-    made = [] if safe is None else [_macs_card("Fewest MACs without a shown loss", table, safe, "main")]
-    made.append(
-        Card(
-            "Nearest to dense",
-            measure.said(best.quality),
-            changed(measure, Interval(best.lost)),
-            _sized(table, best),
-            "" if made else "main",
-        )
-    )
-    made.append(_macs_card("Fewest MACs of all", table, last, ""))
-    without = WITHOUT.get(table.measure, "without a network")
-    return [*made, Card(f"Dense, {measure.title}", measure.said(dense), "", f"{without} {measure.said(ignorant)}"), done]
-
-
-def _macs_card(label: str, table: Table, row: Row, kind: str) -> Card:
-    return Card(label, held(share(row.sizes["macs"])), changed(measure_of(table.measure), Interval(row.lost)), _sized(table, row), kind)
-
-
-def _sized(table: Table, row: Row) -> str:
-    return held(f"{name(table, row)}\n{share(row.sizes['macs'])} of MACs, {share(row.sizes['params'])} of parameters")
 
 
 def _block(table: Table, tables: Sequence[Table]) -> Block:
@@ -261,7 +182,7 @@ def run_facts(run: Run) -> Facts | None:
 
 def _line(table: Table, keys: Sequence[str], row: Row, measure: Measure, on_front: bool) -> Line:
     half = (row.over_seeds.high - row.over_seeds.low) / 2
-    change, _, rest = _signed(measure, row).partition(" [")
+    change, _, rest = lost(measure, row).partition(" [")
     seeds = len(row.by_seed)
     return Line(
         [row.keys[table.keys.index(key)] for key in keys],
@@ -281,12 +202,12 @@ def _share(value: float) -> str:
     return "" if isnan(value) else f"{value:.3f}"
 
 
-def _listed(folder: Path, run: Run) -> tuple[str, str, str]:
+def _listed(folder: Path, run: Run, linked: bool) -> tuple[str, str, str]:
     """A run, the address of its page as seen from the folder, and what its test says; no address where it has no page."""
     place = _within(folder, run.folder)
     measure = measure_of(run.measures[0])
     value = run.qualities[run.stages[-1]][run.measures[0]].mean()
-    address = f"{quote(place)}/report.html" if (run.folder / "report.html").is_file() and not place.startswith("/") else ""
+    address = f"{quote(place)}/{REPORT_FILE}" if linked and (run.folder / REPORT_FILE).is_file() and not place.startswith("/") else ""
     return place, address, measure.said(float(value))
 
 

@@ -91,12 +91,12 @@ def _careful(folder: Path, make: Callable[[], str]) -> Path | None:
 
 
 def _page(folder: Path, linked: bool = True) -> str:
-    """The page of whatever a folder holds; ``linked`` to that of its sweep."""
+    """The page of whatever a folder holds; ``linked`` to those around it."""
     places = find([folder])
     if len(places) == 1 and places[0].folder == folder:
         return run_page(read_parts(folder), _above(folder) if linked else "")
     gathered = gather(places)
-    return sweep_page(folder, gathered, side_by_side(gathered))
+    return sweep_page(folder, gathered, side_by_side(gathered), linked)
 
 
 def _above(folder: Path) -> str:

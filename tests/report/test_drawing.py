@@ -82,7 +82,7 @@ def test_what_is_worse_than_no_network_does_not_squeeze_the_others():
 
 def test_a_line_far_away_is_named_below_the_chart():
     chart = quality_chart(measure_of("psnr"), COST, points(29.9, 30.0), [("noisy", 20.0, "ignorant")], ["a", "b"], "intervals")
-    assert "Below the picture: noisy at 20.00 dB." in chart.note
+    assert "Outside the picture: noisy at 20.00 dB." in chart.note
 
 
 def test_a_chart_of_one_point_is_none():

@@ -36,6 +36,7 @@ def test_where_all_lose_the_one_that_loses_least_is_named(tmp_path):
 def test_charts_and_table_show_every_setting_and_runs_are_linked(tmp_path):
     folder = sweep(tmp_path, ("greedy_taylor", 0.1), ("hybrid_qubo", 0.5), ("greedy_taylor", 0.7))
     report(folder / "0_greedy_taylor")
+    assert "0_greedy_taylor/report.html" not in report(folder, tmp_path / "elsewhere" / "page.html").read_text()
     html = read(folder)
     assert html.count("Quality against") >= 6 and html.count("<tr") == 1 + 3
     assert '<a href="0_greedy_taylor/report.html">' in html and 'href="1_' not in html
