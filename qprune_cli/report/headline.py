@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from qprune_cli.report.facts import Facts, Interval, Row
 from qprune_cli.report.parts import Parts
-from qprune_cli.report.said import MINUS, UNKNOWN, count, fell, listed, macs, ms, number, share, size
+from qprune_cli.report.said import MINUS, UNKNOWN, count, fell, listed, macs, ms, number, plain, share, size
 from qprune_cli.types import Measure
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -193,8 +193,8 @@ def obtained(parts: Parts) -> list[tuple[str, str, str]]:
         lines.append((f"{name} that {'stay' if budget == 'filters' else 'may stay'}", unit(limit), unit(spent)))
     bound, damage = number(solution.get("bound")), number(solution.get("damage"))
     if damage is not None:
-        least = f"at least {bound:.5g} (proven)" if bound is not None else "no bound is known"
-        lines.append(("predicted damage, in the unit of the scores", least, f"{damage:.5g}"))
+        least = f"at least {plain(bound, 5)} (proven)" if bound is not None else "no bound is known"
+        lines.append(("predicted damage, in the unit of the scores", least, plain(damage, 5)))
     gap = number(solution.get("gap"))
     if gap is not None:
         lines.append(("gap to the bound, a share of what the kept filters are worth", "", scaled_share(gap)))

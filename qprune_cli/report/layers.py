@@ -91,7 +91,7 @@ def _kept(found: list[Layer], shown: list[Layer], first: int) -> Chart:
     known = any(layer.dead is not None for layer in found)
     legend = [(block("kept"), "stays"), (block("gone"), "goes")]
     legend += [(block("dead"), "goes, was dead on all calibration images")] if known else []
-    title = f"Filters that stay, layers {first + 1} to {first + len(shown)}" if len(shown) < len(found) else "Filters that stay"
+    title = f"Filters that stay, layers {first + 1}–{first + len(shown)}" if len(shown) < len(found) else "Filters that stay"
     return Chart(title, picture(400, len(shown) * ROW - 4, title, said, *parts), "", [] if first else legend)
 
 
