@@ -25,6 +25,7 @@ HELP = """qprune: make a trained network smaller by choosing which filters to ke
   qprune evaluate RUN [overrides]    measure a finished run on other images    qprune evaluate RUN data=pairs data.root=PHOTOS
   qprune apply RUN --input DIR --output DIR    denoise a folder of photographs with the network of a finished run
   qprune export RUN --format onnx    the small network as one file, checked against PyTorch
+  qprune report PATH                 one page for a run or a sweep, to read and to forward (every run writes its own)
   qprune compare PATH... [words]     finished runs side by side  qprune compare outputs --baseline solver=greedy_taylor
   qprune data check ROOT             what a folder of images holds, what is missing or damaged
   qprune data fetch NAME             download sidd_small, sidd_medium or sidd_validation
@@ -213,6 +214,22 @@ def export(argv: list[str]) -> int:
     return 0
 
 
+def report(argv: list[str]) -> int:
+    """Write the page of a run, of a sweep, or of all runs below a folder."""
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser("qprune report", description="One self-contained page for a run, a sweep, or all runs below a folder.")
+    parser.error = _refusal("report")  # type: ignore[method-assign, assignment]
+    parser.add_argument("path", type=Path, metavar="PATH", help="folder of a run, of a sweep, or one above them")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="where to (report.html in that folder, in the place of an earlier one)")
+    parser.add_argument("--overwrite", action="store_true", help="replace the file that --output names")
+    arguments = parser.parse_args(argv)
+    from qprune_cli.report.write import report as put
+
+    print(put(arguments.path, arguments.output, arguments.overwrite))
+    return 0
+
+
 def compare(argv: list[str]) -> int:
     """Put finished runs side by side."""
     from argparse import ArgumentParser
@@ -374,6 +391,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "evaluate": evaluate,
     "apply": apply,
     "export": export,
+    "report": report,
     "compare": compare,
     "data": data,
     "cache": cache,
@@ -384,5 +402,6 @@ WORDS = {  # what may follow a command that is not Hydra's
     "apply": "--input --output --network --tile --overlap --jobs --device --overwrite",
     "cache": "list clear scores quality fidelity patches --all --older-than",
     "export": "--format --output --overwrite onnx pt2",
+    "report": "--output --overwrite",
     "compare": "--by --baseline --stage --metric --csv --markdown --overwrite",
 }

@@ -25,6 +25,7 @@ from qprune_cli.record.finetuning import remove_states
 from qprune_cli.record.program import write_program
 from qprune_cli.record.provenance import mask_digest
 from qprune_cli.record.run import (
+    manifest,
     write_manifest,
     write_metrics,
     write_plan,
@@ -32,6 +33,7 @@ from qprune_cli.record.run import (
 from qprune_cli.record.table import inspect_table, train_table
 from qprune_cli.record.tensorboard import tensorboard
 from qprune_cli.record.transfer import transfer_table, write_transfer
+from qprune_cli.report.write import report_of_run
 from qprune_cli.scores import Pairs
 from qprune_cli.structure.answer import answer
 from qprune_cli.structure.cost import Cost
@@ -96,8 +98,11 @@ def run(plan: RunPlan) -> Path:
             write_transfer(folder, task, rows)
         LOG.info("%s\n%s%s", folder.path, pruned.table, transfer_table(task, rows))
         digests = {"mask": mask_digest(pruned.keep), "weights": digest}
-        write_manifest(folder, plan.settings.seed, device, clock.seconds, digests, missed=pruned.missed, cache=pruned.taken)
         remove_states(folder)
+        stated = manifest(folder, plan.settings.seed, device, clock.seconds, digests, missed=pruned.missed, cache=pruned.taken)
+        if page := report_of_run(folder.path, stated):
+            LOG.info("report: %s", page)
+        folder.json("manifest.json", stated)
     if pruned.missed:
         raise MissedTarget(pruned.missed)
     return folder.path

@@ -20,4 +20,5 @@ case "$from" in "$place"/*) ;; *) echo "smoke_wheel: imported $from, not the whe
 env/bin/python -m qprune_cli list solver
 env/bin/python -m qprune_cli run experiment=smoke solver=hybrid_qubo sparsity=0.5 output_root="$place/outputs"
 test -f "$place"/outputs/runs/*/manifest.json
+grep -q "</html>" "$place"/outputs/runs/*/report.html
 echo "smoke_wheel: passed"

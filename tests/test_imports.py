@@ -37,8 +37,9 @@ ALLOWED = {
     "transfer": LEAVES | {"evaluate", "structure", "train"},
     "cache": LEAVES | {"clock", "home", "model", "structure"},
     "compose": {"errors", "catalog", "record", "sweep"},
-    "sweep": {"compare", "errors", "record"},
+    "sweep": {"compare", "errors", "record", "report"},
     "compare": LEAVES | {"evaluate", "record"},
+    "report": LEAVES | {"catalog", "compare", "evaluate", "record"},
     "clock": set(),
     "home": set(),
     "plan": LEAVES | {"compose", "device", "evaluate", "model", "problem", "record", "roles", "structure", "train"},
@@ -49,9 +50,9 @@ ALLOWED = {
     "pruning": LEAVES
     | {"beside", "cache", "clock", "compensate", "evaluate", "finetuning", "plan", "problem", "record"}
     | {"roles", "search", "selection", "structure", "target"},
-    "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "pruning", "record", "structure", "target"},
+    "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "pruning", "record", "report", "structure", "target"},
     "tune": LEAVES | {"compose", "device", "evaluate", "pipeline", "plan", "record", "sweep", "use"},
-    "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "tune", "use"},
+    "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "report", "tune", "use"},
     "__main__": {"cli"},
     "__init__": {"api", "structure", "use"},
 }
@@ -106,7 +107,7 @@ def test_imports_point_one_way(path):
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_torch_and_hydra_stay_in_their_rooms(path):
     roots = {name.split(".")[0] for name in imports(path)}
-    if room(path) in NUMPY_ONLY or room(path) in {"types", "scores", "errors", "catalog", "cli", "compare", "compose"}:
+    if room(path) in NUMPY_ONLY or room(path) in {"types", "scores", "errors", "catalog", "cli", "compare", "compose", "report"}:
         assert "torch" not in roots
     if room(path) != "compose":
         assert "hydra" not in roots

@@ -32,6 +32,7 @@ FILES = {
     "model.safetensors",
     "model.pt2",
     "plan.json",
+    "report.html",
     "manifest.json",
 }
 

@@ -119,6 +119,11 @@ def _offered(option: str, asked: str | None, offers: Sequence[Sequence[str]], de
     return asked
 
 
+def side_by_side(gathered: Gathered) -> Comparison | None:
+    """All runs of a folder, by whatever they differ in; None where none has finished."""
+    return _compared(gathered, {}, None, None, None, None) if gathered.runs else None
+
+
 def write_tables(folder: str | Path) -> str:
     """Write table.csv and table.md into the folder of a sweep, each only when complete.
 
@@ -133,9 +138,9 @@ def write_tables(folder: str | Path) -> str:
     """
     place = Path(folder)
     gathered = gather(find([place]))
-    if not gathered.runs:
+    compared = side_by_side(gathered)
+    if compared is None:
         return "\n".join(["no run has finished, so there is no table", *gathered.lines()])
-    compared = _compared(gathered, {}, None, None, None, None)
     write(place / "table.csv", compared.csv())
     write(place / "table.md", compared.markdown())
     return str(compared)

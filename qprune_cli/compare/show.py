@@ -15,7 +15,7 @@ def terminal(tables: Sequence[Table], more: Iterable[str]) -> str:
     """All tables with aligned columns, what is to be known of each beneath it, and at last what was left out."""
     parts = []
     for table in tables:
-        shown = _shown(table, tables)
+        shown = shown_keys(table, tables)
         fit, gone = fitting(columns(table, shown))
         parts.append("\n".join([heading(table, shown), *_aligned(fit), *_lines(table, gone)]))
     return "\n\n".join([*parts, "\n".join(_last(tables, more))]).rstrip()
@@ -25,7 +25,7 @@ def markdown(tables: Sequence[Table], more: Iterable[str]) -> str:
     """The same in markdown."""
     parts = []
     for table in tables:
-        shown = _shown(table, tables)
+        shown = shown_keys(table, tables)
         fit, gone = fitting(columns(table, shown))
         notes = [f"- {line}" for line in _lines(table, gone)]
         parts.append("\n".join([f"### {heading(table, shown)}", "", *_piped(fit), *([""] if notes else []), *notes]))
@@ -44,7 +44,7 @@ def heading(table: Table, shown: Sequence[str]) -> str:
     return "; ".join([f"data={first.settings.get('data', '')}", *shared, images, titles, f"stage {table.stage}", known])
 
 
-def _shown(table: Table, tables: Sequence[Table]) -> list[str]:
+def shown_keys(table: Table, tables: Sequence[Table]) -> list[str]:
     """The keys that are columns; where there are several tables, what all rows of one share stands in its heading."""
     return [key for k, key in enumerate(table.keys) if len(tables) == 1 or len({row.keys[k] for row in table.rows}) > 1]
 

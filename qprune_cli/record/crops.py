@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from qprune_cli.record.folder import Folder
 from qprune_cli.types import Floats, Pair
@@ -23,6 +24,8 @@ def strip(pictures: Sequence[Floats]) -> NDArray[np.uint8]:
 def write_crop(folder: Folder, name: str, pair: Pair, results: Mapping[str, Floats]) -> None:
     """crops/NAME.png: the noisy image, what networks made of it, and the clean one, side by side.
 
+    The file itself says which image it is (``image``) and what its pictures are (``panels``).
+
     Args:
         folder: where to.
         name: which image it is.
@@ -30,5 +33,8 @@ def write_crop(folder: Folder, name: str, pair: Pair, results: Mapping[str, Floa
         results: (C, H, W) each, from left to right; clipped to [0, 1].
     """
     (folder.path / "crops").mkdir(exist_ok=True)
+    about = PngInfo()
+    about.add_itxt("image", pair.name)
+    about.add_itxt("panels", ",".join(["noisy", *results, "clean"]))
     with folder.complete(f"crops/{name}.png") as path:
-        Image.fromarray(strip([pair.noisy, *results.values(), pair.clean])).save(path)
+        Image.fromarray(strip([pair.noisy, *results.values(), pair.clean])).save(path, pnginfo=about)

@@ -23,7 +23,7 @@ def write_epochs(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def remove_states(folder: Folder) -> None:
-    """Delete the states of trainings: the run is complete."""
+    """Delete the states of trainings: they are done."""
     for path in folder.path.glob("finetuning-*.safetensors"):
         path.unlink()
 

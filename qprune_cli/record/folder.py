@@ -22,6 +22,8 @@ from qprune_cli.errors import UserError
 
 LOG = logging.getLogger("qprune_cli")
 LOG_FILE = "run.log"
+REPORT_FILE = "report.html"
+DERIVED = (LOG_FILE, REPORT_FILE)  # may change after a run: no digest covers them
 LOCK_FILE = ".lock"
 LEAST_FREE = 2**18  # bytes: a run folder of the smallest network holds twice as much
 PATIENCE = 1.0  # seconds: whoever only asks whether a folder is busy holds it for a moment
@@ -155,9 +157,9 @@ class Folder:
             writer.writerows(rows)
 
     def digests(self) -> dict[str, str]:
-        """SHA-256 of every file so far, by its name below the folder; the log and what is hidden left out."""
+        """SHA-256 of every file so far, by its name below the folder; the log, the report and what is hidden left out."""
         paths = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return {path.relative_to(self.path).as_posix(): file_digest(path) for path in paths if path.name != LOG_FILE}
+        return {path.relative_to(self.path).as_posix(): file_digest(path) for path in paths if path.name not in DERIVED}
 
     @contextmanager
     def log(self) -> Iterator[None]:

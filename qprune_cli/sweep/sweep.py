@@ -9,6 +9,7 @@ from typing import Any
 from qprune_cli.compare.compare import write_tables
 from qprune_cli.errors import UserError
 from qprune_cli.record.folder import LOG_FILE, Folder
+from qprune_cli.report.write import report_of_sweep
 from qprune_cli.sweep.job import Ended, Job, State, digest
 from qprune_cli.sweep.watch import watched
 
@@ -58,6 +59,8 @@ def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str,
     if told["command"] == "run" and any(job.state is State.FINISHED for job in jobs):
         try:
             print(write_tables(folder))
+            if page := report_of_sweep(folder):
+                print(f"report: {page}")
         except UserError as error:  # no space for them
             left.append(Ended(2, str(error)))
     for line in _trouble(jobs, left):

@@ -1,0 +1,134 @@
+"""The command that makes a result again."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from qprune_cli.catalog import config_dir
+from qprune_cli.compare.settings import LOADER
+
+PLACES = ("output_root",)
+TOLD = ("sparsity",)  # whatever the default is
+QUOTED = set("{}[]()*?,:'\" ")
+
+
+def repeat_command(config: Mapping[str, Any]) -> str:
+    """The overrides that differ from the defaults, as a command; empty where a component does not ship with qprune.
+
+    Example:
+        >>> repeat_command({})
+        ''
+    """
+    names = config.get("components")
+    if not isinstance(names, dict) or not names:
+        return ""
+    whole, words = _yaml(config_dir() / "run.yaml"), []
+    usual: dict[str, Any] = {}
+    for one in whole.get("defaults", ()):
+        usual |= one if isinstance(one, dict) else {}
+    brought: dict[str, str] = {}
+    for role, name in names.items():
+        if not (config_dir() / role / f"{name}.yaml").is_file():
+            return ""
+        brought |= _brought(role, name)
+    for role, name in names.items():
+        if name != (brought.get(role) or usual.get(role)):
+            words.append(f"{role}={name}")
+    told = {name: value for name, value in config.items() if name != "components"}
+    base = {name: value for name, value in (_yaml(config_dir() / "base.yaml") | whole).items() if name not in ("defaults", "hydra")}
+    for name, value in told.items():
+        expected = component(name, names[name]) if name in names else base.get(name)
+        words += list(_changes(name, value, None if name in TOLD else _resolved(expected, config)))
+    return shlex.join(["qprune", "run", *(word for word in words if word.split("=")[0] not in PLACES)])
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    found = yaml.load(path.read_bytes(), LOADER)
+    return found if isinstance(found, dict) else {}
+
+
+def component(role: str, name: str) -> dict[str, Any]:
+    """The settings of a component, those that it takes over from another one included."""
+    own = _yaml(config_dir() / role / f"{name}.yaml")
+    above = [one for one in own.get("defaults", ()) if isinstance(one, str) and one != "_self_"]
+    found: dict[str, Any] = {}
+    for one in above:
+        found |= component(role, one)
+    return found | {key: value for key, value in own.items() if key != "defaults"}
+
+
+def _brought(role: str, name: str) -> dict[str, str]:
+    """Components of other roles that an alias brings along."""
+    found = {}
+    for one in _yaml(config_dir() / role / f"{name}.yaml").get("defaults", ()):
+        for key, value in one.items() if isinstance(one, dict) else ():
+            found[key.removeprefix("override /").split("@")[0]] = str(value)
+    return found
+
+
+def _resolved(value: Any, config: Mapping[str, Any]) -> Any:
+    """Fill in the values that follow others."""
+    if isinstance(value, Mapping):
+        return {key: _resolved(one, config) for key, one in value.items()}
+    if not isinstance(value, str) or not value.startswith("${"):
+        return value
+    first, _, rest = value[2:-1].removeprefix("oc.select:").partition(",")
+    found: Any = config
+    for part in first.split("."):
+        found = found.get(part, rest or None) if isinstance(found, Mapping) else rest or None
+    return found
+
+
+def _changes(name: str, value: Any, expected: Any) -> Iterator[str]:
+    """Words for what is not as expected."""
+    if isinstance(value, Mapping) and isinstance(expected, Mapping) and expected:
+        for key, one in value.items():
+            yield from _changes(f"{name}.{key}", one, expected.get(key))
+    elif value != expected:
+        yield f"{name}={_word(value)}"
+
+
+def _word(value: Any) -> str:
+    """A value in Hydra's grammar."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{_key(key)}: {_word(one)}' for key, one in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_word, value))}]"
+    if isinstance(value, str) and (not value or QUOTED & set(value)):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return str(value)
+
+
+def _key(value: Any) -> str:
+    """A key of a mapping, which takes no quotes there."""
+    return re.sub(r"([\\(),=: \t])", r"\\\1", str(value))
+
+
+def sweep_command(folder: Path) -> str:
+    """What makes a sweep again, from sweep.json; empty where there is none, or it cannot be read."""
+    try:
+        told = json.loads((folder / "sweep.json").read_text())
+        jobs = [list(map(str, words)) for words in told["overrides"].values()]
+        command = str(told["command"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return ""
+    values: dict[str, dict[str, None]] = {}
+    for words in jobs:
+        for word in words:
+            key, _, value = word.partition("=")
+            if key in PLACES:
+                continue
+            values.setdefault(key, {})[value] = None
+    total = 1
+    for those in values.values():
+        total *= len(those)
+    if total != len(jobs):
+        return ""
+    return shlex.join(["qprune", command, "-m", *(f"{key}={','.join(those)}" for key, those in values.items())])

@@ -1,0 +1,98 @@
+"""The answer of a sweep: in a sentence, in a few large numbers, and how its jobs ended."""
+
+from collections.abc import Sequence
+from math import inf, isfinite, isnan
+
+from qprune_cli.compare.gather import Gathered, LeftOut
+from qprune_cli.compare.measure import measure_of
+from qprune_cli.compare.row import Row
+from qprune_cli.compare.table import Table
+from qprune_cli.report.facts import WITHOUT, Interval
+from qprune_cli.report.headline import Card, Verdict, changed, held, signed
+from qprune_cli.report.said import listed, share
+from qprune_cli.types import Measure
+
+
+def verdicts(gathered: Gathered) -> list[Verdict]:
+    """How the jobs ended."""
+    found = [Verdict("good", listed(len(gathered.runs), "run") + " finished")] if gathered.runs else []
+    for state, kind in (("failed", "bad"), ("unfinished", "note"), ("unreadable", "bad")):
+        if count := len(those(gathered, state)):
+            found.append(Verdict(kind, f"{count} {state}"))
+    warnings = sum(run.warnings for run in gathered.runs)
+    return [*found, Verdict("note", listed(warnings, "warning"))] if warnings else found
+
+
+def those(gathered: Gathered, state: str) -> list[LeftOut]:
+    """The runs that are left out in a state."""
+    return [one for one in gathered.left_out if one.state == state]
+
+
+def headline(gathered: Gathered, tables: Sequence[Table]) -> str:
+    """The answer in a sentence: the smallest network that loses nothing that shows, or the one that loses least."""
+    if not tables:
+        return "No run has finished"
+    table = tables[0]
+    measure, safe = measure_of(table.measure), smallest_safe(table)
+    others = f" ({listed(len(tables), 'table')}: what lies in different ones is not comparable)" if len(tables) > 1 else ""
+    if safe is not None:
+        told = f"{share(safe.sizes['macs'])} of the MACs and {share(safe.sizes['params'])} of the parameters without a shown loss"
+        return held(f"{name(table, safe)} needs {told}: {lost(measure, safe)} against dense{others}")
+    best = max(table.rows, key=lambda row: row.lost if isfinite(row.lost) else -inf)
+    told = f"{measure.said(best.quality)}, {lost(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
+    return held(f"Every setting loses something; {name(table, best)} least: {told}{others}")
+
+
+def smallest_safe(table: Table) -> Row | None:
+    """The row with the fewest multiply-accumulates whose loss against the dense network is not shown: its interval reaches 0."""
+    safe = [row for row in table.rows if isfinite(row.sizes["macs"]) and row.lost_ends.high >= 0]
+    return min(safe, key=lambda row: row.sizes["macs"], default=None)
+
+
+def lost(measure: Measure, row: Row) -> str:
+    """The difference of a row to the dense network, with its interval."""
+    return signed(measure, Interval(row.lost, *(None if isnan(end) else end for end in row.lost_ends)))
+
+
+def name(table: Table, row: Row) -> str:
+    """What a row is called: the settings in which it differs from others."""
+    varying = [k for k in range(len(table.keys)) if len({one.keys[k] for one in table.rows}) > 1]
+    said = " ".join(f"{table.keys[k]}={row.keys[k]}" for k in varying)
+    return said or str(row.runs[0].settings.get("solver", "this setting"))
+
+
+def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
+    """What was done, the best quality, and the smallest networks."""
+    jobs = len(gathered.runs) + len(gathered.left_out)
+    done = Card("Runs finished", f"{len(gathered.runs)} of {jobs}", listed(sum(len(table.rows) for table in tables), "setting"), "")
+    if not tables:
+        return [done]
+    table = tables[0]
+    measure, rows = measure_of(table.measure), [row for row in table.rows if isfinite(row.quality)]
+    if not rows:
+        return [done]
+    dense, best = rows[0].dense, max(rows, key=lambda row: row.lost)
+    ignorant = float(table.block.first.qualities["identity"][table.measure].mean())
+    last = min(rows, key=lambda row: row.sizes["macs"] if isfinite(row.sizes["macs"]) else inf)
+    safe = smallest_safe(table)
+    made = [] if safe is None else [_macs_card("Fewest MACs without a shown loss", table, safe, "main")]
+    made.append(
+        Card(
+            "Nearest to dense",
+            measure.said(best.quality),
+            changed(measure, Interval(best.lost)),
+            _sized(table, best),
+            "" if made else "main",
+        )
+    )
+    made.append(_macs_card("Fewest MACs of all", table, last, ""))
+    without = WITHOUT.get(table.measure, "without a network")
+    return [*made, Card(f"Dense, {measure.title}", measure.said(dense), "", f"{without} {measure.said(ignorant)}"), done]
+
+
+def _macs_card(label: str, table: Table, row: Row, kind: str) -> Card:
+    return Card(label, held(share(row.sizes["macs"])), changed(measure_of(table.measure), Interval(row.lost)), _sized(table, row), kind)
+
+
+def _sized(table: Table, row: Row) -> str:
+    return held(f"{name(table, row)}\n{share(row.sizes['macs'])} of MACs, {share(row.sizes['params'])} of parameters")
