@@ -189,7 +189,7 @@ def _baseline(name: str, stage: str, found: Sequence[Mapping[str, Any]], names: 
     sizes = [_sizes(entries) for entries in found]
     mean = {key: float(np.mean([own[key] for own in sizes if key in own])) for key in SIZES if any(key in own for own in sizes)}
     title = f"{BASELINES.get(name, name)}, {TITLES.get(stage, stage)}"
-    said = f"another scorer's mask within the same budget{f'; mean and range of {len(found)}' if len(found) > 1 else ''}"
+    said = "another scorer's mask within the same budget; of several the mean and the range"
     return Row(f"{name}/{stage}", title, said, values, change, mean, "baseline", len(found))
 
 

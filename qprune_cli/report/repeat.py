@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.catalog import config_dir
+from qprune_cli.catalog import config_dir, roles
 from qprune_cli.compare.settings import LOADER
 
 PLACES = ("output_root",)
@@ -43,7 +43,7 @@ def repeat_command(config: Mapping[str, Any]) -> str:
     base = {name: value for name, value in (_yaml(config_dir() / "base.yaml") | whole).items() if name not in ("defaults", "hydra")}
     for name, value in told.items():
         expected = component(name, names[name]) if name in names else base.get(name)
-        words += list(_changes(name, value, None if name in TOLD else _resolved(expected, config)))
+        words += list(_changes(name, value, None if name in TOLD else _resolved(expected, config), config))
     return shlex.join(["qprune", "run", *(word for word in words if word.split("=")[0] not in PLACES)])
 
 
@@ -59,7 +59,13 @@ def component(role: str, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for one in above:
         found |= component(role, one)
-    return found | {key: value for key, value in own.items() if key != "defaults"}
+    found |= {key: value for key, value in own.items() if key != "defaults"}
+    for one in own.get("defaults", ()):
+        for key, value in one.items() if isinstance(one, dict) else ():
+            group, _, place = key.partition("@")
+            if place and group.startswith("/"):  # a component inside this one
+                found[place] = component(group.removeprefix("/"), value)
+    return found
 
 
 def _brought(role: str, name: str) -> dict[str, str]:
@@ -84,13 +90,21 @@ def _resolved(value: Any, config: Mapping[str, Any]) -> Any:
     return found
 
 
-def _changes(name: str, value: Any, expected: Any) -> Iterator[str]:
+def _changes(name: str, value: Any, expected: Any, config: Mapping[str, Any]) -> Iterator[str]:
     """Words for what is not as expected."""
     if isinstance(value, Mapping) and isinstance(expected, Mapping) and expected:
         for key, one in value.items():
-            yield from _changes(f"{name}.{key}", one, expected.get(key))
-    elif value != expected:
+            yield from _changes(f"{name}.{key}", one, expected.get(key), config)
+    elif value != expected and not _named(value, expected, config):
         yield f"{name}={_word(value)}"
+
+
+def _named(value: Any, names: Any, config: Mapping[str, Any]) -> bool:
+    """Whether components in a list are those that a list of names builds."""
+    if not isinstance(value, list) or not isinstance(names, list) or len(value) != len(names):
+        return False
+    homes = [role for role in roles() if all((config_dir() / role / f"{name}.yaml").is_file() for name in names)]
+    return any(value == [_resolved(component(role, name), config) for name in names] for role in homes)
 
 
 def _word(value: Any) -> str:

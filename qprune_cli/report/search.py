@@ -94,20 +94,31 @@ def _gain(entry: object, digits: int, scale: float) -> str:
 def epochs_chart(parts: Parts) -> Chart | None:
     """Validation quality while the pruned network, and the dense one beside it, were trained on."""
     rows = parts.epochs
-    known = {"network", "epoch", "step", "lr", "loss"}
+    known = {"network", "round", "epoch", "step", "lr", "loss"}
     name = next((column for column in rows[0] if column not in known), "") if rows else ""
     if not name:
         return None
     measure, series, told = measure_of(name), [], []
     for k, network in enumerate(dict.fromkeys(row.get("network", "") for row in rows)):
         own = [row for row in rows if row.get("network", "") == network]
-        steps, values = _column(own, "step"), _column(own, name)
+        steps, values = _all_steps(own), _column(own, name)
         series.append(Series(f"{network} network".strip(), steps, values * measure.scale, f"line s{k}", k))
         best = np.nanmax(values) if np.isfinite(values).any() else nan
         told.append(f"the {network} network came to {measure.said(float(best))} at best")
     unit = f", {measure.unit}" if measure.unit else ""
     said = f"{measure.title} on the validation images during fine-tuning: {'; '.join(told)}."
     return Curves("Quality while training", ("steps", f"{measure.title}{unit}"), series, note=said).chart(said)
+
+
+def _all_steps(rows: list[dict[str, str]]) -> Floats:
+    """Steps of all trainings of a network, one behind the other."""
+    steps, rounds = _column(rows, "step"), [row.get("round", "") for row in rows]
+    before = 0.0
+    for one in dict.fromkeys(rounds):
+        own = np.array([other == one for other in rounds])
+        steps[own] += before
+        before = float(np.nanmax(steps[own], initial=before))
+    return steps
 
 
 def _column(rows: list[dict[str, str]], name: str) -> Floats:

@@ -123,7 +123,7 @@ def _searches(folder, rng):
     columns = dict.fromkeys(name for row in [*solve, *refine] for name in row)
     folder.table("trace.csv", [columns | row for row in [*solve, *refine]])
     epochs = [
-        {"network": network, "epoch": k, "step": 5 * k, "lr": 1e-3, "loss": 1.0 / k, "psnr": 29 + 0.1 * k}
+        {"network": network, "round": 1, "epoch": k, "step": 5 * k, "lr": 1e-3, "loss": 1.0 / k, "psnr": 29 + 0.1 * k}
         for network in ("pruned", "dense")
         for k in range(1, 5)
     ]

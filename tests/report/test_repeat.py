@@ -8,6 +8,7 @@ import pytest
 
 from qprune_cli.catalog import components
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.plan import RunPlan
 from qprune_cli.report.reference import methods, references
 from qprune_cli.report.repeat import component, repeat_command, sweep_command
 
@@ -25,6 +26,8 @@ def composed(words):
         ["solver=tabu", "scorer=hybrid_taylor", "refine=sequential_short", "compensate=none"],
         ["solver=mip", "model=mlp", "data=digits", "scorer.lambdas=[1,2.5]"],
         ["experiment=smoke", "loss=mse", "scorer.beta=0.1", "scorer=hybrid", "limits={encoder.*: [4, 64]}", "include=['enc*']"],
+        ["finetune=distill", "finetune.steps=7", "baselines=standard", "baselines.draws=2"],
+        ["baselines=standard", "baselines.scorers=[random,{taylor:{loss: mse}}]"],
         ["data=pairs", "data.root='/photos of mine/it\\'s'", "model.weights=null", "solver.reads=3", "solver=annealing"],
     ],
 )
@@ -38,6 +41,8 @@ def test_the_command_composes_to_the_same_settings(words):
 
 def test_a_command_is_short_where_the_defaults_do():
     assert repeat_command(composed(["solver=hybrid_qubo"])) == "qprune run solver=hybrid_qubo sparsity=0.5"
+    built = RunPlan.of(compose_jobs("run", ["solver=hybrid_qubo", "baselines=standard"]).jobs[0]).config  # as a run records it
+    assert set(repeat_command(built).split()) == {"qprune", "run", "solver=hybrid_qubo", "baselines=standard", "sparsity=0.5"}
 
 
 def test_components_of_other_folders_have_no_command():
@@ -53,7 +58,7 @@ def test_a_sweep_is_repeated_as_lists(tmp_path):
     assert sweep_command(tmp_path) == ""
 
 
-@pytest.mark.parametrize("role", ["scorer", "solver", "refine", "compensate", "transfer"])
+@pytest.mark.parametrize("role", ["scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer"])
 def test_every_component_is_described_and_its_references_are_those_of_its_docstring(role):
     for name in components(role):
         target = component(role, name)["_target_"]
