@@ -100,6 +100,8 @@ def test_manifest_names_versions_seed_and_digests(finished):
         "shrink",
         "measure",
         "save",
+        "finetune",
+        "baselines",
         "transfer",
     }
     assert all(len(digest) == 64 for digest in manifest["sha256"].values())
