@@ -3,8 +3,9 @@
 import csv
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from zipfile import BadZipFile
@@ -154,25 +155,18 @@ class _Reader:
 
     def json(self, name: str) -> dict[str, Any]:
         """Entries of a JSON file."""
-        content = self._content(name)
-        if content is None:
-            return {}
-        try:
-            found = json.loads(content)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self.note(name, "is damaged")
-            return {}
-        return found
+        return self._entries(name, json.loads)
 
     def yaml(self, name: str) -> dict[str, Any]:
         """Entries of a YAML file."""
+        return self._entries(name, partial(yaml.load, Loader=LOADER))
+
+    def _entries(self, name: str, parse: Callable[[bytes], Any]) -> dict[str, Any]:
         content = self._content(name)
         if content is None:
             return {}
         try:
-            found = yaml.load(content, LOADER)
+            found = parse(content)
         except (yaml.YAMLError, ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
