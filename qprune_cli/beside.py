@@ -41,7 +41,8 @@ def _one(plan: RunPlan, shared: Shared, budget: Budget, cost: Cost, measure: Mea
         fitted, _ = plan.compensate.fit(shared.dense, shared.layout, keep, shared.splits, baseline.seed)
         networks = shrunk(shared.dense, shared.layout, {"solved": keep, "compensated": keep}, {"compensated": fitted})
         qualities = {id(network): measure(network) for network in dict.fromkeys(networks.values())}
-        return {stage: qualities[id(network)] for stage, network in networks.items()}
+        stages = ("solved", "compensated") if len(qualities) > 1 else ("solved",)
+        return {stage: qualities[id(networks[stage])] for stage in stages}
 
     settings: dict[str, Any] = {name: value for name, value in asdict(asked).items() if name not in PLACES}
     settings |= {"keep": keep.tolist(), "compensate": section(plan.compensate)}

@@ -104,7 +104,7 @@ class Tuning:
     def _fit(self, name: str, network: nn.Module, alike: AlikeIn, number: int) -> Tuned:
         """Train a network as a share of what was asked, the dense one in one go."""
         shared, state = self.shared, self.folder.path / state_file(name, number)
-        method = self.method if name == DENSE else self.method.share(self.rounds)
+        method = self.method if name == DENSE else self.method.share(number, self.rounds)
         measure, known = task_of(shared.splits).primary, len(self.rows)
 
         def told(row: Progress) -> None:
@@ -115,7 +115,7 @@ class Tuning:
 
         tuned = method.fit(network, shared.dense, alike, shared.splits, self.seed, state, told)
         if tuned.notes:
-            self.notes[name] = tuned.notes
+            self.notes[name if number in (0, self.rounds) else f"{name}, round {number}"] = tuned.notes
         return tuned
 
 

@@ -98,11 +98,11 @@ def run(plan: RunPlan) -> Path:
             write_transfer(folder, task, rows)
         LOG.info("%s\n%s%s", folder.path, pruned.table, transfer_table(task, rows))
         digests = {"mask": mask_digest(pruned.keep), "weights": digest}
-        remove_states(folder)
         stated = manifest(folder, plan.settings.seed, device, clock.seconds, digests, missed=pruned.missed, cache=pruned.taken)
         if page := report_of_run(folder.path, stated):
             LOG.info("report: %s", page)
         folder.json("manifest.json", stated)
+        remove_states(folder)
     if pruned.missed:
         raise MissedTarget(pruned.missed)
     return folder.path

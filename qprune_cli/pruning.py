@@ -14,6 +14,7 @@ from qprune_cli.beside import beside
 from qprune_cli.cache.shared import Shared
 from qprune_cli.cache.store import Store
 from qprune_cli.clock import Clock
+from qprune_cli.compensate.none import NoCompensation
 from qprune_cli.compensate.objective import objective_metric
 from qprune_cli.evaluate.masked import qualities, restored, shrunk
 from qprune_cli.evaluate.task import task_of
@@ -190,12 +191,13 @@ def _made(plan: RunPlan, job: Job, shared: Shared, tuning: Tuning, folder: Folde
     write_solution(folder, problem, selected.scores, solved, selected.rounds, selected.fidelity)
     with clock("refine"):
         write_mask(folder, layout, solved.keep)
-        metric = objective_metric(plan.refine.objective, selected.compensate, selected.base, layout, solved.keep, splits, asked.seed)
+        refit = plan.compensate if selected.before is None else NoCompensation()  # weights that were trained stay while masks change
+        metric = objective_metric(plan.refine.objective, refit, selected.base, layout, solved.keep, splits, asked.seed)
         ledger = Ledger(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
         refined = plan.refine.refine(problem, solved, ledger, asked.seed)
         write_refinement(folder, layout, solved, refined, ledger.trace)
     with clock("compensate"):
-        fitted, compensation = selected.compensate.fit(selected.base, layout, refined.keep, splits, asked.seed)
+        fitted, compensation = plan.compensate.fit(selected.base, layout, refined.keep, splits, asked.seed, selected.before)
         write_compensation(folder, compensation)
     with clock("shrink"):
         masks = {"dense": np.ones(layout.n, bool), "solved": solved.keep, "refined": refined.keep, "compensated": refined.keep}

@@ -81,8 +81,13 @@ class Solver(Protocol):
 class Compensator(Protocol):
     """Re-fits the weights that a mask leaves."""
 
-    def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
-        """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON."""
+    def fit(
+        self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int, before: Bools | None = None
+    ) -> tuple[nn.Module, Mapping[str, Any]]:
+        """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON.
+
+        A network that was trained in an earlier round was trained behind the mask ``before``.
+        """
 
 
 class Baselines(Protocol):
@@ -101,8 +106,8 @@ class FineTune(Protocol):
     def ready(self, splits: Splits) -> None:
         """Raise UserError where it cannot use images."""
 
-    def share(self, parts: int) -> "FineTune":
-        """The same with an equal part of the steps."""
+    def share(self, part: int, parts: int) -> "FineTune":
+        """The same with the steps of one of several parts, which add up to all."""
 
     @property
     def rival(self) -> Mapping[str, Any]:

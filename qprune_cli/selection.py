@@ -9,7 +9,6 @@ import numpy as np
 from torch import nn
 
 from qprune_cli.cache.shared import Shared, scores_digest
-from qprune_cli.compensate.none import NoCompensation
 from qprune_cli.evaluate.fidelity import FEWEST_SWAPS, fidelity, mean_loss
 from qprune_cli.plan import RunPlan, section
 from qprune_cli.problem.bound import lower_bound
@@ -17,7 +16,6 @@ from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.remaining import Remaining
-from qprune_cli.roles import Compensator
 from qprune_cli.scores import Scores
 from qprune_cli.search.moves import random_swaps
 from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
@@ -38,7 +36,7 @@ class Selected:
         rounds: one row for each round.
         fidelity: see ``fidelity``; empty where it was not asked for.
         base: the network that the mask is for: the dense one, or what was trained between the rounds, in its shape.
-        compensate: what re-fits its weights; nothing where they were trained.
+        before: (n,) mask that it was trained behind; None for the dense one.
     """
 
     scores: Scores
@@ -47,7 +45,7 @@ class Selected:
     rounds: list[dict[str, Any]]
     fidelity: dict[str, Any]
     base: nn.Module
-    compensate: Compensator
+    before: Bools | None
 
 
 class Between(Protocol):
@@ -66,7 +64,7 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: 
     """Prune in rounds: each scores what is left at the mask of the one before, and takes away some more.
 
     With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used. Once they
-    were trained between rounds they are not re-fitted any more: what the dense layers gave is no longer what they should give.
+    were trained between rounds, what the trained layers gave is what they are to give again.
 
     Args:
         plan: scorer, solver, compensator and settings.
@@ -75,17 +73,18 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: 
         between: trains between the rounds.
     """
     asked, dense, layout, splits, clock = plan.settings, shared.dense, shared.layout, shared.splits, shared.clock
-    base, compensate = dense, plan.compensate
+    base: nn.Module = dense
+    before: Bools | None = None
     network, keep = dense, np.ones(layout.n, bool)
     rows: list[dict[str, Any]] = []
     for number, budget in enumerate(budgets):
         if number:
             with clock("compensate"):
-                fitted, _ = compensate.fit(base, layout, keep, splits, asked.seed)
+                fitted, _ = plan.compensate.fit(base, layout, keep, splits, asked.seed, before)
             with clock("finetune"):
                 network = between(fitted, keep, number)
             if network is not fitted:
-                base, compensate = network, NoCompensation()
+                base, before = network, keep
         with clock("score"):
             score = partial(plan.scorer.score, network, layout, splits, asked.seed, keep, dense)
             scores = shared.scores(section(plan.scorer), asked.seed, keep, network, score)
@@ -97,7 +96,7 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: 
     with clock("fidelity"):
         judge = partial(trusted, plan, network, dense, layout, splits, scores, problem, keep)
         told = shared.fidelity(judged_by(plan, scores), keep, network, judge) if asked.fidelity else {}
-    return Selected(scores, problem, solution, rows, told, base, compensate)
+    return Selected(scores, problem, solution, rows, told, base, before)
 
 
 def solved(plan: RunPlan, remaining: Remaining) -> Solution:

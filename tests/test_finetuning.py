@@ -132,6 +132,8 @@ def test_rounds_share_the_steps_and_train_in_between(tmp_path):
     rows = rows_of(folder)
     assert [(row["round"], int(row["step"])) for row in rows] == [("1", 0), ("1", 2), ("1", 4), ("2", 0), ("2", 2), ("2", 4)]
     assert np.load(folder / "mask.npz")["keep"].sum() == 26 and read(folder)["stages"]["finetuned"]["filters"] == 26
+    metrics = read(folder)
+    assert set(metrics["finetuning"]["networks"]) == {"pruned", "pruned, round 1"} and "accepted" in metrics["compensation"]
     assert qp.load_run(folder).model is not None
 
 

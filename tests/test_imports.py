@@ -44,7 +44,7 @@ ALLOWED = {
     "home": set(),
     "plan": LEAVES | {"compose", "device", "evaluate", "model", "problem", "record", "roles", "structure", "train"},
     "target": LEAVES | {"plan", "problem", "structure"},
-    "selection": LEAVES | {"cache", "compensate", "evaluate", "plan", "problem", "roles", "search"},
+    "selection": LEAVES | {"cache", "evaluate", "plan", "problem", "search"},
     "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
     "api": LEAVES | {"catalog", "clock", "compose", "data", "plan", "pruning", "record", "structure"},
     "pruning": LEAVES

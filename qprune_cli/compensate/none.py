@@ -13,6 +13,8 @@ from qprune_cli.types import Bools, Layout, Splits
 class NoCompensation:
     """Weights stay as they were trained: the protocol of the papers."""
 
-    def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
+    def fit(
+        self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int, before: Bools | None = None
+    ) -> tuple[nn.Module, Mapping[str, Any]]:
         """The dense network itself."""
         return dense, {}

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -54,7 +55,9 @@ class Ridge:
         if self.positions < 1:
             raise UserError(f"compensate.positions={self.positions}: give a number of positions, at least 1")
 
-    def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
+    def fit(
+        self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int, before: Bools | None = None
+    ) -> tuple[nn.Module, Mapping[str, Any]]:
         """Re-fit the layers behind dropped filters.
 
         Args:
@@ -63,6 +66,7 @@ class Ridge:
             keep: (n,) mask.
             splits: calibration images to fit, refinement images to judge.
             seed: draws the positions.
+            before: (n,) mask that the network was trained behind in an earlier round: what its layers gave there they are to give again.
 
         Returns:
             A network of the shape of the dense one, to be silenced or made smaller by the same mask, or the dense network itself where
@@ -72,14 +76,15 @@ class Ridge:
             return dense, {}
         fitted, masks, rows = copy.deepcopy(dense), per_layer(layout, keep), []
         names = self._names(dense, layout)
-        with silence(fitted, layout, keep), tqdm(names, desc="compensate", unit="layer", leave=False, disable=None) as bar:
+        aim = nullcontext() if before is None else silence(dense, layout, before | keep)  # what has come back counts as never gone
+        with aim, silence(fitted, layout, keep), tqdm(names, desc="compensate", unit="layer", leave=False, disable=None) as bar:
             for number, (name, owner) in enumerate(bar):
                 fit, held = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
                 rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(owner)))
         task = task_of(splits)
-        before, after = (silenced_merit(task, model, layout, keep, splits.refinement) for model in (dense, fitted))
-        accepted = after > before
-        notes = {"accepted": accepted, f"refinement_{task.merit.name}": {"before": before, "after": after}, "layers": rows}
+        old, new = (silenced_merit(task, model, layout, keep, splits.refinement) for model in (dense, fitted))
+        accepted = new > old
+        notes = {"accepted": accepted, f"refinement_{task.merit.name}": {"before": old, "after": new}, "layers": rows}
         return (fitted if accepted else dense), notes
 
     def _names(self, dense: nn.Module, layout: Layout) -> list[tuple[str, str]]:

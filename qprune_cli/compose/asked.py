@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 
 from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
+from qprune_cli.compose.fitting import fitting
 from qprune_cli.compose.jobs import Composer, find_setting, freed, lines, parse, readable_errors, search
 from qprune_cli.compose.launcher import check_launcher, described
 from qprune_cli.errors import UserError
@@ -75,7 +76,8 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
             _refuse_taken(override)
         if not multirun and not any(override.key_or_group == "experiment" for override in own):
             return Asked([composer.one(freed(overrides))])
-        fixed = [override for override in own if not override.is_sweep_override()]
+        swept = {str(override.key_or_group) for override in own if override.is_sweep_override()}
+        fixed = [one for one in own if not one.is_sweep_override() and str(one.key_or_group).partition(".")[0] not in swept]
         composer.known(fixed)
         _refuse_unknown_hydra(config, [override for override in parsed if override not in own], extra)
         whole = compose(config, lines(fixed) + lines(o for o in parsed if o not in own) + search(extra), return_hydra_config=True)
@@ -83,7 +85,9 @@ def compose_jobs(config: str, overrides: list[str], extra: str | None = None, mu
             return Asked([composer.one(freed(overrides))])
         given = {override.key_or_group for override in own}
         lists = [f"{key}={value}" for key, value in (whole.hydra.sweeper.params or {}).items() if key not in given]
-        jobs = {tuple(words): composer.one(list(words)) for words in _split(parse(lists) + own)}
+        every = parse(lists) + own
+        roles = frozenset(str(override.key_or_group) for override in every if override.is_sweep_override())
+        jobs = {words: composer.one(list(words)) for words in fitting(composer, _split(every), roles)}
         return Asked(list(jobs.values()), _sweep(whole, jobs, [override for override in parsed if override not in own]))
 
 

@@ -83,15 +83,23 @@ class Composer:
         Raises:
             UserError: a group, a choice or a key does not exist; it names the nearest one that does.
         """
-        groups = refuse_no_choice(overrides, self.extra)
-        chosen = tuple(lines(groups))
-        if chosen not in self._bases:
-            self._bases[chosen] = compose(self.config, [*chosen, *search(self.extra)], return_hydra_config=True)
+        groups, base = refuse_no_choice(overrides, self.extra), self.base(overrides)
         values = [override for override in overrides if override not in groups]
         for override in values:
             if not override.is_add() and not override.is_force_add():
-                find_setting(self._bases[chosen], override.key_or_group)
-        return self._bases[chosen], values
+                find_setting(base, override.key_or_group)
+        return base, values
+
+    def base(self, overrides: list[Override]) -> DictConfig:
+        """The settings of the components that overrides choose, before any value is changed.
+
+        Raises:
+            UserError: a choice does not exist.
+        """
+        chosen = tuple(lines(refuse_no_choice(overrides, self.extra)))
+        if chosen not in self._bases:
+            self._bases[chosen] = compose(self.config, [*chosen, *search(self.extra)], return_hydra_config=True)
+        return self._bases[chosen]
 
 
 def _plain(override: Override) -> bool:

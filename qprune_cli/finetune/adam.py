@@ -48,7 +48,9 @@ class Adam:
         dense: train the dense network as long as well, which says what the steps are worth without any pruning.
 
     References:
-        Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101.
+        Loshchilov, Hutter, "Decoupled weight decay regularization", ICLR 2019, arXiv:1711.05101. With a teacher: Hinton, Vinyals, Dean,
+        "Distilling the knowledge in a neural network", 2015, arXiv:1503.02531. With its features: Romero et al., "FitNets: hints for thin
+        deep nets", ICLR 2015, arXiv:1412.6550.
     """
 
     steps: int
@@ -96,9 +98,10 @@ class Adam:
         """
         splits.train.check(self.crop)
 
-    def share(self, parts: int) -> "Adam":
-        """An equal part of the steps."""
-        return replace(self, steps=max(1, self.steps // parts))
+    def share(self, part: int, parts: int) -> "Adam":
+        """The steps of one of several parts, from 1, as equal as they can be."""
+        steps = self.steps * part // parts - self.steps * (part - 1) // parts
+        return replace(self, steps=max(1, steps))
 
     @property
     def rival(self) -> Mapping[str, Any]:

@@ -23,7 +23,7 @@ class NoFineTune:
     def ready(self, splits: Splits) -> None:
         """It takes all images."""
 
-    def share(self, parts: int) -> "NoFineTune":
+    def share(self, part: int, parts: int) -> "NoFineTune":
         """Nothing, in parts."""
         return self
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from qprune_cli.evaluate.task import Task
-from qprune_cli.record.folder import Folder
+from qprune_cli.record.folder import PASSING, Folder
 
 
 def state_file(network: str, number: int) -> str:
@@ -14,7 +14,7 @@ def state_file(network: str, number: int) -> str:
         network: whose training it is.
         number: of the round.
     """
-    return f"finetuning-{network}-{number}.safetensors"
+    return f"{PASSING}{network}-{number}.safetensors"
 
 
 def write_epochs(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -23,8 +23,8 @@ def write_epochs(folder: Folder, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def remove_states(folder: Folder) -> None:
-    """Delete the states of trainings: they are done."""
-    for path in folder.path.glob("finetuning-*.safetensors"):
+    """Delete the states of trainings: the run is complete."""
+    for path in folder.path.glob(f"{PASSING}*"):
         path.unlink()
 
 

@@ -24,6 +24,7 @@ LOG = logging.getLogger("qprune_cli")
 LOG_FILE = "run.log"
 REPORT_FILE = "report.html"
 DERIVED = (LOG_FILE, REPORT_FILE)  # may change after a run: no digest covers them
+PASSING = "finetuning-"  # how states of trainings begin, which go when a run is complete
 LOCK_FILE = ".lock"
 LEAST_FREE = 2**18  # bytes: a run folder of the smallest network holds twice as much
 PATIENCE = 1.0  # seconds: whoever only asks whether a folder is busy holds it for a moment
@@ -159,7 +160,8 @@ class Folder:
     def digests(self) -> dict[str, str]:
         """SHA-256 of every file so far, by its name below the folder; the log, the report and what is hidden left out."""
         paths = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
-        return {path.relative_to(self.path).as_posix(): file_digest(path) for path in paths if path.name not in DERIVED}
+        lasting = [path for path in paths if path.name not in DERIVED and not path.name.startswith(PASSING)]
+        return {path.relative_to(self.path).as_posix(): file_digest(path) for path in lasting}
 
     @contextmanager
     def log(self) -> Iterator[None]:

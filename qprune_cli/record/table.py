@@ -37,7 +37,8 @@ def beside_lines(task: Task, others: Sequence[Beside]) -> list[str]:
     lines = []
     for name in dict.fromkeys(other.baseline.name for other in others):
         own = [other for other in others if other.baseline.name == name]
-        means = {stage: task.primary.said(float(np.mean([other.found[stage].primary.mean() for other in own]))) for stage in own[0].found}
+        found = {stage: [other.found[stage].primary.mean() for other in own if stage in other.found] for stage in ("solved", "compensated")}
+        means = {stage: task.primary.said(float(np.mean(values))) for stage, values in found.items() if values}
         many = f", mean of {len(own)} masks" if len(own) > 1 else ""
         lines.append(f"{name}{many}: {', '.join(f'{value} {TITLES[stage]}' for stage, value in means.items())}")
     return lines

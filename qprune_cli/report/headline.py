@@ -155,7 +155,9 @@ def verdicts(parts: Parts) -> list[Verdict]:
     """Whether the target was met, and how many warnings there are."""
     found = [one for one in (_target(parts.metrics.get("sparsity"), parts.manifest),) if one]
     warnings = warnings_of(parts)
-    if parts.metrics:
+    if not isinstance(parts.metrics.get("warnings"), list):
+        found.append(Verdict("note", "what the run warned of is not known"))
+    else:
         found.append(Verdict("note" if warnings else "good", listed(len(warnings), "warning") if warnings else "no warnings"))
     return found
 

@@ -56,6 +56,7 @@ class Parts:
         names: (N,) of the test images.
         images: (N,) values of them, by stage and measure.
         crops: files in crops/.
+        complaint: the last line of an error in run.log, of a run that did not finish; empty for none.
         faults: what is missing, damaged or altered.
     """
 
@@ -76,6 +77,7 @@ class Parts:
     names: tuple[str, ...]
     images: Mapping[str, Mapping[str, Floats]]
     crops: tuple[Path, ...]
+    complaint: str
     faults: tuple[Fault, ...]
 
     @property
@@ -113,6 +115,7 @@ def read_parts(folder: Path, manifest: Mapping[str, Any] | None = None) -> Parts
         names=names,
         images=images,
         crops=tuple(sorted((folder / "crops").glob("*.png"))),
+        complaint="" if stated else at.complaint(),
         faults=tuple(at.faults.values()),
     )
 
@@ -173,6 +176,12 @@ class _Reader:
             self.note(name, "is damaged")
             return {}
         return found
+
+    def complaint(self) -> str:
+        """What ended the run, as far as its log says so."""
+        lines = (self._content(LOG_FILE) or b"").decode(errors="replace").splitlines()
+        errors = [k for k, line in enumerate(lines) if " ERROR " in line]
+        return f"The log ends with: {lines[-1].strip()}" if errors else ""
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
         """Arrays of an .npz file; never a pickle."""

@@ -90,7 +90,7 @@ def quality_chart(
         ),
     )
     legend = [(swatch(k), series[k]) for k in sorted({point.series for point in shown})]
-    legend.append((stroke("front"), "Pareto front: beaten by none in both"))
+    legend.append((stroke("front"), "ringed and joined: the Pareto front, beaten by none in both"))
     return Chart(cost.heading, drawing, _note(measure, axes, shown, [level for level in levels if level not in near], bars), legend)
 
 

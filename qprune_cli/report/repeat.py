@@ -125,6 +125,14 @@ def _key(value: Any) -> str:
     return re.sub(r"([\\(),=: \t])", r"\\\1", str(value))
 
 
+def typed(folder: Path) -> str:
+    """A folder as one would type it from where one is."""
+    try:
+        return str(folder.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(folder.absolute())
+
+
 def sweep_command(folder: Path) -> str:
     """What makes a sweep again, from sweep.json; empty where there is none, or it cannot be read."""
     try:
@@ -145,4 +153,5 @@ def sweep_command(folder: Path) -> str:
         total *= len(those)
     if total != len(jobs):
         return ""
-    return shlex.join(["qprune", command, "-m", *(f"{key}={','.join(those)}" for key, those in values.items())])
+    words = [f"{key}={','.join(those)}" for key, those in values.items()]
+    return shlex.join(["qprune", command, "-m", *words, f"hydra.sweep.dir={_word(typed(folder))}"])

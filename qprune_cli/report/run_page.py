@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from qprune_cli.report.page import render
 from qprune_cli.report.parts import DAMAGES, Fault, Parts
 from qprune_cli.report.quality import Cost, Point, quality_chart
 from qprune_cli.report.reference import methods
-from qprune_cli.report.repeat import repeat_command
+from qprune_cli.report.repeat import repeat_command, typed
 from qprune_cli.report.said import UNKNOWN, count, macs, ms, seconds, share, trimmed
 from qprune_cli.report.scale import short
 from qprune_cli.report.search import epochs_chart, refinement_chart, search_charts
@@ -91,17 +90,9 @@ def run_page(parts: Parts, above: str = "") -> str:
         "made": build("versions", lambda: _made(parts), []),
         "version": build("versions", lambda: str(parts.manifest.get("versions", {}).get("qprune", "")), ""),
         "repeat": build("command", lambda: repeat_command(parts.config), ""),
-        "again": shlex.join(["qprune", "run", "--from", _place(parts.folder)]),
+        "again": shlex.join(["qprune", "run", "--from", typed(parts.folder)]),
     }
     return render("run.html", faults=build.faults, **values)
-
-
-def _place(folder: Path) -> str:
-    """A folder as one would type it from where one is."""
-    try:
-        return str(folder.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(folder.absolute())
 
 
 def _state(parts: Parts) -> tuple[str, str]:
@@ -110,7 +101,7 @@ def _state(parts: Parts) -> tuple[str, str]:
         return "", ""
     if parts.failed:
         return "This run failed", str(parts.failed.get("error") or "failed.json does not say why")
-    return "This run is not finished", UNFINISHED
+    return "This run is not finished", f"{UNFINISHED} {parts.complaint}".strip()
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ def epochs_chart(parts: Parts) -> Chart | None:
         own = [row for row in rows if row.get("network", "") == network]
         steps, values = _all_steps(own), _column(own, name)
         series.append(Series(f"{network} network".strip(), steps, values * measure.scale, f"line s{k}", k))
-        best = np.nanmax(values) if np.isfinite(values).any() else nan
+        last = [row for row in own if row.get("round", "") == own[-1].get("round", "")]
+        reached = _column(last, name)
+        best = np.nanmax(reached) if np.isfinite(reached).any() else nan
         told.append(f"the {network} network came to {measure.said(float(best))} at best")
     unit = f", {measure.unit}" if measure.unit else ""
     said = f"{measure.title} on the validation images during fine-tuning: {'; '.join(told)}."

@@ -46,7 +46,7 @@ def headline(gathered: Gathered, tables: Sequence[Table]) -> str:
 def smallest_safe(table: Table) -> Row | None:
     """The row with the fewest multiply-accumulates whose loss against the dense network is not shown: its interval reaches 0."""
     safe = [row for row in table.rows if isfinite(row.sizes["macs"]) and row.lost_ends.high >= 0]
-    return min(safe, key=lambda row: row.sizes["macs"], default=None)
+    return min(safe, key=lambda row: (row.sizes["macs"], -row.lost), default=None)
 
 
 def lost(measure: Measure, row: Row) -> str:
@@ -73,7 +73,7 @@ def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
         return [done]
     dense, best = rows[0].dense, max(rows, key=lambda row: row.lost)
     ignorant = float(table.block.first.qualities["identity"][table.measure].mean())
-    last = min(rows, key=lambda row: row.sizes["macs"] if isfinite(row.sizes["macs"]) else inf)
+    last = min(rows, key=lambda row: (row.sizes["macs"] if isfinite(row.sizes["macs"]) else inf, -row.lost))
     safe = smallest_safe(table)
     made = [] if safe is None else [_macs_card("Fewest MACs without a shown loss", table, safe, "main")]
     made.append(

@@ -15,6 +15,8 @@ from qprune_cli.report.parts import read_parts
 from qprune_cli.report.run_page import run_page
 from qprune_cli.report.sweep_page import sweep_page
 
+CONFIG = "config.yaml"
+LASTING = ("manifest.json", "mask.npz", "metrics.json", "plan.json")  # by which a run is known that has lost its settings
 LOG = logging.getLogger("qprune_cli")
 
 
@@ -92,6 +94,8 @@ def _careful(folder: Path, make: Callable[[], str]) -> Path | None:
 
 def _page(folder: Path, linked: bool = True) -> str:
     """The page of whatever a folder holds; ``linked`` to those around it."""
+    if not (folder / CONFIG).exists() and any((folder / name).is_file() for name in LASTING):
+        return run_page(read_parts(folder), _above(folder) if linked else "")
     places = find([folder])
     if len(places) == 1 and places[0].folder == folder:
         return run_page(read_parts(folder), _above(folder) if linked else "")

@@ -164,3 +164,17 @@ def test_a_run_says_what_compensation_was_worth(tmp_path):
     assert stages["compensated"]["params"] == stages["refined"]["params"]
     with (folder / "compensation.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(trace(HalfUNet(width=8, depth=3).build()).groups) + 1
+
+
+def test_a_network_that_was_trained_behind_a_mask_aims_at_what_it_gave_there(small_model, small_layout, small_splits):
+    rng = np.random.default_rng(0)
+    before = np.ones(small_layout.n, bool)
+    before[rng.choice(small_layout.n, small_layout.n // 4, replace=False)] = False
+    keep = before.copy()
+    keep[rng.choice(np.flatnonzero(before), small_layout.n // 6, replace=False)] = False
+    _, same = Ridge().fit(small_model, small_layout, before, small_splits, 0, before)
+    assert all(row["error_before"] < 1e-9 for row in same["layers"]) and not same["accepted"]
+    _, plain = Ridge().fit(small_model, small_layout, keep, small_splits, 0)
+    _, behind = Ridge().fit(small_model, small_layout, keep, small_splits, 0, before)
+    errors = [sum(row["error_before"] for row in notes["layers"]) for notes in (plain, behind)]
+    assert errors[1] < errors[0] and not any(module._forward_hooks for module in small_model.modules())

@@ -119,11 +119,12 @@ def test_a_state_saved_between_validations_is_gone_on_from_exactly(small_splits,
 def test_nothing_is_the_very_network(small_splits, tmp_path):
     model = network()
     found, rows = tuned(NoFineTune(), model, small_splits, tmp_path)
-    assert found.model is model and not found.notes and not rows and NoFineTune().share(4) == NoFineTune()
+    assert found.model is model and not found.notes and not rows and NoFineTune().share(1, 4) == NoFineTune()
 
 
 def test_rounds_share_the_steps():
-    assert method("adam", "finetune.steps=100").share(4).steps == 25 and method().share(100).steps == 1
+    assert [method("adam", "finetune.steps=103").share(part, 4).steps for part in (1, 2, 3, 4)] == [25, 26, 26, 26]
+    assert method().share(1, 100).steps == 1
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from qprune_cli.report.crops import examples
 from qprune_cli.report.facts import facts
 from qprune_cli.report.parts import NEEDED, read_parts
 from qprune_cli.report.run_page import run_page
+from qprune_cli.report.write import report
 from tests.report.folders import write_whole
 
 LARGEST = 3 * 2**20
@@ -99,6 +100,24 @@ def test_whatever_stands_in_a_file_there_is_a_page(copy, seed):
         (copy / name).write_text(json.dumps(replaced(json.loads((copy / name).read_text()), rng)))
     (copy / "config.yaml").write_text(json.dumps(replaced(yaml.safe_load((copy / "config.yaml").read_text()), rng)))
     assert "</html>" in page(copy)
+
+
+def test_a_run_that_has_lost_its_settings_has_a_page(copy):
+    (copy / "config.yaml").unlink()
+    html = report(copy).read_text()
+    assert "config.yaml</b> is missing" in html and "Stages" in html
+
+
+def test_warnings_that_are_not_known_are_not_none(copy):
+    (copy / "metrics.json").write_text('{"stages": 3}')
+    html = page(copy)
+    assert "what the run warned of is not known" in html and "no warnings" not in html
+
+
+def test_a_run_that_was_stopped_by_an_error_says_which(copy):
+    (copy / "manifest.json").unlink()
+    (copy / "run.log").write_text("2026-01-01 ERROR stopped before the end\nTraceback ...\nNoSpace: x.npz: cannot be written\n")
+    assert "The log ends with: NoSpace: x.npz: cannot be written" in page(copy)
 
 
 def test_an_altered_file_is_shown_and_said(copy):

@@ -53,7 +53,7 @@ def test_a_sweep_is_repeated_as_lists(tmp_path):
     assert sweep_command(tmp_path) == ""
     told = '{"command": "run", "overrides": {"a": ["sparsity=0.25", "output_root=x"], "b": ["sparsity=0.5", "output_root=x"]}}'
     (tmp_path / "sweep.json").write_text(told)
-    assert shlex.split(sweep_command(tmp_path)) == ["qprune", "run", "-m", "sparsity=0.25,0.5"]
+    assert shlex.split(sweep_command(tmp_path)) == ["qprune", "run", "-m", "sparsity=0.25,0.5", f"hydra.sweep.dir={tmp_path}"]
     (tmp_path / "sweep.json").write_text(told.replace("0.5", "0.25"))
     assert sweep_command(tmp_path) == ""
 

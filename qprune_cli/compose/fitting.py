@@ -1,0 +1,37 @@
+"""Settings of components that a sweep chooses among: each job takes those that its own component has."""
+
+from collections.abc import Sequence
+
+from omegaconf import DictConfig
+
+from qprune_cli.compose.jobs import Composer, find_setting, lines, parse
+from qprune_cli.errors import UserError
+
+
+def fitting(composer: Composer, jobs: Sequence[Sequence[str]], swept: frozenset[str]) -> list[tuple[str, ...]]:
+    """Leave out of each job the settings that its component does not have, where another choice of the sweep has them.
+
+    ``finetune=none,adam finetune.steps=200`` gives the steps to the second job alone. What no choice has stays, and is refused.
+
+    Args:
+        composer: of the jobs.
+        jobs: the overrides of each, in Hydra's grammar.
+        swept: roles that the sweep chooses for.
+    """
+    parsed = [parse(list(words)) for words in jobs]
+    bases = [composer.base(overrides) for overrides in parsed]
+    given = {str(one.key_or_group) for overrides in parsed for one in overrides}
+    keys = {key for key in given if "." in key and key.partition(".")[0] in swept}
+    somewhere = {key for key in keys if any(_has(base, key) for base in bases)}
+    return [
+        tuple(lines(one for one in overrides if one.key_or_group not in somewhere or _has(base, str(one.key_or_group))))
+        for overrides, base in zip(parsed, bases, strict=True)
+    ]
+
+
+def _has(settings: DictConfig, key: str) -> bool:
+    try:
+        find_setting(settings, key)
+    except UserError:
+        return False
+    return True
