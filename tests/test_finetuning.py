@@ -78,7 +78,7 @@ def test_compare_shows_the_last_stage_and_names_it(finished, capsys, tmp_path):
 
 def test_a_killed_tuning_goes_on_exactly(finished, tmp_path):
     slow = {**os.environ, "QPRUNE_CACHE": str(tmp_path / "cache")}
-    asked = [*TUNED, "finetune.steps=400", "finetune.dense=false", f"output_root={tmp_path}/killed"]
+    asked = [*TUNED, "finetune.steps=60", "finetune.dense=false", f"output_root={tmp_path}/killed"]
     killed = subprocess.Popen([sys.executable, "-m", "qprune_cli", *asked], env=slow)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "killed").rglob("epochs.csv")) or len(rows_of(only_run(tmp_path / "killed"))) < 4:
