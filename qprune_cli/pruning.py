@@ -134,7 +134,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     with clock("finetune"):
         rival = tuning.rival(asked.ssim3d, judge)
     with clock("baselines"):
-        others = beside(plan, shared, job.budgets[-1], job.shape, judge)
+        others = beside(plan, shared, job.budgets[-1], job.shape)
     with clock("measure"):
         known = shared.quality("dense", asked.ssim3d, lambda: judge(job.dense))
         found = qualities(task, made.networks, job.splits.test, asked.ssim3d, {"dense": known})

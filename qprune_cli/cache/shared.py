@@ -87,7 +87,7 @@ class Shared:
         """
 
         def key() -> dict[str, Any]:
-            images = [self._calibration, images_digest(self.splits.refinement), self._test]
+            images = [self._calibration, self._refinement, self._test]
             return {"network": self._network, "images": images, "settings": settings, "volume": volume}
 
         def made() -> Entry:
@@ -115,7 +115,7 @@ class Shared:
 
         def key() -> dict[str, Any]:
             drawn = images_digest(self.splits.train.draw(np.random.default_rng(seed), DRAWN, settings["crop"]))
-            images = [drawn, images_digest(self.splits.refinement), self._test]
+            images = [drawn, self._refinement, self._test]
             return {"network": self._network, "images": images, "settings": settings, "seed": seed, "volume": volume}
 
         def made() -> Entry:
@@ -168,6 +168,10 @@ class Shared:
     @cached_property
     def _calibration(self) -> str:
         return images_digest(self.splits.calibration)
+
+    @cached_property
+    def _refinement(self) -> str:
+        return images_digest(self.splits.refinement)
 
     @cached_property
     def _test(self) -> str:

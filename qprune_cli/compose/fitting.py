@@ -18,10 +18,12 @@ def fitting(composer: Composer, jobs: Sequence[Sequence[str]], swept: frozenset[
         jobs: the overrides of each, in Hydra's grammar.
         swept: roles that the sweep chooses for.
     """
+    given = {word.split("=", 1)[0].lstrip("+~") for words in jobs for word in words}
+    keys = {key for key in given if "." in key and key.partition(".")[0] in swept}
+    if not keys:
+        return [tuple(words) for words in jobs]
     parsed = [parse(list(words)) for words in jobs]
     bases = [composer.base(overrides) for overrides in parsed]
-    given = {str(one.key_or_group) for overrides in parsed for one in overrides}
-    keys = {key for key in given if "." in key and key.partition(".")[0] in swept}
     somewhere = {key for key in keys if any(_has(base, key) for base in bases)}
     return [
         tuple(lines(one for one in overrides if one.key_or_group not in somewhere or _has(base, str(one.key_or_group))))

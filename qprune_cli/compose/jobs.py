@@ -83,7 +83,8 @@ class Composer:
         Raises:
             UserError: a group, a choice or a key does not exist; it names the nearest one that does.
         """
-        groups, base = refuse_no_choice(overrides, self.extra), self.base(overrides)
+        groups = refuse_no_choice(overrides, self.extra)
+        base = self._base(groups)
         values = [override for override in overrides if override not in groups]
         for override in values:
             if not override.is_add() and not override.is_force_add():
@@ -96,7 +97,10 @@ class Composer:
         Raises:
             UserError: a choice does not exist.
         """
-        chosen = tuple(lines(refuse_no_choice(overrides, self.extra)))
+        return self._base(refuse_no_choice(overrides, self.extra))
+
+    def _base(self, groups: list[Override]) -> DictConfig:
+        chosen = tuple(lines(groups))
         if chosen not in self._bases:
             self._bases[chosen] = compose(self.config, [*chosen, *search(self.extra)], return_hydra_config=True)
         return self._bases[chosen]

@@ -10,7 +10,7 @@ from qprune_cli.compare.measure import measure_of
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.report.parts import Parts
 from qprune_cli.report.said import number
-from qprune_cli.types import Measure
+from qprune_cli.types import FINAL, Measure
 
 TITLES = {
     "dense": "dense",
@@ -29,7 +29,7 @@ MEANS = {
     "compensated": "its weights fitted again, layer by layer, where that helps",
     "finetuned": "its weights trained on",
 }
-LAST = ("finetuned", "compensated", "refined", "solved")  # what a run hands over: the first of these that is there
+LAST = (*FINAL, "refined", "solved")  # what a run hands over: the first of these that is there
 BASELINES = {"random": "random mask", "leave_one_out": "leave-one-out", "l1": "magnitude"}
 WITHOUT = {"psnr": "noisy", "accuracy": "majority"}  # what needs no network, by the first measure
 
