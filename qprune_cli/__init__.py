@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qprune_cli.api import prune
-    from qprune_cli.structure.shrink import shrink
-    from qprune_cli.structure.silence import silence
-    from qprune_cli.structure.trace import trace
+    from qprune_cli.graph.trace import trace
+    from qprune_cli.surgery.shrink import shrink
+    from qprune_cli.surgery.silence import silence
     from qprune_cli.use.load import load_run
 
 __all__ = ["load_run", "prune", "shrink", "silence", "trace"]
 _HOMES = {
     "load_run": "qprune_cli.use.load",
     "prune": "qprune_cli.api",
-    "shrink": "qprune_cli.structure.shrink",
-    "silence": "qprune_cli.structure.silence",
-    "trace": "qprune_cli.structure.trace",
+    "shrink": "qprune_cli.surgery.shrink",
+    "silence": "qprune_cli.surgery.silence",
+    "trace": "qprune_cli.graph.trace",
 }
 
 

@@ -8,16 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from qprune_cli.catalog import components
 from qprune_cli.clock import Clock
 from qprune_cli.compose.asked import compose_jobs
-from qprune_cli.data.memory import split_pairs
 from qprune_cli.errors import UserError
-from qprune_cli.plan import RunPlan
-from qprune_cli.pruning import prepare as prepare_job
-from qprune_cli.pruning import prune as prune_job
+from qprune_cli.graph.execute import evaluating
+from qprune_cli.images.memory import split_pairs
+from qprune_cli.places import components
 from qprune_cli.record.folder import Folder
-from qprune_cli.structure.execute import evaluating
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import prepare as prepare_job
+from qprune_cli.run.prune import prune as prune_job
 from qprune_cli.types import Bools, Layout, Splits
 
 PairLike = tuple[Any, Any]  # noisy and clean: (C, H, W), or (N, C, H, W) stacks, of tensors or arrays; or images and labels

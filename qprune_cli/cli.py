@@ -83,7 +83,7 @@ def dispatch(argv: list[str]) -> int:
 
 def run_plan(job: Any, stopped: Path | None = None) -> Any:
     """What a composed ``qprune run`` is about to do; loads torch."""
-    from qprune_cli.plan import RunPlan
+    from qprune_cli.run.plan import RunPlan
 
     return RunPlan.of(job, stopped)
 
@@ -93,7 +93,7 @@ def run(argv: list[str]) -> int:
     from qprune_cli.compose.launch import launch
 
     def start(plan: Any) -> None:
-        from qprune_cli import pipeline
+        from qprune_cli.run import pipeline
 
         pipeline.run(plan)
 
@@ -115,7 +115,7 @@ def inspect(argv: list[str]) -> int:
     from qprune_cli.compose.launch import launch
 
     def start(plan: Any) -> None:
-        from qprune_cli import pipeline
+        from qprune_cli.run import pipeline
 
         print(pipeline.inspect(plan))
 
@@ -141,12 +141,12 @@ def train(argv: list[str]) -> int:
     argv, stopped = folder_option(argv, "--resume")
 
     def prepare(job: Any) -> Any:
-        from qprune_cli.plan import TrainPlan
+        from qprune_cli.run.plan import TrainPlan
 
         return TrainPlan.of(job, stopped)
 
     def start(plan: Any) -> None:
-        from qprune_cli import pipeline
+        from qprune_cli.run import pipeline
 
         pipeline.train(plan)
 
@@ -161,7 +161,7 @@ def evaluate(argv: list[str]) -> int:
         return launch("evaluate", argv, lambda job: job, lambda plan: None)
     if not argv or argv[0].startswith("-") or "=" in argv[0]:
         raise UserError("qprune evaluate: give the folder of a finished run first, as in qprune evaluate RUN data=pairs data.root=PHOTOS")
-    from qprune_cli.plan import EvaluatePlan
+    from qprune_cli.run.plan import EvaluatePlan
     from qprune_cli.use import evaluate as use
     from qprune_cli.use.load import load_run
 
@@ -300,12 +300,12 @@ def data(argv: list[str]) -> int:
         each.error = _refusal("data")  # type: ignore[method-assign, assignment]
     arguments = parser.parse_args(argv)
     if arguments.command == "check":
-        from qprune_cli.data.check import check
+        from qprune_cli.fetch.check import check
 
         for line in check(arguments.root, arguments.noisy, arguments.clean):
             print(line, flush=True)
         return 0
-    from qprune_cli.data.fetch import NAMES, SERVER, fetch
+    from qprune_cli.fetch.fetch import NAMES, SERVER, fetch
 
     if arguments.name not in NAMES:
         raise UserError(f"{arguments.name}: cannot be fetched; {nearest(arguments.name, NAMES)}")
@@ -346,7 +346,7 @@ def _refusal(command: str) -> Callable[[str], NoReturn]:
 
 def list_components(argv: list[str]) -> int:
     """Print components and what they are for."""
-    from qprune_cli.catalog import components, roles
+    from qprune_cli.places import components, roles
 
     for role in argv or roles():
         print(role)
@@ -375,7 +375,7 @@ def complete(argv: list[str]) -> int:
         print(WORDS[command])
         return 0
     if command == "list":
-        from qprune_cli.catalog import roles
+        from qprune_cli.places import roles
 
         print(" ".join(roles()))
         return 0

@@ -41,9 +41,9 @@ from skimage.transform import resize
 from torch import nn
 
 from qprune_cli import cli
-from qprune_cli.data.camera import Camera, to_linear
-from qprune_cli.data.image import read_image
 from qprune_cli.evaluate.quality import psnr
+from qprune_cli.images.camera import Camera, to_linear
+from qprune_cli.images.image import read_image
 from qprune_cli.types import Floats, Pair
 from qprune_cli.use.load import load_run
 from qprune_cli.use.tiles import Tiling, enough_overlap, tiled

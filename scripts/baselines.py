@@ -25,16 +25,16 @@ import numpy as np
 from tqdm import tqdm
 
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.cost.cost import Cost
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.quality import judge
 from qprune_cli.evaluate.restoration import Restoration
-from qprune_cli.plan import RunPlan
+from qprune_cli.graph.trace import trace
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.structure.cost import Cost
-from qprune_cli.structure.trace import trace
+from qprune_cli.run.plan import RunPlan
 from qprune_cli.types import REFERENCE_SIDE
 
 SPARSITIES = (0.36, 0.5, 0.65, 0.75)

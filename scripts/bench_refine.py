@@ -22,14 +22,14 @@ from qprune_cli.clock import Clock
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
-from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.quality import outputs, psnr
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.plan import RunPlan
-from qprune_cli.pruning import Job, prepare
+from qprune_cli.replay.metric import MaskMetric
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import Job, prepare
+from qprune_cli.run.rounds import select
 from qprune_cli.search.ledger import Incumbent, Ledger
-from qprune_cli.selection import select
-from qprune_cli.structure.shrink import shrink
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Floats
 
 EVERY = ("sequential", "gradient", "descent", "tensor_train", "random")

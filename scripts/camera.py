@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from checkpoints import test_sets  # the script beside this one
-from qprune_cli import pipeline
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import judge, outputs
-from qprune_cli.plan import RunPlan, TrainPlan
+from qprune_cli.run import pipeline
+from qprune_cli.run.plan import RunPlan, TrainPlan
 from qprune_cli.types import Floats
 
 FULL = "full camera"

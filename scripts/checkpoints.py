@@ -14,15 +14,15 @@ from typing import Any
 
 from PIL import Image
 
-from qprune_cli.catalog import checkpoint_dir
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.cost.cost import counted
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import examples, judge, outputs
-from qprune_cli.plan import RunPlan
+from qprune_cli.graph.trace import trace
+from qprune_cli.places import checkpoint_dir
 from qprune_cli.record.crops import strip
-from qprune_cli.structure.cost import counted
-from qprune_cli.structure.trace import trace
+from qprune_cli.run.plan import RunPlan
 from qprune_cli.types import REFERENCE_SIDE, ImageSet
 
 SCALES = {"tiny": ["half_unet_small"], "cpu": [], "gpu": []}

@@ -25,10 +25,10 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.restoration import Restoration
-from qprune_cli.plan import RunPlan
+from qprune_cli.graph.trace import trace
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.structure.trace import trace
+from qprune_cli.run.plan import RunPlan
 
 SPARSITIES = (0.5, 0.65, 0.75)
 METHODS = ("hybrid_qubo", "greedy_taylor", "greedy_fisher", "l1_qubo", "greedy_l1", "random")

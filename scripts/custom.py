@@ -23,8 +23,8 @@ from skimage.color import rgb2gray
 from torch import Tensor, nn
 
 from qprune_cli import cli
-from qprune_cli.data.crops import blocks
-from qprune_cli.data.image import read_image
+from qprune_cli.images.crops import blocks
+from qprune_cli.images.image import read_image
 
 SCORED = ("astronaut.png", "rocket.jpg", "hubble_deep_field.jpg", "retina.jpg")
 TESTED = ("coffee.png", "chelsea.png")

@@ -23,18 +23,18 @@ from torch import nn
 
 from qprune_cli.clock import Clock
 from qprune_cli.device import pick_device
-from qprune_cli.evaluate.metric import MaskMetric, at_once
 from qprune_cli.evaluate.quality import outputs, psnrs
 from qprune_cli.evaluate.restoration import Restoration
+from qprune_cli.graph.network import Network
+from qprune_cli.graph.trace import trace
+from qprune_cli.replay.gated import Gated, part
+from qprune_cli.replay.metric import MaskMetric, at_once
+from qprune_cli.replay.replay import Replay
+from qprune_cli.run.budgets import budgets
+from qprune_cli.run.rounds import select
 from qprune_cli.search.ledger import RACE, Ledger
 from qprune_cli.search.moves import swapped
-from qprune_cli.selection import select
-from qprune_cli.structure.gated import Gated, part
-from qprune_cli.structure.network import Network
-from qprune_cli.structure.replay import Replay
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
-from qprune_cli.target import budgets
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import REFERENCE_SIDE, Bools, Floats, ImageSet, Layout
 from scripts.objectives import planned
 

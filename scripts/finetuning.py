@@ -23,16 +23,16 @@ from qprune_cli.cache.shared import Shared
 from qprune_cli.cache.store import Store
 from qprune_cli.clock import Clock
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.cost.cost import counted
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import shrunk
 from qprune_cli.evaluate.quality import mean_measure, psnrs
-from qprune_cli.finetuning import Tuning
-from qprune_cli.plan import RunPlan
-from qprune_cli.pruning import prepare
 from qprune_cli.record.folder import Folder
-from qprune_cli.selection import select
-from qprune_cli.structure.cost import counted
+from qprune_cli.run.finetuning import Tuning
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import prepare
+from qprune_cli.run.rounds import select
 from qprune_cli.types import ImageSet
 
 SPARSITIES = (0.5, 0.65)

@@ -20,17 +20,17 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.cost.cost import counted
+from qprune_cli.cost.latency import latencies
+from qprune_cli.cost.memory import peak_activations
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_measure, psnrs
-from qprune_cli.plan import RunPlan
+from qprune_cli.graph.trace import trace
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.structure.cost import counted
-from qprune_cli.structure.latency import latencies
-from qprune_cli.structure.memory import peak_activations
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import REFERENCE_SIDE
 
 SPARSITIES = (0.3, 0.5, 0.7)

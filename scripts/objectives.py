@@ -31,13 +31,13 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.fidelity import correlation, mean_loss
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.plan import RunPlan
+from qprune_cli.graph.trace import trace
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.run.budgets import budgets
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.rounds import select
 from qprune_cli.search.moves import random_swaps
-from qprune_cli.selection import select
-from qprune_cli.structure.trace import trace
-from qprune_cli.target import budgets
 from qprune_cli.types import REFERENCE_SIDE, ImageSet, Layout, Pair, Splits
 
 SPARSITIES = (0.5, 0.65, 0.75)

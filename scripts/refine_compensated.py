@@ -17,16 +17,16 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.clock import Clock
-from qprune_cli.compensate.objective import objective_metric
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.plan import RunPlan
-from qprune_cli.pruning import prepare
+from qprune_cli.regression.objective import objective_metric
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import prepare
+from qprune_cli.run.rounds import select
 from qprune_cli.search.ledger import Ledger
-from qprune_cli.selection import select
 
 WAYS = {"none": ["refine=none"], "silenced": ["refine=sequential", "refine.objective=silenced"], "compensated": ["refine=sequential"]}
 SCALES: dict[str, dict[str, Any]] = {

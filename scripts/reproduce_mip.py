@@ -29,11 +29,11 @@ from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.plan import RunPlan
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.pruning import Job, prepare
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import Job, prepare
 from qprune_cli.scores import Scores
-from qprune_cli.structure.shrink import shrink
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.types import Bools, Layout, Splits
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.device import pick_device
-from qprune_cli.plan import TrainPlan
+from qprune_cli.run.plan import TrainPlan
 from qprune_cli.train.adamw import PRECISIONS, AdamW
 from qprune_cli.train.loss import LOSSES
 from qprune_cli.types import Splits

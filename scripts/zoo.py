@@ -20,16 +20,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qprune_cli.cost.cost import Cost, counted
+from qprune_cli.graph.graph import operation
+from qprune_cli.graph.network import Network
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.model.unet import UNet
-from qprune_cli.structure.cost import Cost, counted
-from qprune_cli.structure.graph import operation
-from qprune_cli.structure.network import Network
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
+from qprune_cli.surgery.silence import silence
 
 MASKS = {"tiny": 10, "cpu": 100, "gpu": 100}
 

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from qprune_cli.data.memory import MemoryImages
-from qprune_cli.model.checkpoint import load_weights
+from qprune_cli.images.memory import MemoryImages
 from qprune_cli.types import ImageSet, Pair, Splits
+from qprune_cli.weights.checkpoint import load_weights
 
 PLACES = ((1, 1), (1, 4), (4, 2))
 

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import nn
 
 from qprune_cli.data.sample import Sample
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
-from qprune_cli.structure.trace import trace
 from qprune_cli.types import FilterGroup, Layout, Splits
 
 # One thread, here and in the processes that tests start: the last bits depend on their number, the networks of tests are too

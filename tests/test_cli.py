@@ -11,7 +11,7 @@ import torch
 from qprune_cli import cli
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
-from qprune_cli.plan import RunPlan
+from qprune_cli.run.plan import RunPlan
 
 
 def qprune(*arguments, cwd=None, **environment):

@@ -3,118 +3,107 @@
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qprune_cli"
-LEAVES = {"errors", "scores", "types"}
-# Who may import whom, below qprune_cli; every room may import itself unless it is a role (siblings are strangers).
+GROUND = {"errors", "types", "scores", "places", "clock", "device"}  # what every room may know
+# Who may import whom beside the ground; a room may import itself unless it holds components (siblings are strangers).
 ALLOWED = {
-    "errors": set(),
-    "types": set(),
-    "scores": {"types"},
-    "catalog": {"errors"},
-    "device": {"errors"},
-    "problem": LEAVES,
-    "program": LEAVES | {"problem"},
-    "structure": LEAVES | {"program"},
-    "evaluate": LEAVES | {"structure"},
-    "data": LEAVES | {"home"},
-    "model": LEAVES | {"catalog"},
-    "scorer": LEAVES | {"problem", "program", "structure"},
-    "solver": LEAVES | {"problem"},
-    "search": LEAVES | {"problem"},
-    "refine": LEAVES | {"problem", "search"},
-    "compensate": LEAVES | {"evaluate", "structure"},
-    "roles": LEAVES | {"problem", "search", "train"},
-    "record": LEAVES | {"problem", "evaluate", "search"},
-    "train": LEAVES | {"evaluate"},
-    "baselines": LEAVES,
-    "beside": LEAVES | {"cache", "evaluate", "plan", "problem", "selection", "structure"},
-    "finetune": LEAVES | {"train"},
-    "finetuning": LEAVES | {"cache", "evaluate", "record", "roles", "structure", "train"},
-    "transfer": LEAVES | {"evaluate", "structure", "train"},
-    "cache": LEAVES | {"clock", "home", "model", "structure"},
-    "compose": {"errors", "catalog", "record", "sweep"},
-    "sweep": {"compare", "errors", "record", "report"},
-    "compare": LEAVES | {"evaluate", "record"},
-    "report": LEAVES | {"catalog", "compare", "evaluate", "record"},
-    "clock": set(),
-    "home": set(),
-    "plan": LEAVES | {"compose", "device", "evaluate", "model", "problem", "record", "roles", "structure", "train"},
-    "target": LEAVES | {"plan", "problem", "structure"},
-    "selection": LEAVES | {"cache", "evaluate", "plan", "problem", "search"},
-    "use": LEAVES | {"compose", "data", "device", "evaluate", "model", "plan", "record", "structure"},
-    "api": LEAVES | {"catalog", "clock", "compose", "data", "plan", "pruning", "record", "structure"},
-    "pruning": LEAVES
-    | {"beside", "cache", "clock", "compensate", "evaluate", "finetuning", "plan", "problem", "record"}
-    | {"roles", "search", "selection", "structure", "target"},
-    "pipeline": LEAVES | {"clock", "device", "evaluate", "model", "plan", "problem", "pruning", "record", "report", "structure", "target"},
-    "tune": LEAVES | {"compose", "device", "evaluate", "pipeline", "plan", "record", "sweep", "use"},
-    "cli": {"errors", "cache", "catalog", "compare", "compose", "data", "pipeline", "plan", "report", "tune", "use"},
-    "__main__": {"cli"},
-    "__init__": {"api", "structure", "use"},
-}
-MACHINERY = {
-    "data": {"batches", "cache", "camera", "check", "crops", "download", "fetch", "files", "idx", "image", "labelled", "mat", "memory"}
-    | {"resize", "sharing"},
-    "model": {"checkpoint", "classifier", "foreign", "padding"},
-    "scorer": {"programs"},
-    "solver": set(),
-    "refine": set(),
-    "compensate": {"refit"},
-    "finetune": set(),
+    "problem": set(),
+    "program": {"problem"},
+    "search": {"problem"},
+    "graph": set(),
+    "surgery": {"graph"},
+    "cost": {"graph", "surgery"},
+    "calibration": {"graph"},
+    "evaluate": {"calibration", "surgery"},
+    "replay": {"graph", "surgery", "calibration", "evaluate"},
+    "regression": {"replay", "evaluate"},
+    "embedding": {"graph", "cost", "calibration", "problem", "program"},
+    "images": set(),
+    "fetch": {"data", "images"},
+    "weights": set(),
+    "layers": {"weights"},
+    "train": {"evaluate"},
+    "data": {"images"},
+    "model": {"layers", "weights"},
+    "scorer": {"graph", "calibration", "replay", "embedding", "program"},
+    "solver": {"problem"},
+    "refine": {"problem", "search"},
+    "compensate": {"graph", "surgery", "evaluate", "regression"},
+    "finetune": {"train"},
     "baselines": set(),
-    "transfer": set(),
+    "transfer": {"surgery", "evaluate", "train"},
+    "roles": {"problem", "search", "train"},
+    "cache": {"weights"},
+    "record": {"evaluate", "problem", "search"},
+    "compare": {"evaluate", "record"},
+    "report": {"compare", "evaluate", "record"},
+    "sweep": {"compare", "record", "report"},
+    "compose": {"record", "sweep"},
+    "run": {"graph", "surgery", "cost", "calibration", "evaluate", "regression", "problem", "search", "weights", "train", "compensate"}
+    | {"roles", "cache", "record", "report", "compose"},
+    "use": {"graph", "surgery", "cost", "evaluate", "images", "weights", "record", "compose", "run"},
+    "tune": {"evaluate", "record", "sweep", "compose", "run", "use"},
+    "api": {"graph", "images", "record", "compose", "run"},
+    "cli": {"cache", "compare", "compose", "fetch", "report", "run", "tune", "use"},
+    "__main__": {"cli"},
+    "__init__": {"api", "graph", "surgery", "use"},
 }
+COMPONENTS = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer")
 NUMPY_ONLY = ("problem", "program", "search", "solver", "refine")
-
-
-def imports(path: Path) -> list[str]:
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            found += [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
-    return found
-
-
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 
+def imports(path: Path) -> list[str]:
+    """Full names of all modules and of what is taken out of them."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            names += [node.module or ""] + [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
+
+
 def room(path: Path) -> str:
-    parts = path.relative_to(PACKAGE).parts
-    return parts[0].removesuffix(".py")
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    own = room(path)
-    for name in imports(path):
-        parts = name.split(".")
-        if parts[0] != "qprune_cli" or len(parts) < 2:
-            continue
-        other = parts[1]
-        if other == own and path.stem not in MACHINERY.get(own, {path.stem}):
-            assert len(parts) < 3 or parts[2] in MACHINERY[own], f"{path}: siblings are strangers, but it imports {name}"
-        elif other != own and (PACKAGE / other).exists() | (PACKAGE / f"{other}.py").exists():
-            assert other in ALLOWED[own], f"{path}: {own} may not import {other}"
+def rooms_of(path: Path) -> set[str]:
+    """The rooms that a file imports from."""
+    parts = [name.split(".") for name in imports(path)]
+    rooms = {room(other) for other in FILES}
+    return {part[1] for part in parts if part[0] == "qprune_cli" and len(part) > 1 and part[1] in rooms}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_torch_and_hydra_stay_in_their_rooms(path):
-    roots = {name.split(".")[0] for name in imports(path)}
-    if room(path) in NUMPY_ONLY or room(path) in {"types", "scores", "errors", "catalog", "cli", "compare", "compose", "report"}:
-        assert "torch" not in roots
-    if room(path) != "compose":
-        assert "hydra" not in roots
-    if room(path) != "tune":
-        assert "optuna" not in roots
-    if room(path) not in {"problem", "program", "solver"}:
-        assert not roots & {"dimod", "dwave", "neal", "pyscipopt"}
+def test_imports_point_one_way():
+    tuple(TopologicalSorter(ALLOWED).static_order())  # raises where the table itself has a circle
+    for path in FILES:
+        own = room(path)
+        known = GROUND if own in GROUND else GROUND | ALLOWED[own]
+        for other in rooms_of(path) - known:
+            assert other == own, f"{path}: {own} may not import {other}"
+            assert own not in COMPONENTS, f"{path}: siblings are strangers"
+
+
+def test_no_file_imports_itself_by_way_of_others():
+    files = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in FILES}
+    tuple(TopologicalSorter({name: files.keys() & set(imports(path)) for name, path in files.items()}).static_order())
+
+
+def test_torch_and_hydra_stay_in_their_rooms():
+    for path in FILES:
+        roots = {name.split(".")[0] for name in imports(path)}
+        if room(path) in {*NUMPY_ONLY, "types", "scores", "errors", "places", "cli", "compare", "compose", "report"}:
+            assert "torch" not in roots, path
+        assert "hydra" not in roots or room(path) == "compose", path
+        assert "optuna" not in roots or room(path) == "tune", path
+        assert not roots & {"dimod", "dwave", "neal", "pyscipopt"} or room(path) in {"problem", "program", "solver"}, path
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"]])

@@ -11,7 +11,7 @@ import numpy as np
 
 from qprune_cli.cache.store import NOTES
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.home import cache_home
+from qprune_cli.places import cache_home
 
 SECONDS_A_DAY = 86400
 ABANDONED = 3600  # seconds after which a file that was never finished belongs to nobody

@@ -14,10 +14,10 @@ from torch import nn
 
 from qprune_cli.cache.store import Entry, Store
 from qprune_cli.clock import Clock
-from qprune_cli.model.checkpoint import weights_digest
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.structure.answer import answer
 from qprune_cli.types import Bools, ImageSet, Layout, Quality, Splits
+from qprune_cli.weights.answer import answer
+from qprune_cli.weights.checkpoint import weights_digest
 
 LOG = logging.getLogger("qprune_cli")
 DRAWN = 4  # crops that tell sources of training images apart

@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from qprune_cli.home import cache_home
+from qprune_cli.places import cache_home
 
 LOG = logging.getLogger("qprune_cli")
 PACKAGES = ("torch", "numpy", "scipy", "scikit-image", "pyscipopt")  # whose versions results may depend on

@@ -15,13 +15,13 @@ from tqdm import tqdm
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.structure.masks import per_layer
-from qprune_cli.structure.network import Network
-from qprune_cli.structure.norm import NORMS, norm_matrix, norm_pairs, statistics
-from qprune_cli.structure.probe import input_of, output_of
-from qprune_cli.structure.regression import Moments
-from qprune_cli.structure.rows import fill_, layer_pairs, matrix_of
-from qprune_cli.structure.silence import silence
+from qprune_cli.graph.masks import per_layer
+from qprune_cli.graph.network import Network
+from qprune_cli.regression.norm import NORMS, norm_matrix, norm_pairs, statistics
+from qprune_cli.regression.probe import input_of, output_of
+from qprune_cli.regression.regression import Moments
+from qprune_cli.regression.rows import fill_, layer_pairs, matrix_of
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Bools, ImageSet, Layout, Splits
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the ridge, as shares of the mean squared input

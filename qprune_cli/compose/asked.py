@@ -11,12 +11,12 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.compose.fitting import fitting
 from qprune_cli.compose.jobs import Composer, find_setting, freed, lines, parse, readable_errors, search
 from qprune_cli.compose.launcher import check_launcher, described
 from qprune_cli.errors import UserError
+from qprune_cli.places import config_dir
 
 NAMING = ("data", "model")  # the components that a sweep is called by, where no experiment is asked for
 

@@ -9,8 +9,8 @@ from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qprune_cli.catalog import components, config_dir
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import components, config_dir
 
 
 @dataclass(frozen=True)

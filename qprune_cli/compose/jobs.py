@@ -15,9 +15,9 @@ from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import config_dir
 
 FREE = ("model.arguments", "limits", "solver.options")  # sections whose keys are the user's own
 

@@ -11,12 +11,12 @@ from typing import NoReturn, TypeVar
 from hydra import main as hydra_main
 from hydra._internal.utils import get_args_parser
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose.asked import Asked, compose_jobs
 from qprune_cli.compose.build import Composed
 from qprune_cli.compose.jobs import freed, repeated
 from qprune_cli.compose.multirun import sweep
 from qprune_cli.errors import MissedTarget, UserError
+from qprune_cli.places import config_dir
 
 Plan = TypeVar("Plan")
 

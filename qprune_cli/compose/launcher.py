@@ -15,8 +15,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import config_dir
 
 PACKAGES = {  # of launchers that do not come with Hydra
     "joblib": "'qprune[joblib]'",

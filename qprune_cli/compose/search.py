@@ -9,12 +9,12 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose.build import Composed
 from qprune_cli.compose.jobs import Composer, readable_errors, search
 from qprune_cli.compose.keys import dotted, has, near
 from qprune_cli.compose.space import Entry
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import config_dir
 
 SECTION = "tune"
 LOOKED_AT = 1000  # combinations, to see whether those that differ are few enough to try them all

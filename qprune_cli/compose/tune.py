@@ -9,13 +9,13 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose.entry import entry
 from qprune_cli.compose.jobs import brought, freed, lines, parse, readable_errors, refuse_no_choice, search
 from qprune_cli.compose.launch import ask_hydra, parsed_arguments
 from qprune_cli.compose.search import SECTION, Search
 from qprune_cli.compose.space import Entry
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import config_dir
 
 ALONE = {  # what cannot be searched, and why
     "data": "trials are judged on the same images",

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.data.batches import find_folder, read_part
-from qprune_cli.data.labelled import Labelled
-from qprune_cli.data.sharing import Sharing, check_fixed
+from qprune_cli.images.batches import find_folder, read_part
+from qprune_cli.images.labelled import Labelled
+from qprune_cli.images.sharing import Sharing, check_fixed
 from qprune_cli.types import ImageSet, Splits
 
 

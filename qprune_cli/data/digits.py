@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.datasets import load_digits
 
-from qprune_cli.data.labelled import Labelled
-from qprune_cli.data.sharing import Sharing, check_fixed, parted
+from qprune_cli.images.labelled import Labelled
+from qprune_cli.images.sharing import Sharing, check_fixed, parted
 from qprune_cli.types import ImageSet, Splits
 
 TESTED = 360  # images that are held out, the same ones always

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.data.idx import find_folder, read_part
-from qprune_cli.data.labelled import Labelled
-from qprune_cli.data.sharing import Sharing, check_fixed
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.images.idx import find_folder, read_part
+from qprune_cli.images.labelled import Labelled
+from qprune_cli.images.sharing import Sharing, check_fixed
 from qprune_cli.types import ImageSet, Splits
 
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}  # what torchvision names the folder of each

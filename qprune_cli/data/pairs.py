@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.data.files import PARTS, Cutting, PairFiles
-from qprune_cli.data.image import READERS
 from qprune_cli.errors import UserError
+from qprune_cli.images.files import PARTS, Cutting, PairFiles
+from qprune_cli.images.image import READERS
 from qprune_cli.types import ImageSet, Splits
 
 LOG = logging.getLogger("qprune_cli")

@@ -7,10 +7,10 @@ import numpy as np
 import skimage
 from skimage.transform import rescale
 
-from qprune_cli.data.camera import Camera, to_linear
-from qprune_cli.data.crops import blocks, random_place, turned
-from qprune_cli.data.image import read_image
 from qprune_cli.errors import UserError
+from qprune_cli.images.camera import Camera, to_linear
+from qprune_cli.images.crops import blocks, random_place, turned
+from qprune_cli.images.image import read_image
 from qprune_cli.types import Floats, ImageSet, Pair, Splits
 
 # Public domain or CC0, as the data page of scikit-image states for each.

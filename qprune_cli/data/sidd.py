@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from qprune_cli.data.files import PARTS, Cutting, PairFiles
-from qprune_cli.data.mat import read_validation
 from qprune_cli.errors import UserError
+from qprune_cli.images.files import PARTS, Cutting, PairFiles
+from qprune_cli.images.mat import read_validation
 from qprune_cli.types import ImageSet, Splits
 
 INSTANCE = re.compile(r"(\d{4})_(\d{3})_(\w\w)_(\d{5})_(\d{5})_(\d{4})_([LNH])")

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.loss import refuse_no_labels
+from qprune_cli.calibration.samples import labels_of
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import passes
 from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
-from qprune_cli.structure.loss import refuse_no_labels
-from qprune_cli.structure.samples import labels_of
 from qprune_cli.types import Floats, ImageSet, Ints, Measure, Quality
 
 ACCURACY = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")

@@ -12,9 +12,9 @@ from scipy.stats import spearmanr
 from torch import nn
 from tqdm import tqdm
 
-from qprune_cli.structure.feed import fed
-from qprune_cli.structure.loss import LOSSES
-from qprune_cli.structure.silence import silence
+from qprune_cli.calibration.feed import fed
+from qprune_cli.calibration.loss import LOSSES
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 RESAMPLES = 1000

@@ -6,8 +6,8 @@ from torch import nn
 
 from qprune_cli.evaluate.quality import mean_measure, outputs
 from qprune_cli.evaluate.task import Task
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.silence import silence
+from qprune_cli.surgery.shrink import shrink
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Layout, Pair, Quality
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.loss import refuse_labels
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import examples, judge, outputs, psnrs
 from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
-from qprune_cli.structure.loss import refuse_labels
 from qprune_cli.types import REFERENCE_SIDE, SSIM_WINDOW, Floats, ImageSet, Measure, Quality
 
 PSNR = Measure("psnr", "PSNR", "dB", 2, 10)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.model.checkpoint import check_channels
-from qprune_cli.model.foreign import read_state
 from qprune_cli.types import TASKS
+from qprune_cli.weights.checkpoint import check_channels
+from qprune_cli.weights.foreign import read_state
 
 PREDICTS = ("clean", "noise")
 

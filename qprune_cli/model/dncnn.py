@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
+from qprune_cli.weights.checkpoint import absolute_weights, check_channels, load_weights
 
 
 class DnCNNNetwork(nn.Module):

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 from torch import Tensor, nn
 
-from qprune_cli.model.checkpoint import absolute_weights, load_weights
-from qprune_cli.model.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 
 class LeNet5Network(nn.Module):

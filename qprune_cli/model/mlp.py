@@ -10,8 +10,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import absolute_weights, load_weights
-from qprune_cli.model.classifier import check_classifier, he_
+from qprune_cli.layers.classifier import check_classifier, he_
+from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 
 class MLPNetwork(nn.Module):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import absolute_weights, check_channels, load_weights
-from qprune_cli.model.padding import cropped, padded
+from qprune_cli.layers.padding import cropped, padded
+from qprune_cli.weights.checkpoint import absolute_weights, check_channels, load_weights
 
 
 class LayerNorm2d(nn.LayerNorm):

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import absolute_weights, load_weights
-from qprune_cli.model.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # width of each stage relative to the first, and its convolutions
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.catalog import config_dir, roles
 from qprune_cli.compare.settings import LOADER
+from qprune_cli.places import config_dir, roles
 
 PLACES = ("output_root",)
 TOLD = ("sparsity",)  # whatever the default is

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from qprune_cli.calibration.loss import check_pass
+from qprune_cli.calibration.sensitivity import sensitivity
 from qprune_cli.scores import Scores
-from qprune_cli.structure.loss import check_pass
-from qprune_cli.structure.sensitivity import sensitivity
 from qprune_cli.types import Bools, Layout, Splits
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.curvature import Curvature, curvature
+from qprune_cli.calibration.loss import check_pass
+from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.scores import Pairs, Quadratic, Scores
-from qprune_cli.structure.curvature import Curvature, curvature
-from qprune_cli.structure.loss import check_pass
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Floats, Layout, Splits
 
 SLOPES = ("teacher", "loss", "none")

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.gates import gate_statistics
+from qprune_cli.calibration.loss import check_pass
+from qprune_cli.calibration.redundancy import SIMILARITIES, check_redundancy, redundancy_pairs
+from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
 from qprune_cli.scores import Scores
-from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.gates import gate_statistics
-from qprune_cli.structure.loss import check_pass
-from qprune_cli.structure.redundancy import SIMILARITIES, check_redundancy, redundancy_pairs
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Floats, Layout, Splits
 
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.redundancy import cosine, redundancy_pairs
+from qprune_cli.calibration.weights import weight_norms, weight_products
 from qprune_cli.errors import UserError
 from qprune_cli.scores import Scores
-from qprune_cli.structure.redundancy import cosine, redundancy_pairs
-from qprune_cli.structure.weights import weight_norms, weight_products
 from qprune_cli.types import Bools, Layout, Splits
 
 

@@ -7,15 +7,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.feed import centres
+from qprune_cli.calibration.loss import check_pass, losses_of
+from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
+from qprune_cli.graph.execute import precision
+from qprune_cli.replay.gated import whole
+from qprune_cli.replay.replay import Replay
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.execute import precision
-from qprune_cli.structure.feed import centres
-from qprune_cli.structure.gated import whole
-from qprune_cli.structure.loss import check_pass, losses_of
-from qprune_cli.structure.replay import Replay
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Layout, Splits
 
 

@@ -7,18 +7,18 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.feed import centres
+from qprune_cli.calibration.samples import balanced, inputs_of
+from qprune_cli.calibration.weights import weight_norms
+from qprune_cli.embedding.pieces import Pieces
+from qprune_cli.embedding.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.graph.network import Network
 from qprune_cli.program.answer import Search, Task, answers, check_workers
 from qprune_cli.program.build import Formulation
 from qprune_cli.program.loss import CLASSIFIER, LOSSES
-from qprune_cli.scorer.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.feed import centres
-from qprune_cli.structure.network import Network
-from qprune_cli.structure.pieces import Pieces
-from qprune_cli.structure.samples import balanced, inputs_of
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Layout, Splits
 
 AUTO = "auto"

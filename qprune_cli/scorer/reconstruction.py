@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.residual import activation_products, readers_error, residual_maps
+from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.residual import activation_products, readers_error, residual_maps
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Layout, Splits
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from qprune_cli.calibration.connection import connection_sensitivity
+from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.loss import check_pass
+from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.structure.connection import connection_sensitivity
-from qprune_cli.structure.dead import dead_first
-from qprune_cli.structure.loss import check_pass
-from qprune_cli.structure.weights import weight_norms
 from qprune_cli.types import Bools, Layout, Splits
 
 

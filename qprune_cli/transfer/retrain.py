@@ -14,7 +14,7 @@ from torch import nn
 
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.structure.shrink import shrink
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.types import FITTING, Bools, Layout, Retrained, Splits
 

@@ -14,7 +14,7 @@ from torch import nn
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.task import Task, task_of
-from qprune_cli.plan import RunPlan
+from qprune_cli.run.plan import RunPlan
 from qprune_cli.types import ImageSet, final_stage
 from qprune_cli.use.load import load_run
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from qprune_cli import pipeline
 from qprune_cli.compose.search import Search
 from qprune_cli.errors import UserError
-from qprune_cli.plan import RunPlan
 from qprune_cli.record.folder import Folder
+from qprune_cli.run import pipeline
+from qprune_cli.run.plan import RunPlan
 from qprune_cli.sweep.job import Ended, Job, State, carry_out, job_name
 from qprune_cli.tune.judge import Found, Judge
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from qprune_cli.compose.build import build
 from qprune_cli.compose.search import Search
-from qprune_cli.plan import RunPlan
+from qprune_cli.run.plan import RunPlan
 from qprune_cli.sweep.job import digest, job_name
 from qprune_cli.tune.draw import load_optuna, suggest
 from qprune_cli.tune.front import NOTE, Row, command, terminal, write_front

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import yaml
 
+from qprune_cli.cost.measure import measured
 from qprune_cli.device import pick_device
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import qualities, restored
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.plan import EvaluatePlan
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.run import write_manifest, write_metrics
 from qprune_cli.record.table import evaluate_table
-from qprune_cli.structure.measure import measured
+from qprune_cli.run.plan import EvaluatePlan
 from qprune_cli.types import FITTING
 from qprune_cli.use.load import Run
 

@@ -13,12 +13,12 @@ from torch import nn
 
 from qprune_cli.compose.build import build
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import read_weights, weights_digest
+from qprune_cli.graph.trace import trace
 from qprune_cli.record.folder import file_digest
-from qprune_cli.structure.answer import answer, same_answer
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Layout
+from qprune_cli.weights.answer import answer, same_answer
+from qprune_cli.weights.checkpoint import read_weights, weights_digest
 
 NEEDED = ("config.yaml", "plan.json", "mask.npz", "metrics.json", "model.safetensors")
 

@@ -13,8 +13,8 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
-from qprune_cli.data.image import decode, read_bytes
 from qprune_cli.errors import UserError
+from qprune_cli.images.image import decode, read_bytes
 
 Pixels = NDArray[Any]
 QUALITY = 95  # of a JPEG; colours keep their full resolution (4:4:4)

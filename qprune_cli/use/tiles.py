@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from qprune_cli.data.image import to_floats
 from qprune_cli.errors import UserError
+from qprune_cli.images.image import to_floats
 from qprune_cli.types import Floats
 
 GRID = 32  # tiles begin at multiples, so that networks that halve the resolution up to five times group pixels as in the whole image

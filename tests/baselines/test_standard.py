@@ -5,7 +5,7 @@ import pytest
 from qprune_cli import cli
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
-from tests.test_run import only_run
+from tests.run.test_run import only_run
 
 SMALL = ["run", "experiment=smoke", "solver=greedy_taylor", "fidelity=0", "certify=false", "latency=false"]
 

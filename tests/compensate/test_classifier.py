@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
-from qprune_cli.compensate.objective import compensated_metric
 from qprune_cli.compensate.ridge import Ridge
-from qprune_cli.data.memory import MemoryImages
 from qprune_cli.evaluate.classification import Classification
 from qprune_cli.evaluate.masked import silenced_merit
-from qprune_cli.structure.trace import trace
+from qprune_cli.graph.trace import trace
+from qprune_cli.images.memory import MemoryImages
+from qprune_cli.regression.objective import compensated_metric
 from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import blobs, taught
 

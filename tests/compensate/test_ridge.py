@@ -12,11 +12,11 @@ from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
 from qprune_cli.evaluate.restoration import Restoration
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.record.warning import compensation_warnings
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import ImageSet, Pair, Splits
 
 

@@ -3,10 +3,10 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from qprune_cli.catalog import config_dir
 from qprune_cli.compose import jobs
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.compose.jobs import Composer, freed, resolved
+from qprune_cli.places import config_dir
 
 
 @pytest.mark.parametrize(

@@ -9,18 +9,18 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from qprune_cli.catalog import components, config_dir, roles
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
-from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.restoration import Restoration
+from qprune_cli.graph.trace import trace
+from qprune_cli.places import components, config_dir, roles
+from qprune_cli.replay.metric import MaskMetric
 from qprune_cli.search.ledger import Ledger
-from qprune_cli.structure.trace import trace
 from qprune_cli.types import frozen
 from tests.conftest import factored_problem, priced_problem, random_problem, write_pairs
-from tests.data.labelled_files import write_cifar, write_idx
 from tests.data.test_sidd import write_scenes
+from tests.images.labelled_files import write_cifar, write_idx
 
 ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer")
 FACTORY = ["model.factory=qprune_cli.model.dncnn:DnCNNNetwork", "model.arguments={channels: 3, width: 4, depth: 3, batchnorm: true}"]

@@ -4,10 +4,10 @@ import pickle
 import numpy as np
 import pytest
 
-from qprune_cli.data.batches import read_batch
 from qprune_cli.data.cifar10 import CIFAR10
 from qprune_cli.errors import UserError
-from tests.data.labelled_files import batches, write_batch, write_cifar
+from qprune_cli.images.batches import read_batch
+from tests.images.labelled_files import batches, write_batch, write_cifar
 
 FEW = {"calibration": 10, "refinement": 10}
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from qprune_cli.compose.asked import compose_jobs
-from qprune_cli.data.idx import read_idx
 from qprune_cli.data.mnist import MNIST
 from qprune_cli.errors import UserError
-from tests.data.labelled_files import drawn, idx, write_idx
+from qprune_cli.images.idx import read_idx
+from tests.images.labelled_files import drawn, idx, write_idx
 
 FEW = {"calibration": 10, "refinement": 10}
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"

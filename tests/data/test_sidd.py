@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 
 from qprune_cli import cli
-from qprune_cli.data.check import check
 from qprune_cli.data.sidd import SIDD, find_frames, parse_instance
 from qprune_cli.errors import UserError
-from tests.data.test_mat import write_validation
+from qprune_cli.fetch.check import check
+from tests.images.test_mat import write_validation
 
 QUICK = {"crops": 4, "crop_size": 32, "block_size": 64}
 PHONES = ("S6", "IP", "GP", "N6", "G4")

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from qprune_cli.calibration.loss import LOSSES
 from qprune_cli.evaluate.fidelity import correlation, fidelity, mean_loss
 from qprune_cli.search.moves import random_swaps
-from qprune_cli.structure.loss import LOSSES
-from qprune_cli.structure.silence import silence
+from qprune_cli.surgery.silence import silence
 from tests.conftest import random_problem
 
 

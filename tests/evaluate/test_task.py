@@ -7,10 +7,10 @@ from torch import nn
 
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.classification import Classification, log_likelihoods, right
-from qprune_cli.evaluate.metric import MaskMetric
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.graph.trace import trace
+from qprune_cli.replay.metric import MaskMetric
+from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import TASKS, ImageSet, Pair, Quality, Splits
 from tests.blobs import blobs, taught
 

@@ -1,4 +1,4 @@
-"""Training on, network by network; whole runs are in tests/test_finetuning.py."""
+"""Training on, network by network; whole runs are in tests/run/test_finetuning.py."""
 
 from dataclasses import replace
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from qprune_cli import cli
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.solver.annealing import Annealing
-from qprune_cli.structure.trace import trace
 from tests.conftest import random_problem
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from qprune_cli.errors import UserError
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.dncnn import DnCNN
-from qprune_cli.structure.trace import trace
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from qprune_cli.errors import UserError
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.lenet5 import LeNet5
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
 from scripts.zoo import difference, shaken
 
 

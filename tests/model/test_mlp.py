@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from qprune_cli.errors import UserError
-from qprune_cli.model.checkpoint import save_weights, weights_digest
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.mlp import MLP
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
+from qprune_cli.weights.checkpoint import save_weights, weights_digest
 from scripts.zoo import difference, shaken
 
 

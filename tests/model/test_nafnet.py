@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from qprune_cli.cost.cost import counted
 from qprune_cli.errors import UserError
 from qprune_cli.model.nafnet import LayerNorm2d, NAFNet
-from qprune_cli.structure.cost import counted
 
 GOPRO = {"encoder": (1, 1, 1, 28), "middle": 1, "decoder": (1, 1, 1, 1)}
 

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from qprune_cli.errors import UserError
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.vgg16 import VGG16
-from qprune_cli.structure.shrink import shrink
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.shrink import shrink
 from scripts.zoo import difference, shaken
 
 

@@ -8,10 +8,10 @@ import torch
 from scipy import sparse
 from torch import nn
 
+from qprune_cli.embedding.embed import embedded
+from qprune_cli.graph.trace import trace
 from qprune_cli.program.network import Op, ReluNetwork
-from qprune_cli.structure.embed import embedded
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.silence import silence
 
 
 def random_mlp(seed, sizes=(5, 6, 4, 3)):

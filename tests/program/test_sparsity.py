@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from torch import nn
 
+from qprune_cli.cost.cost import Cost
 from qprune_cli.problem.budget import Prices
 from qprune_cli.program.build import Formulation, Limit, joint_program
 from qprune_cli.program.draft import Draft, Value
 from qprune_cli.program.network import simulate
 from qprune_cli.program.solve import solve
 from qprune_cli.program.sparsity import keep_exactly, keep_within, pay_scores
-from qprune_cli.structure.cost import Cost
 from tests.conftest import all_masks
 from tests.program.networks import lively, numbers_of, random_mlp, samples
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from qprune_cli.catalog import components
 from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.places import components
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.search.ledger import Ledger
 from tests.conftest import factored_problem, priced_problem, random_problem

@@ -6,11 +6,11 @@ from importlib import import_module
 
 import pytest
 
-from qprune_cli.catalog import components
 from qprune_cli.compose.asked import compose_jobs
-from qprune_cli.plan import RunPlan
+from qprune_cli.places import components
 from qprune_cli.report.reference import methods, references
 from qprune_cli.report.repeat import component, repeat_command, sweep_command
+from qprune_cli.run.plan import RunPlan
 
 
 def composed(words):

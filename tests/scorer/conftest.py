@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from qprune_cli.structure.trace import trace
+from qprune_cli.graph.trace import trace
 from qprune_cli.types import ImageSet, Pair, Splits
 
 

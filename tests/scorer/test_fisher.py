@@ -1,7 +1,7 @@
 import numpy as np
 
+from qprune_cli.calibration.gates import gate_statistics
 from qprune_cli.scorer.fisher import Fisher
-from qprune_cli.structure.gates import gate_statistics
 from qprune_cli.types import ImageSet
 from tests.scorer.conftest import three_filters
 

@@ -4,13 +4,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from qprune_cli.calibration.curvature import curvature
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.fidelity import mean_loss
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scorer.gram import Gram
 from qprune_cli.search.moves import random_swaps
-from qprune_cli.structure.curvature import curvature
 
 
 def problem_at(keep, gram, model, layout, splits):

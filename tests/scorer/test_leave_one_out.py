@@ -3,16 +3,16 @@ import pytest
 import torch
 from torch import nn
 
+from qprune_cli.calibration.loss import LOSSES
 from qprune_cli.errors import UserError
+from qprune_cli.graph.trace import trace
 from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.model.unet import UNet
 from qprune_cli.scorer.leave_one_out import LeaveOneOut
-from qprune_cli.structure.loss import LOSSES
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
+from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Splits
+from tests.calibration.test_gates import InPlace, classifier, labelled, pictures
 from tests.scorer.conftest import three_filters
-from tests.structure.test_gates import InPlace, classifier, labelled, pictures
 
 
 def alone(model, layout, images, loss, keep):

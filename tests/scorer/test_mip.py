@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+from qprune_cli.cost.cost import Cost
+from qprune_cli.embedding.programs import joint_limit, layer_limits
 from qprune_cli.errors import StructureError, UserError
+from qprune_cli.graph.trace import trace
 from qprune_cli.scorer.mip import Mip, told
-from qprune_cli.scorer.programs import joint_limit, layer_limits
-from qprune_cli.structure.cost import Cost
-from qprune_cli.structure.trace import trace
 from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import Blobs, blobs, taught
 

@@ -5,12 +5,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from qprune_cli.errors import UserError
+from qprune_cli.graph.masks import at_gates, per_layer
+from qprune_cli.graph.rules.layer import LAYERS
 from qprune_cli.scorer.reconstruction import Reconstruction
-from qprune_cli.structure.masks import at_gates, per_layer
-from qprune_cli.structure.rules.layer import LAYERS
 from qprune_cli.types import Splits
+from tests.calibration.test_gates import InPlace, classifier, double, labelled, pictures, plain, tensors
 from tests.scorer.conftest import three_filters
-from tests.structure.test_gates import InPlace, classifier, double, labelled, pictures, plain, tensors
 
 
 class Branches(nn.Module):

@@ -3,11 +3,11 @@ import pytest
 import torch
 from torch import nn
 
+from qprune_cli.calibration.loss import LOSSES
 from qprune_cli.scorer.snip import Snip
-from qprune_cli.structure.loss import LOSSES
 from qprune_cli.types import Splits
+from tests.calibration.test_gates import classifier, double, labelled, pictures, plain, tensors
 from tests.scorer.conftest import three_filters
-from tests.structure.test_gates import classifier, double, labelled, pictures, plain, tensors
 
 
 def upscaling():

@@ -19,7 +19,7 @@ from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.train.state import Progress, State
 from tests.conftest import write_pairs
-from tests.test_run import only_run
+from tests.run.test_run import only_run
 
 QUICK = AdamW(
     steps=6, batch=2, crop=16, loss="psnr", lr=1e-3, warm_up=0.2, weight_decay=0.01, clip=1.0,

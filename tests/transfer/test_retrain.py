@@ -14,16 +14,16 @@ from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.compose.jobs import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.classification import Classification
-from qprune_cli.plan import RunPlan
-from qprune_cli.pruning import chosen
+from qprune_cli.graph.trace import trace
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.transfer import transfer_table, write_transfer
-from qprune_cli.structure.silence import silence
-from qprune_cli.structure.trace import trace
+from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import chosen
+from qprune_cli.surgery.silence import silence
 from qprune_cli.transfer.retrain import Retrain, ticket
 from qprune_cli.types import Retrained
-from tests.data.labelled_files import write_idx
-from tests.test_run import only_run
+from tests.images.labelled_files import write_idx
+from tests.run.test_run import only_run
 
 FEW = ["transfer.steps=20", "transfer.batch=32", "transfer.seeds=2", "latency=false", "fidelity=0"]
 OTHER = ["data@transfer.data=digits", "transfer.data.seed=1"]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from qprune_cli.data.image import read_image
 from qprune_cli.errors import UserError
+from qprune_cli.images.image import read_image
 from qprune_cli.use import apply as module
 from qprune_cli.use.apply import Settings, apply
 from qprune_cli.use.load import load_run

@@ -191,6 +191,6 @@ def test_what_is_no_photograph_is_named_with_the_reason(tmp_path, name, make, sa
 
 
 def test_every_readable_ending_can_be_written():
-    from qprune_cli.data.image import READERS
+    from qprune_cli.images.image import READERS
 
     assert FORMATS.keys() == READERS.keys()

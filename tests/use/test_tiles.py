@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from qprune_cli.data.image import to_floats
 from qprune_cli.errors import UserError
+from qprune_cli.images.image import to_floats
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.use.tiles import GRID, Tiling, denoise, enough_overlap, tiled
 

@@ -1,0 +1,125 @@
+"""Training on what a mask leaves: between the rounds of pruning, at the end, and the dense network as long."""
+
+import copy
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from qprune_cli.cache.shared import Shared
+from qprune_cli.evaluate.task import task_of
+from qprune_cli.record.finetuning import state_file, write_epochs
+from qprune_cli.record.folder import Folder
+from qprune_cli.roles import FineTune
+from qprune_cli.surgery.origin import origins
+from qprune_cli.surgery.silence import silence
+from qprune_cli.train.distill import Alike, AlikeIn
+from qprune_cli.train.state import Progress
+from qprune_cli.train.tuned import Tuned
+from qprune_cli.types import Bools, Layout, Quality
+
+LOG = logging.getLogger("qprune_cli")
+DENSE, PRUNED = "dense", "pruned"  # whose training a row is of
+
+
+@dataclass
+class Tuning:
+    """The trainings of one run, which share a record.
+
+    Attributes:
+        method: how networks are trained.
+        shared: the dense network, its filters, its images.
+        seed: draws the crops.
+        rounds: of pruning.
+        folder: where states and the record go.
+        rows: of epochs.csv.
+        notes: how each training went, by the name of its network, ready for JSON.
+    """
+
+    method: FineTune
+    shared: Shared
+    seed: int
+    rounds: int
+    folder: Folder
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def between(self, network: nn.Module, keep: Bools, number: int) -> nn.Module:
+        """Train a network of the shape of the dense one, silenced at a mask, after a round; the very network where nothing is done.
+
+        Args:
+            network: it is left as it is.
+            keep: (n,) mask of the round.
+            number: of the round, from 1.
+        """
+        with silence(network, self.shared.layout, keep):
+            tuned = self._fit(PRUNED, network, partial(in_place, self.shared.layout, keep), number).model
+        if tuned is network:
+            return network
+        copied = copy.deepcopy(network)  # without what silences it
+        copied.load_state_dict(tuned.state_dict())
+        return copied
+
+    def last(self, small: nn.Module, keep: Bools) -> nn.Module:
+        """Train the smaller network; the very network where nothing is done.
+
+        Args:
+            small: it is left as it is.
+            keep: (n,) mask that it was made by.
+        """
+
+        def alike() -> Mapping[str, Alike]:
+            found = origins(self.shared.dense, self.shared.layout, keep)
+            return {name: Alike(np.arange(len(own)), own) for name, own in found.items()}
+
+        return self._fit(PRUNED, small, alike, self.rounds).model
+
+    def rival(self, volume: bool, measure: Callable[[nn.Module], Quality]) -> Quality | None:
+        """Quality of the dense network after the same training, once for all runs that share it; None where it is not wanted.
+
+        Args:
+            volume: whether the 3-D SSIM belongs to it.
+            measure: takes the quality of a network.
+        """
+        if not self.method.rival:
+            return None
+        layout, known = self.shared.layout, len(self.rows)
+
+        def make() -> tuple[Quality, dict[str, Any]]:
+            tuned = self._fit(DENSE, self.shared.dense, partial(in_place, layout, np.ones(layout.n, bool)), 0)
+            return measure(tuned.model), {"notes": tuned.notes, "rows": self.rows[known:]}
+
+        settings = dict(self.method.rival)
+        quality, told = self.shared.tuned(settings, self.seed, volume, make)
+        self.notes[DENSE] = told["notes"]
+        if len(self.rows) == known:
+            self.rows += told["rows"]
+            write_epochs(self.folder, self.rows)
+        return quality
+
+    def _fit(self, name: str, network: nn.Module, alike: AlikeIn, number: int) -> Tuned:
+        """Train a network as a share of what was asked, the dense one in one go."""
+        shared, state = self.shared, self.folder.path / state_file(name, number)
+        method = self.method if name == DENSE else self.method.share(number, self.rounds)
+        measure, known = task_of(shared.splits).primary, len(self.rows)
+
+        def told(row: Progress) -> None:
+            whose = {"network": name, "round": number, "epoch": len(self.rows) - known, "step": row.step}
+            self.rows.append(whose | row.entries(measure))
+            write_epochs(self.folder, self.rows)
+            LOG.info("fine-tuning, %s network, %s", name, row.said(measure))
+
+        tuned = method.fit(network, shared.dense, alike, shared.splits, self.seed, state, told)
+        if tuned.notes:
+            self.notes[name if number in (0, self.rounds) else f"{name}, round {number}"] = tuned.notes
+        return tuned
+
+
+def in_place(layout: Layout, keep: Bools) -> dict[str, Alike]:
+    """Filters that a network of the shape of its teacher has where the teacher has them."""
+    masks = {name: np.flatnonzero(mask) for name, mask in layout.masks(keep).items()}
+    return {name: Alike(kept, kept) for name, kept in masks.items() if len(kept)}
