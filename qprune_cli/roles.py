@@ -13,7 +13,7 @@ from torch import nn
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.train.distill import AlikeIn
 from qprune_cli.train.tuned import Told, Tuned
 from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solution, Splits
@@ -110,7 +110,7 @@ class FineTune(Protocol):
         """The same with the steps of one of several parts, which add up to all."""
 
     @property
-    def rival(self) -> Mapping[str, Any]:
+    def dense_control(self) -> Mapping[str, Any]:
         """All settings that the same training of the dense network depends on; empty where it is not wanted."""
 
     def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
@@ -127,8 +127,8 @@ class Refiner(Protocol):
     def objective(self) -> str:
         """One of ``OBJECTIVES``."""
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
-        """Return a feasible mask that is at least as good as ``start`` on the metric, which the ledger measures and counts."""
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
+        """Return a feasible mask that is at least as good as ``start`` on the metric, which the log measures and counts."""
 
 
 class Choose(Protocol):

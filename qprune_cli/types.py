@@ -29,11 +29,17 @@ def frozen(array: NDArray[Any]) -> NDArray[Any]:
 
 
 class Pair(NamedTuple):
-    """One noisy photograph and its clean original, each (C, H, W) float32 in [0, 1]; or an image and its label, a 0-d int64 array."""
+    """What a network is given and what it is to give.
+
+    Attributes:
+        name: of the image.
+        input: (C, H, W) float32 in [0, 1]: a noisy photograph, or the image that a classifier names.
+        target: its clean original, as large; or the label of the class, a 0-d int64 array.
+    """
 
     name: str
-    noisy: Floats
-    clean: NDArray[Any]
+    input: Floats
+    target: NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +66,12 @@ class ImageSet:
         """Yield noisy and clean stacks, each (<=size, C, H, W); only neighbours of one shape share a stack."""
         chunk: list[Pair] = []
         for pair in self.pairs:  # each is made once, where they are made when asked for
-            if chunk and (len(chunk) == size or pair.noisy.shape != chunk[0].noisy.shape):
-                yield np.stack([p.noisy for p in chunk]), np.stack([p.clean for p in chunk])
+            if chunk and (len(chunk) == size or pair.input.shape != chunk[0].input.shape):
+                yield np.stack([p.input for p in chunk]), np.stack([p.target for p in chunk])
                 chunk = []
             chunk.append(pair)
         if chunk:
-            yield np.stack([p.noisy for p in chunk]), np.stack([p.clean for p in chunk])
+            yield np.stack([p.input for p in chunk]), np.stack([p.target for p in chunk])
 
 
 class CropSource(Protocol):
@@ -363,7 +369,7 @@ class Baseline:
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class BaselineResult:
     """A baseline as it was measured.
 
     Attributes:

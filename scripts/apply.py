@@ -122,17 +122,17 @@ def compare(model: nn.Module, tiling: Tiling, seed: int, level: float, side: int
     pair = photograph((tiling.tile + count * stride, tiling.tile + (count + 1) * stride), seed, level)
     start = perf_counter()
     with torch.inference_mode():
-        whole = np.clip(model(torch.from_numpy(pair.noisy[None]))[0].numpy(), 0, 1)
+        whole = np.clip(model(torch.from_numpy(pair.input[None]))[0].numpy(), 0, 1)
     middle = perf_counter()
-    tiles = np.clip(np.concatenate(list(tiled(model, pair.noisy, tiling)), axis=1), 0, 1)
+    tiles = np.clip(np.concatenate(list(tiled(model, pair.input, tiling)), axis=1), 0, 1)
     seconds = perf_counter() - middle
     border, inside = steps(255 * (tiles - whole), tiling)
     return {
         "difference": 255 * float(np.abs(tiles - whole).max()),
-        "step": blending_step(model, pair.noisy, tiling),
+        "step": blending_step(model, pair.input, tiling),
         "border": border,
         "inside": inside,
-        "quality": psnr(tiles, pair.clean) - psnr(whole, pair.clean),
+        "quality": psnr(tiles, pair.target) - psnr(whole, pair.target),
         "time": seconds / (middle - start),
     }
 

@@ -95,7 +95,7 @@ def measure(name: str, overrides: list[str], seeds: list[int]) -> dict[str, Any]
         quality = qualities(Restoration(), shrunk(dense, layout, {"pruned": mask}), test)["pruned"]
         psnr[key], ssim[key] = quality["psnr"], quality["ssim"]
     whole = qualities(Restoration(), {"dense": dense}, test)["dense"]
-    noisy = judge([pair.noisy for pair in test.pairs], test)
+    noisy = judge([pair.input for pair in test.pairs], test)
     rows = [
         row(method, sparsity, list(seeds_of(method, seeds)), keep, psnr, ssim, cost)
         | {"seconds": seconds[method] / len(list(seeds_of(method, seeds)))}

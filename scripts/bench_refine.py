@@ -28,7 +28,7 @@ from qprune_cli.replay.metric import MaskMetric
 from qprune_cli.run.plan import RunPlan
 from qprune_cli.run.prune import Job, prepare
 from qprune_cli.run.rounds import select
-from qprune_cli.search.ledger import Incumbent, Ledger
+from qprune_cli.search.evaluations import EvaluationLog, Incumbent
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Floats
 
@@ -75,7 +75,7 @@ def planned(*overrides: str) -> RunPlan:
 def test_psnr(job: Job, keep: Bools) -> Floats:
     """(N,) PSNR of the test images."""
     small, images = shrink(job.dense, job.layout, keep), job.splits.test
-    return np.array([psnr(result, pair.clean) for result, pair in zip(outputs(small, images), images.pairs, strict=True)])
+    return np.array([psnr(result, pair.target) for result, pair in zip(outputs(small, images), images.pairs, strict=True)])
 
 
 def rows(case: str, refiners: list[str] | None, seeds: list[int], settings: tuple[str, ...], share: float) -> Iterator[dict[str, Any]]:
@@ -90,9 +90,9 @@ def rows(case: str, refiners: list[str] | None, seeds: list[int], settings: tupl
         full = test_psnr(job, np.ones(job.layout.n, bool))
         for name in refiners or asked.refiners:
             refiner = replace(planned(f"refine={name}").refine, evaluations=max(20, int(share * asked.evaluations)))  # type: ignore[type-var]
-            ledger = Ledger(MaskMetric(task_of(job.splits), dense, job.layout, job.splits.refinement, dense), start.keep)
-            refined = refiner.refine(selected.problem, start, ledger, seed)
-            curve = list(bests(ledger.incumbents))
+            log = EvaluationLog(MaskMetric(task_of(job.splits), dense, job.layout, job.splits.refinement, dense), start.keep)
+            refined = refiner.refine(selected.problem, start, log, seed)
+            curve = list(bests(log.incumbents))
             for point in curve:
                 known.setdefault(point.keep.tobytes(), test_psnr(job, point.keep))
             tests = [known[point.keep.tobytes()] for point in curve]
@@ -100,7 +100,7 @@ def rows(case: str, refiners: list[str] | None, seeds: list[int], settings: tupl
                 "case": case,
                 "refiner": name,
                 "seed": seed,
-                "seconds": ledger.trace[-1]["seconds"],
+                "seconds": log.trace[-1]["seconds"],
                 "notes": {key: refined.notes[key] for key in ("evaluations", "gradients", "moves", "swapped", "stopped")},
                 "dense": full.tolist(),
                 "curve": [

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("overrides", nargs="*", help="further settings of the training")
     arguments = parser.parse_intermixed_args()
     sets = test_sets()
-    noisy = {name: judge([pair.noisy for pair in images.pairs], images)["psnr"] for name, images in sets.items()}
+    noisy = {name: judge([pair.input for pair in images.pairs], images)["psnr"] for name, images in sets.items()}
     heads = [f"{name} (noisy {noisy[name].mean():.2f})" for name in sets]
     print("| camera | " + " | ".join(heads) + " |\n" + "|---" * (len(sets) + 1) + "|", flush=True)
     found: dict[str, dict[str, Any]] = {}

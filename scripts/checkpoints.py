@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--crops", type=Path, help="write pictures (noisy, denoised, clean) into this folder")
     arguments = parser.parse_args()
     sets = test_sets()
-    noisy = {name: judge((pair.noisy for pair in images.pairs), images) for name, images in sets.items()}
+    noisy = {name: judge((pair.input for pair in images.pairs), images) for name, images in sets.items()}
     print("| network | parameters | GMACs | dead filters | " + " | ".join(sets) + " |\n" + "|---" * (len(sets) + 4) + "|")
     identity = [f"{quality['psnr'].mean():.2f} dB, {quality['ssim'].mean():.4f}" for quality in noisy.values()]
     print("| noisy | | | | " + " | ".join(identity) + " |", flush=True)
@@ -81,7 +81,7 @@ def main() -> None:
                 arguments.crops.mkdir(parents=True, exist_ok=True)
                 pair = images.pairs[k]
                 restored = next(outputs(model, ImageSet((pair,))))
-                Image.fromarray(strip([pair.noisy, restored, pair.clean])).save(
+                Image.fromarray(strip([pair.input, restored, pair.target])).save(
                     arguments.crops / f"{name}_{where.replace('/', '_')}_{which}.png"
                 )
         share = f"{sum(shares) / len(shares):.1%}"

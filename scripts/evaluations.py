@@ -5,7 +5,7 @@
 The incumbent is the mask of a solver; candidates differ from it by one random swap. "silenced" is one full forward pass of the
 silenced network for each candidate; "shrunk" runs the network that the incumbent and the candidates leave, with nothing
 remembered; "reuse" remembers what lies before the first changed gate; "change" convolves only the channels that changed, as the
-metric does; "metric" is the metric with all that it does beside. All of them look at the same images. "racing" is the ledger,
+metric does; "metric" is the metric with all that it does beside. All of them look at the same images. "racing" is the log,
 which lets clearly worse candidates go after a few of the tuned images, against silenced passes over all of them. The breakdown is
 of "change": seconds of shrinking, remembering, running candidates, and PSNR.
 """
@@ -27,12 +27,12 @@ from qprune_cli.evaluate.quality import outputs, psnrs
 from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
-from qprune_cli.replay.gated import Gated, part
+from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.metric import MaskMetric, at_once
 from qprune_cli.replay.replay import Replay
 from qprune_cli.run.budgets import budgets
 from qprune_cli.run.rounds import select
-from qprune_cli.search.ledger import RACE, Ledger
+from qprune_cli.search.evaluations import RACE, EvaluationLog
 from qprune_cli.search.moves import swapped
 from qprune_cli.surgery.silence import silence
 from qprune_cli.types import REFERENCE_SIDE, Bools, Floats, ImageSet, Layout
@@ -66,14 +66,14 @@ def neighbours(rng: np.random.Generator, keep: Bools, count: int) -> Bools:
 
 def silenced(dense: nn.Module, layout: Layout, images: ImageSet, keep: Bools) -> Floats:
     """The plain way: (b, N) PSNR by a full forward pass of the silenced network for each mask."""
-    found, clean = [], np.stack([pair.clean for pair in images.pairs])
+    found, clean = [], np.stack([pair.target for pair in images.pairs])
     for mask in keep:
         with silence(dense, layout, mask):
             found.append(psnrs(np.stack(list(outputs(dense, images))), clean))
     return np.stack(found)
 
 
-def stepwise(small: Gated, images: ImageSet, keep: Bools, near: Bools, step: str, spent: dict[str, float]) -> Floats:
+def stepwise(small: GatedNetwork, images: ImageSet, keep: Bools, near: Bools, step: str, spent: dict[str, float]) -> Floats:
     """The same on a smaller network, with as much of what makes it fast as a step says."""
     device, parts = next(small.model.parameters()).device, []
     for noisy, clean in images.batches(at_once(images)):
@@ -107,7 +107,7 @@ def rates(network: str, solver: str, sparsity: float, seed: int, masks: int, ove
     rules, deviations, breakdown = Network(dense, layout.shape, layout.wrap), {}, {}
     for step in ("shrunk", "reuse", "change"):
         breakdown = {}
-        small = timed(breakdown, "shrink", lambda: part(rules, layout, near | keep.any(axis=0)))
+        small = timed(breakdown, "shrink", lambda: GatedNetwork.of_mask(rules, layout, near | keep.any(axis=0)))
         found = stepwise(small, images, keep, near, step, breakdown)
         seconds[step] = sum(breakdown.values()) - (breakdown["remember"] if step == "shrunk" else 0)
         deviations[step] = float(np.abs(found - true).max())
@@ -115,10 +115,10 @@ def rates(network: str, solver: str, sparsity: float, seed: int, masks: int, ove
     metric.measure(near[None], tuned[:RACE], near)
     found = timed(seconds, "metric", lambda: metric.measure(keep, tuned[:RACE], near))
     deviations["metric"] = float(np.abs(found - true).max())
-    ledger = Ledger(MaskMetric(Restoration(), dense, layout, shown), near)
-    with ledger.allowance(10**6, "race"):
-        timed(seconds, "racing", lambda: ledger.values(keep))
-    looked = float(np.mean([ledger.known[mask.tobytes()].images for mask in keep]))
+    log = EvaluationLog(MaskMetric(Restoration(), dense, layout, shown), near)
+    with log.allowance(10**6, "race"):
+        timed(seconds, "racing", lambda: log.values(keep))
+    looked = float(np.mean([log.known[mask.tobytes()].images for mask in keep]))
     seconds["racing"] *= len(images) / len(tuned)  # against silenced passes over all tuned images
     return {
         "network": network,

@@ -26,7 +26,7 @@ from qprune_cli.regression.objective import objective_metric
 from qprune_cli.run.plan import RunPlan
 from qprune_cli.run.prune import prepare
 from qprune_cli.run.rounds import select
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 
 WAYS = {"none": ["refine=none"], "silenced": ["refine=sequential", "refine.objective=silenced"], "compensated": ["refine=sequential"]}
 SCALES: dict[str, dict[str, Any]] = {
@@ -49,7 +49,7 @@ def rows(settings: list[str], sparsity: float, seed: int, evaluations: int) -> I
         refiner = RunPlan.of(compose_jobs("run", [*base, *chosen, *budget]).jobs[0]).refine
         begun = perf_counter()
         metric = objective_metric(refiner.objective, plan.compensate, dense, job.layout, start.keep, job.splits, seed)
-        refined = refiner.refine(selected.problem, start, Ledger(metric, start.keep), seed)
+        refined = refiner.refine(selected.problem, start, EvaluationLog(metric, start.keep), seed)
         seconds = perf_counter() - begun
         fitted, _ = plan.compensate.fit(dense, job.layout, refined.keep, job.splits, seed)
         networks = shrunk(dense, job.layout, {"raw": refined.keep, "fitted": refined.keep}, {"fitted": fitted})

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from qprune_cli.cost.cost import Cost, counted
-from qprune_cli.graph.graph import operation
+from qprune_cli.graph.graph import operation_name
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
 from qprune_cli.model.dncnn import DnCNN
@@ -202,7 +202,11 @@ def measured(name: str, granularity: str, masks: int) -> dict[str, object]:
     model, image = model.double(), image.double()
     double = max(difference(model, shrink(model, layout, keep), layout, keep, image) for keep in keeps)
     network = Network(model, layout.shape)
-    met = {operation(step.node, network.graph.modules) for step in network.steps.values() if step.node.op.startswith("call")}
+    met = {
+        operation_name(operation.node, network.graph.modules)
+        for operation in network.operations.values()
+        if operation.node.op.startswith("call")
+    }
     return {
         "network": name,
         "granularity": granularity,

@@ -16,8 +16,8 @@ from qprune_cli.cache.store import Entry, Store
 from qprune_cli.clock import Clock
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.types import Bools, ImageSet, Layout, Quality, Splits
-from qprune_cli.weights.answer import answer
 from qprune_cli.weights.checkpoint import weights_digest
+from qprune_cli.weights.fingerprint import output_fingerprint
 
 LOG = logging.getLogger("qprune_cli")
 DRAWN = 4  # crops that tell sources of training images apart
@@ -76,7 +76,7 @@ class Shared:
         entry = self._recall("quality", key, "measure", name, lambda: _measured(make()))
         return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
 
-    def rival(self, settings: Mapping[str, Any], told: str, volume: bool, make: Callable[[], dict[str, Quality]]) -> dict[str, Quality]:
+    def baseline(self, settings: Mapping[str, Any], told: str, volume: bool, make: Callable[[], dict[str, Quality]]) -> dict[str, Quality]:
         """Quality of the mask that a method is compared with, by stage.
 
         Args:
@@ -161,7 +161,7 @@ class Shared:
         return [
             weights_digest(self.dense),
             hashlib.sha256(repr(self.layout).encode()).hexdigest(),
-            [f"{value:.3g}" for value in answer(self.dense, self.layout.shape)],
+            [f"{value:.3g}" for value in output_fingerprint(self.dense, self.layout.shape)],
             device,
         ]
 
@@ -182,8 +182,8 @@ def images_digest(images: ImageSet) -> str:
     """SHA-256 of names, shapes and values of all images."""
     found = hashlib.sha256()
     for pair in images.pairs:
-        found.update(repr((pair.name, pair.noisy.shape, pair.clean.shape)).encode())
-        for array in (pair.noisy, pair.clean):
+        found.update(repr((pair.name, pair.input.shape, pair.target.shape)).encode())
+        for array in (pair.input, pair.target):
             found.update(np.ascontiguousarray(array).tobytes())
     return found.hexdigest()
 

@@ -39,11 +39,11 @@ def centres(images: ImageSet, count: int, side: int) -> ImageSet:
 
 
 def _centre(pair: Pair, side: int) -> Pair:
-    if pair.noisy.ndim != 3 or pair.clean.shape[1:] != pair.noisy.shape[1:]:
+    if pair.input.ndim != 3 or pair.target.shape[1:] != pair.input.shape[1:]:
         return pair
 
     def cut(picture: Floats) -> Floats:
         top, left = (max(0, (length - side) // 2) for length in picture.shape[1:])
         return picture[:, top : top + side, left : left + side]
 
-    return Pair(pair.name, cut(pair.noisy), cut(pair.clean))
+    return Pair(pair.name, cut(pair.input), cut(pair.target))

@@ -18,7 +18,7 @@ def balanced(images: ImageSet, each: int, rng: np.random.Generator) -> ImageSet:
 
 def labels_of(images: ImageSet) -> Ints:
     """(N,) labels."""
-    return np.array([pair.clean for pair in images.pairs], np.int64)
+    return np.array([pair.target for pair in images.pairs], np.int64)
 
 
 def inputs_of(model: nn.Module, images: ImageSet) -> Tensor:
@@ -27,7 +27,7 @@ def inputs_of(model: nn.Module, images: ImageSet) -> Tensor:
     Raises:
         UserError: they differ in shape.
     """
-    pictures = [pair.noisy for pair in images.pairs]
+    pictures = [pair.input for pair in images.pairs]
     if len({picture.shape for picture in pictures}) > 1:
         raise UserError("scorer.patch: calibration images of several shapes are left; give a smaller patch, which all of them hold")
     device = next(model.parameters()).device

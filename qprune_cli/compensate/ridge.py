@@ -91,14 +91,14 @@ class Ridge:
         """The layers to re-fit, in network order, and the norms; each with the layer whose filters it gives."""
         network = Network(dense, layout.shape, layout.wrap)
         modules, found = network.graph.modules, []
-        for step in network.steps.values():
-            module = modules.get(step.name)
-            if step.name in network.shared:
+        for operation in network.operations.values():
+            module = modules.get(operation.name)
+            if operation.name in network.shared:
                 continue
-            if step.is_layer:
-                found.append((step.name, step.name))
+            if operation.is_layer:
+                found.append((operation.name, operation.name))
             elif self.batchnorm and isinstance(module, NORMS) and module.running_mean is not None:
-                found.append((step.name, network.sources(step)[0].name))
+                found.append((operation.name, network.sources(operation)[0].name))
         return found
 
     def _moments(

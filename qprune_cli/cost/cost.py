@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qprune_cli.graph.execute import precision, without_memory
 from qprune_cli.graph.masks import at_gates
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.layer import Layer
 from qprune_cli.types import Bools, Footprint, Layout
 
@@ -44,19 +44,19 @@ class Cost:
         """Count parameters, multiply-accumulates and filters of an (n,) mask."""
         params, macs = 0, 0
         whole: set[str] = set()
-        for node, own in self.network.left(at_gates(self.layout, keep)).items():
-            step = self.network.steps[node]
-            numbers, products = step.rule.size(own.cut.held, own.cut.taken)
+        for node, own in self.network.liveness(at_gates(self.layout, keep)).items():
+            operation = self.network.operations[node]
+            numbers, products = operation.rule.size(own.cut.out_channels, own.cut.in_channels)
             params += numbers
-            macs += products * self._positions(step) if step.is_layer else self.macs[node]
-            whole |= step.whole
+            macs += products * self._positions(operation) if operation.is_layer else self.macs[node]
+            whole |= operation.whole
         once = {id(self.parameters[name]): self.parameters[name].numel() for name in whole}  # one that is tied counts once
         return Footprint(params + sum(once.values()), macs, int(self.layout.sizes[keep].sum()))
 
-    def _positions(self, step: Step) -> int:
+    def _positions(self, operation: Operation) -> int:
         """How often every weight of a layer is multiplied."""
-        assert isinstance(step.rule, Layer)
-        return self.macs[step.node] // step.rule.products
+        assert isinstance(operation.rule, Layer)
+        return self.macs[operation.node] // operation.rule.products
 
 
 def counted(model: nn.Module, shape: tuple[int, ...], filters: int | None = None) -> Footprint:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from qprune_cli.cost.latency import latencies
 from qprune_cli.graph.execute import Recorder, evaluating, executed
 from qprune_cli.graph.masks import at_gates
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.layer import Layer
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Floats, Layout
@@ -65,32 +65,32 @@ class Timing:
         return float(share @ values / values.sum())
 
     def _values(self, gate: str) -> int:
-        return next(int(self.sizes[node].numel()) for node, step in self.network.steps.items() if step.name == gate)
+        return next(int(self.sizes[node].numel()) for node, operation in self.network.operations.items() if operation.name == gate)
 
     def _layers(self, keep: Bools) -> float:
         total = 0.0
-        for node, own in self.network.left(at_gates(self.layout, keep)).items():
+        for node, own in self.network.liveness(at_gates(self.layout, keep)).items():
             if node in self.tables:
-                (taken,) = own.cut.taken
+                (taken,) = own.cut.in_channels
                 assert taken is not None
-                total += self.tables[node].at(int(taken.sum()), int(own.cut.held.sum()))
+                total += self.tables[node].at(int(taken.sum()), int(own.cut.out_channels.sum()))
         return total
 
     def _measured(self) -> dict[fx.Node, "Table"]:
         """A table for each layer; equal ones share it."""
         found: dict[Any, Table] = {}
         tables: dict[fx.Node, Table] = {}
-        for step in tqdm(self.network.layers, desc="time layers", unit="layer", leave=False, disable=None):
-            assert isinstance(step.rule, Layer)
-            key = (str(step.rule.module), tuple(self.sizes[step.sources[0]].shape))
+        for operation in tqdm(self.network.layers, desc="time layers", unit="layer", leave=False, disable=None):
+            assert isinstance(operation.rule, Layer)
+            key = (str(operation.rule.module), tuple(self.sizes[operation.sources[0]].shape))
             if key not in found:
-                found[key] = self._table(step, step.rule)
-            tables[step.node] = found[key]
+                found[key] = self._table(operation, operation.rule)
+            tables[operation.node] = found[key]
         return tables
 
     @torch.inference_mode()
-    def _table(self, step: Step, rule: Layer) -> "Table":
-        shape = tuple(self.sizes[step.sources[0]].shape)
+    def _table(self, operation: Operation, rule: Layer) -> "Table":
+        shape = tuple(self.sizes[operation.sources[0]].shape)
         if rule.groups > 1:  # inputs and filters go together, group by group
             reads, gives = rule.inputs // rule.groups, rule.channels // rule.groups
             parts = _widths(rule.groups)

@@ -25,7 +25,7 @@ def shown(pair: Pair, channels: int) -> Pair:
     """The pair in colour, or in grey (Rec. 709 luminance) for one channel."""
     if channels == 3:
         return pair
-    noisy, clean = (np.tensordot(LUMINANCE, picture, axes=1)[None].astype(np.float32) for picture in (pair.noisy, pair.clean))
+    noisy, clean = (np.tensordot(LUMINANCE, picture, axes=1)[None].astype(np.float32) for picture in (pair.input, pair.target))
     return Pair(pair.name, noisy, clean)
 
 

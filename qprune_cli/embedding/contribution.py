@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, fx
 
 from qprune_cli.embedding.pieces import MAXIMA, PURE, Pieces, acts, is_affine, is_layer
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.types import FilterGroup, Floats, Ints
 
 
@@ -32,33 +32,35 @@ class Contributions:
     wanted: Floats | Ints
 
 
-def readers_of(network: Network, group: FilterGroup) -> tuple[list[Step], list[Step]]:
+def readers_of(network: Network, group: FilterGroup) -> tuple[list[Operation], list[Operation]]:
     """The operations between the gates of a group and its readers, and the readers, in order.
 
     A reader is a layer, or the last operation before one that is not affine, or before the output.
     """
     gates = {member.gate for member in group.members}
-    steps = list(network.steps.values())
-    between = {step.node: step for step in steps if step.name in gates}
+    operations = list(network.operations.values())
+    between = {operation.node: operation for operation in operations if operation.name in gates}
     pure, readers, walked = set(between), {}, []
-    for step in steps:
-        touched = [source for source in step.sources if source in between]
-        if not touched or step.node in between:
+    for operation in operations:
+        touched = [source for source in operation.sources if source in between]
+        if not touched or operation.node in between:
             continue
-        kind = acts(network, step) if step.node.op != "output" else None
-        if kind is not None and is_layer(network, step):
-            readers[step.node] = step
-        elif kind is not None and ((is_affine(network, step) and _is_tensor(network, step)) or (kind in MAXIMA and touched[0] in pure)):
-            between[step.node] = step
-            walked.append(step)
-            pure |= {step.node} if kind in PURE and touched[0] in pure else set()
+        kind = acts(network, operation) if operation.node.op != "output" else None
+        if kind is not None and is_layer(network, operation):
+            readers[operation.node] = operation
+        elif kind is not None and (
+            (is_affine(network, operation) and _is_tensor(network, operation)) or (kind in MAXIMA and touched[0] in pure)
+        ):
+            between[operation.node] = operation
+            walked.append(operation)
+            pure |= {operation.node} if kind in PURE and touched[0] in pure else set()
         else:
             readers |= {source: between[source] for source in touched}
     return walked, list(readers.values())
 
 
-def _is_tensor(network: Network, step: Step) -> bool:
-    return isinstance(network.graph.results[step.node], Tensor)
+def _is_tensor(network: Network, operation: Operation) -> bool:
+    return isinstance(network.graph.results[operation.node], Tensor)
 
 
 def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng: np.random.Generator) -> Contributions:
@@ -75,11 +77,11 @@ def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng:
         rng: chooses them.
     """
     walked, readers = readers_of(pieces.network, group)
-    chosen = {step.node: _drawn(pieces.results[step.node], most // len(readers), rng) for step in readers}
+    chosen = {operation.node: _drawn(pieces.results[operation.node], most // len(readers), rng) for operation in readers}
     kept, parts, bases, wholes = _kept(pieces, group), [], [], []
-    for step, columns in zip(readers, zip(*_columns(pieces, group, walked, readers, chosen), strict=True), strict=True):
+    for operation, columns in zip(readers, zip(*_columns(pieces, group, walked, readers, chosen), strict=True), strict=True):
         own = np.stack(columns, axis=1)
-        now = _chosen(pieces.results[step.node], chosen[step.node])
+        now = _chosen(pieces.results[operation.node], chosen[operation.node])
         total = own[:, kept].sum(axis=1)
         scale = _size(total, loss)
         parts.append(own / scale)
@@ -91,8 +93,8 @@ def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng:
 def logit_contributions(pieces: Pieces, group: FilterGroup, labels: Ints) -> Contributions | None:
     """The same for all outputs of a classifier, where they are what reads the group; None where something else does."""
     walked, readers = readers_of(pieces.network, group)
-    last = next(node for node, step in pieces.network.steps.items() if step.node.op == "output")
-    if [step.node for step in readers] != list(pieces.network.steps[last].sources):
+    last = next(node for node, operation in pieces.network.operations.items() if operation.node.op == "output")
+    if [operation.node for operation in readers] != list(pieces.network.operations[last].sources):
         return None
     node = readers[0].node
     everything = {node: torch.arange(pieces.results[node].numel())}
@@ -102,21 +104,21 @@ def logit_contributions(pieces: Pieces, group: FilterGroup, labels: Ints) -> Con
 
 
 def _columns(
-    pieces: Pieces, group: FilterGroup, walked: list[Step], readers: list[Step], chosen: dict[fx.Node, Tensor]
+    pieces: Pieces, group: FilterGroup, walked: list[Operation], readers: list[Operation], chosen: dict[fx.Node, Tensor]
 ) -> Iterator[list[Floats]]:
     """For each filter of a group: what it adds to the chosen outputs of each reader."""
     opened = {member: pieces.gate(member.gate) for member in group.members}
-    now = {step.node: _chosen(pieces.results[step.node], chosen[step.node]) for step in readers}
+    now = {operation.node: _chosen(pieces.results[operation.node], chosen[operation.node]) for operation in readers}
     for k, kept in enumerate(_kept(pieces, group)):
         state: dict[fx.Node, Tensor] = {}
         for member, (node, value) in opened.items():
             changed = state.get(node, pieces.results[node]).clone()
             changed[:, member.filters[k]] = 0 if kept else value[:, member.filters[k]]
             state[node] = changed
-        for step in walked:
-            state[step.node] = pieces.again(step.node, state)
-        other = [_chosen(_read(pieces, step, state), chosen[step.node]) for step in readers]
-        yield [(now[step.node] - found) * (1 if kept else -1) for step, found in zip(readers, other, strict=True)]
+        for operation in walked:
+            state[operation.node] = pieces.again(operation.node, state)
+        other = [_chosen(_read(pieces, operation, state), chosen[operation.node]) for operation in readers]
+        yield [(now[operation.node] - found) * (1 if kept else -1) for operation, found in zip(readers, other, strict=True)]
 
 
 def _chosen(value: Tensor, places: Tensor) -> Floats:
@@ -124,8 +126,8 @@ def _chosen(value: Tensor, places: Tensor) -> Floats:
     return found
 
 
-def _read(pieces: Pieces, step: Step, state: dict[fx.Node, Tensor]) -> Tensor:
-    found: Tensor = state[step.node] if step.node in state else pieces.again(step.node, state)
+def _read(pieces: Pieces, operation: Operation, state: dict[fx.Node, Tensor]) -> Tensor:
+    found: Tensor = state[operation.node] if operation.node in state else pieces.again(operation.node, state)
     return found
 
 

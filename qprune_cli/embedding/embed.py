@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from qprune_cli.embedding.pieces import MAXIMA, RELUS, Pieces, acts, is_affine
 from qprune_cli.errors import StructureError, UserError
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.program.network import Op, ReluNetwork
 from qprune_cli.types import Floats, Ints, Layout
 
@@ -34,18 +34,18 @@ def embedded(model: nn.Module, layout: Layout, shape: Sequence[int]) -> ReluNetw
     gates = score_of(layout)
     ops: list[Op] = []
     place: dict[fx.Node, int] = {}
-    for node, step in network.steps.items():
+    for node, operation in network.operations.items():
         if node.op == "output":
             break
         result = pieces.results[node]
         if isinstance(result, Tensor) and result.numel() > MOST:
             raise UserError(
-                f"scorer.mode=joint: '{step.name or node.name}' gives {result.numel():,} numbers for a sample, more than the {MOST:,} "
+                f"scorer.mode=joint: '{operation.name or node.name}' gives {result.numel():,} numbers for a sample, more than the {MOST:,} "
                 "that a joint program can hold; take scorer.mode=decoupled, or a smaller scorer.patch"
             )
-        op = _op(network, step, pieces, place)
-        if step.name in gates:
-            own = gates[step.name]
+        op = _op(network, operation, pieces, place)
+        if operation.name in gates:
+            own = gates[operation.name]
             op = Op(op.kind, op.sources, op.matrices, op.constant, op.windows, np.repeat(own, result[0].numel() // len(own)), op.name)
         place[node] = len(ops)
         ops.append(op)
@@ -71,17 +71,17 @@ def taps_of(model: nn.Module, layout: Layout) -> Ints:
     return np.array([member.width * tap for member, tap in zip((g.members[0] for g in layout.groups), taps, strict=True)])
 
 
-def _op(network: Network, step: Step, pieces: Pieces, place: dict[fx.Node, int]) -> Op:
-    operands = tuple(dict.fromkeys(step.sources))  # each once: x + x is 2 x
-    sources, kind, name = tuple(place[source] for source in operands), acts(network, step), step.name or step.node.name
-    if step.node.op == "placeholder":
+def _op(network: Network, operation: Operation, pieces: Pieces, place: dict[fx.Node, int]) -> Op:
+    operands = tuple(dict.fromkeys(operation.sources))  # each once: x + x is 2 x
+    sources, kind, name = tuple(place[source] for source in operands), acts(network, operation), operation.name or operation.node.name
+    if operation.node.op == "placeholder":
         return Op("input", name=name)
     if kind in RELUS:
         return Op("relu", sources, name=name)
     if kind in MAXIMA:
-        return Op("max", sources, windows=_windows(step, pieces), name=name)
-    if is_affine(network, step) and isinstance(pieces.results[step.node], Tensor):
-        matrices, constant = _matrices(step, operands, pieces)
+        return Op("max", sources, windows=_windows(operation, pieces), name=name)
+    if is_affine(network, operation) and isinstance(pieces.results[operation.node], Tensor):
+        matrices, constant = _matrices(operation, operands, pieces)
         return Op("linear", sources, matrices, constant, name=name)
     said = kind.__name__ if hasattr(kind, "__name__") else str(kind)
     raise StructureError(
@@ -90,17 +90,17 @@ def _op(network: Network, step: Step, pieces: Pieces, place: dict[fx.Node, int])
     )
 
 
-def _matrices(step: Step, operands: Sequence[fx.Node], pieces: Pieces) -> tuple[tuple[sparse.csr_matrix, ...], Floats]:
+def _matrices(operation: Operation, operands: Sequence[fx.Node], pieces: Pieces) -> tuple[tuple[sparse.csr_matrix, ...], Floats]:
     """An affine operation as one sparse matrix for each operand, and a constant."""
     zeros = {source: torch.zeros_like(pieces.results[source]) for source in operands}
-    nothing = pieces.again(step.node, zeros).flatten()
+    nothing = pieces.again(operation.node, zeros).flatten()
     matrices = []
     for source in operands:
         shape = pieces.results[source].shape[1:]
         size, rows, columns, numbers = int(np.prod(shape)), [], [], []
         for start in range(0, size, AT_ONCE):
             units = torch.eye(size, dtype=torch.float64)[start : start + AT_ONCE].reshape(-1, *shape)
-            found = (_batched(step, pieces, source, units) - nothing).numpy()
+            found = (_batched(operation, pieces, source, units) - nothing).numpy()
             unit, output = np.nonzero(found)
             rows.append(output)
             columns.append(unit + start)
@@ -110,28 +110,28 @@ def _matrices(step: Step, operands: Sequence[fx.Node], pieces: Pieces) -> tuple[
     return tuple(matrices), nothing.numpy()
 
 
-def _batched(step: Step, pieces: Pieces, source: fx.Node, units: Tensor) -> Tensor:
+def _batched(operation: Operation, pieces: Pieces, source: fx.Node, units: Tensor) -> Tensor:
     """(k, ...) operands -> (k, outputs); one by one where the operation insists on its number of samples."""
-    zeros = {other: torch.zeros(len(units), *pieces.results[other].shape[1:], dtype=torch.float64) for other in step.sources}
+    zeros = {other: torch.zeros(len(units), *pieces.results[other].shape[1:], dtype=torch.float64) for other in operation.sources}
     try:
-        found = pieces.again(step.node, zeros | {source: units})
+        found = pieces.again(operation.node, zeros | {source: units})
     except RuntimeError:  # such as a view of a fixed shape
         found = torch.empty(0)
-    if len(found) == len(units) and found[0].numel() == pieces.results[step.node].numel():
+    if len(found) == len(units) and found[0].numel() == pieces.results[operation.node].numel():
         return torch.as_tensor(found.flatten(1))
     single = {other: value[:1] for other, value in zeros.items()}
-    return torch.stack([pieces.again(step.node, single | {source: unit[None]}).flatten() for unit in units])
+    return torch.stack([pieces.again(operation.node, single | {source: unit[None]}).flatten() for unit in units])
 
 
-def _windows(step: Step, pieces: Pieces) -> Ints:
+def _windows(operation: Operation, pieces: Pieces) -> Ints:
     """(outputs, k) places that each maximum runs over: every place is tried against all others at the bottom of the range."""
-    source = step.sources[0]
+    source = operation.sources[0]
     shape = pieces.results[source].shape[1:]
     size = int(np.prod(shape))
-    reads: list[list[int]] = [[] for _ in range(pieces.results[step.node].numel())]
+    reads: list[list[int]] = [[] for _ in range(pieces.results[operation.node].numel())]
     for start in range(0, size, AT_ONCE):
         units = torch.eye(size, dtype=torch.float64)[start : start + AT_ONCE].reshape(-1, *shape)
-        for unit, output in np.argwhere(_batched(step, pieces, source, units).numpy() > 0):
+        for unit, output in np.argwhere(_batched(operation, pieces, source, units).numpy() > 0):
             reads[output].append(int(unit) + start)
     width = max(len(places) for places in reads)
     return np.array([places + [-1] * (width - len(places)) for places in reads])

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import Recorder, evaluating
 from qprune_cli.graph.masks import at_gates
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.layer import LAYERS
 from qprune_cli.types import Bools, FilterGroup, Layout
 
@@ -64,7 +64,7 @@ class Pieces(Recorder):
 
     def gate(self, name: str) -> tuple[fx.Node, Tensor]:
         """The operation that a mask acts behind, by its name, and what it gives before the mask."""
-        node = next(step.node for step in self.network.steps.values() if step.name == name)
+        node = next(operation.node for operation in self.network.operations.values() if operation.name == name)
         return node, self.opened.get(node, self.results[node])
 
     def gates(self, group: FilterGroup) -> list[Tensor]:
@@ -74,7 +74,7 @@ class Pieces(Recorder):
     @property
     def given(self) -> Tensor:
         """What the network gives."""
-        last = next(reversed(self.network.steps.values()))
+        last = next(reversed(self.network.operations.values()))
         found: Tensor = self.results[last.sources[0]]
         return found
 
@@ -106,25 +106,25 @@ def _own(value: Any) -> Any:
     return value.clone() if isinstance(value, Tensor) else value
 
 
-def acts(network: Network, step: Step) -> Any:
+def acts(network: Network, operation: Operation) -> Any:
     """What an operation is known by in the tables above: the class of its module, or its function."""
-    return type(network.graph.modules[step.name]) if step.name else step.node.target
+    return type(network.graph.modules[operation.name]) if operation.name else operation.node.target
 
 
-def is_layer(network: Network, step: Step) -> bool:
+def is_layer(network: Network, operation: Operation) -> bool:
     """Whether an operation is a convolution or a linear layer, with filters that can go or not."""
-    return issubclass(acts(network, step), LAYERS) if step.name else False
+    return issubclass(acts(network, operation), LAYERS) if operation.name else False
 
 
-def is_affine(network: Network, step: Step) -> bool:
+def is_affine(network: Network, operation: Operation) -> bool:
     """Whether an operation is an affine map of its operands."""
-    kind = acts(network, step)
+    kind = acts(network, operation)
     if kind in (nn.BatchNorm2d, nn.BatchNorm1d):
-        return network.graph.modules[step.name].running_mean is not None
+        return network.graph.modules[operation.name].running_mean is not None
     if kind in SUMS:
-        return not step.node.kwargs
+        return not operation.node.kwargs
     if kind in PRODUCTS:
-        return len(step.sources) == 1  # the other is a number or a parameter; nothing that depends on the image is divided by
+        return len(operation.sources) == 1  # the other is a number or a parameter; nothing that depends on the image is divided by
     if kind is F.pad:
-        return [*step.node.args, step.node.kwargs.get("mode", "constant")][2] in ("constant", "reflect", "replicate")
-    return is_layer(network, step) or kind in POOLS + SHAPES + NOTHING + MOVES
+        return [*operation.node.args, operation.node.kwargs.get("mode", "constant")][2] in ("constant", "reflect", "replicate")
+    return is_layer(network, operation) or kind in POOLS + SHAPES + NOTHING + MOVES

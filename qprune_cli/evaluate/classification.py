@@ -84,7 +84,7 @@ class Classification:
 
     def shape(self, images: ImageSet) -> tuple[int, int, int]:
         """That of the images themselves."""
-        channels, height, width = images.pairs[0].noisy.shape
+        channels, height, width = images.pairs[0].input.shape
         return channels, height, width
 
     def fits(self, result: Any, images: Any) -> bool:
@@ -105,7 +105,7 @@ class Classification:
 
     def refuse_unfit(self, model: nn.Module, parts: Sequence[ImageSet]) -> None:
         """Refuse a network that does not give one logit for each class, or fewer than there are classes in all parts."""
-        name, image = type(model).__name__, parts[0].pairs[0].noisy
+        name, image = type(model).__name__, parts[0].pairs[0].input
         result = tried(model, image)
         if not self.fits(result, image[None]):
             raise UserError(f"{name}: gives {shape_of(result)} for an image of shape {[1, *image.shape]}; return [1, classes] logits")

@@ -58,7 +58,7 @@ def ssim3d(image: Floats, clean: Floats) -> float:
 def passes(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[tuple[Floats, Any]]:
     """Run a network on all images; yields what it gives and what it should give, batch by batch, in order."""
     device = next(model.parameters()).device
-    batch = max(1, BATCH_PIXELS // images.pairs[0].noisy[0].size)
+    batch = max(1, BATCH_PIXELS // images.pairs[0].input[0].size)
     with tqdm(total=len(images), desc=label, unit="image", leave=False, disable=None) as bar:
         for noisy, target in images.batches(batch):
             yield model(torch.from_numpy(noisy).to(device)).cpu().numpy(), target
@@ -85,7 +85,7 @@ def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> 
         volume: measure ``ssim3d`` as well.
     """
     measures = (psnr, ssim, ssim3d) if volume else (psnr, ssim)
-    values = [[measure(result, pair.clean) for measure in measures] for result, pair in zip(results, images.pairs, strict=True)]
+    values = [[measure(result, pair.target) for measure in measures] for result, pair in zip(results, images.pairs, strict=True)]
     return Quality(images.names, dict(zip((measure.__name__ for measure in measures), np.array(values).T, strict=True)))
 
 

@@ -55,7 +55,7 @@ class Restoration:
 
     def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
         """The noisy images as they are."""
-        return judge((pair.noisy for pair in images.pairs), images, volume)
+        return judge((pair.input for pair in images.pairs), images, volume)
 
     def examples(self, quality: Quality) -> dict[str, int]:
         """The images with the worst, the median and the best PSNR."""
@@ -63,7 +63,7 @@ class Restoration:
 
     def shape(self, images: ImageSet) -> tuple[int, int, int]:
         """One shape for all images, whose sizes differ."""
-        return len(images.pairs[0].noisy), REFERENCE_SIDE, REFERENCE_SIDE
+        return len(images.pairs[0].input), REFERENCE_SIDE, REFERENCE_SIDE
 
     def fits(self, result: Any, images: Any) -> bool:
         """Whether images came out as they went in."""
@@ -84,7 +84,7 @@ class Restoration:
 
     def refuse_unfit(self, model: nn.Module, parts: Sequence[ImageSet]) -> None:
         """Refuse a network that does not turn an image into an image of the same shape."""
-        image = parts[0].pairs[0].noisy
+        image = parts[0].pairs[0].input
         result = tried(model, image)
         if not self.fits(result, image[None]):
             raise UserError(

@@ -11,8 +11,8 @@ from torch import nn
 
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.train.adamw import AdamW, Diverged
-from qprune_cli.train.course import Course, outputs_alone
 from qprune_cli.train.distill import AlikeIn, Distillation
+from qprune_cli.train.mode import TrainingMode, outputs_alone
 from qprune_cli.train.schedule import check_precision, check_schedule
 from qprune_cli.train.state import Progress
 from qprune_cli.train.tuned import Told, Tuned
@@ -104,7 +104,7 @@ class Adam:
         return replace(self, steps=max(1, steps))
 
     @property
-    def rival(self) -> Mapping[str, Any]:
+    def dense_control(self) -> Mapping[str, Any]:
         """All that the training of the dense network depends on; empty where it is not wanted."""
         return asdict(self) if self.dense else {}
 
@@ -132,9 +132,9 @@ class Adam:
         distilled = self.teacher > 0 or self.features > 0
         pairs = alike() if self.features > 0 else {}
         objective = Distillation(master, self.teacher, self.temperature, self.features, pairs) if distilled else outputs_alone
-        course = Course("finetune", "fine-tune", objective, self.bn == "frozen", begun=True)
+        mode = TrainingMode("finetune", "fine-tune", objective, self.bn == "frozen", begun=True)
         try:
-            for row in training.fit(own, splits, checkpoint, course):
+            for row in training.fit(own, splits, checkpoint, mode):
                 rows.append(row)
                 told(row)
         except Diverged as error:

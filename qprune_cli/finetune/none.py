@@ -32,6 +32,6 @@ class NoFineTune:
         return Tuned(model)
 
     @property
-    def rival(self) -> Mapping[str, Any]:
+    def dense_control(self) -> Mapping[str, Any]:
         """The dense network is not trained either."""
         return {}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from qprune_cli.graph.neighbours import consumers
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.join import Join
 from qprune_cli.graph.rules.layer import Layer
 from qprune_cli.graph.rules.move import Cat, Gather, Pick, Place, Spread
@@ -18,15 +18,15 @@ class Channels:
 
     def __init__(self, network: Network) -> None:
         self.starts, total = {}, 0
-        for node, step in network.steps.items():
+        for node, operation in network.operations.items():
             self.starts[node] = total
-            total += step.rule.channels
+            total += operation.rule.channels
         self.parent = np.arange(total)
 
-    def of(self, step: Step) -> Ints:
+    def of(self, operation: Operation) -> Ints:
         """(channels,) numbers of the channels of a value."""
-        start = self.starts[step.node]
-        return np.arange(start, start + step.rule.channels)
+        start = self.starts[operation.node]
+        return np.arange(start, start + operation.rule.channels)
 
     def find(self, channel: int) -> int:
         """The number that stands for all channels that are one with this one."""
@@ -42,7 +42,9 @@ class Channels:
             self.parent[roots[1]] = roots[0]
 
 
-def coupled_groups(network: Network, gates: Mapping[Step, Step], fixed: Mapping[Step, str]) -> tuple[tuple[FilterGroup, ...], list[Fixed]]:
+def coupled_groups(
+    network: Network, gates: Mapping[Operation, Operation], fixed: Mapping[Operation, str]
+) -> tuple[tuple[FilterGroup, ...], list[Fixed]]:
     """Group the filters of a network so that branches that meet always hold the same channels.
 
     Args:
@@ -54,8 +56,8 @@ def coupled_groups(network: Network, gates: Mapping[Step, Step], fixed: Mapping[
         The groups, and per layer the filters that stay.
     """
     channels = Channels(network)
-    for step in network.steps.values():
-        for first, second in _pairs(network, step, channels):
+    for operation in network.operations.values():
+        for first, second in _pairs(network, operation, channels):
             channels.join(first, second)
     reasons = _reasons(network, channels, fixed)
     classes: dict[int, list[tuple[int, int]]] = {}
@@ -70,9 +72,9 @@ def coupled_groups(network: Network, gates: Mapping[Step, Step], fixed: Mapping[
     return _groups(network, gates, classes), [Fixed(name, len(why), why[0]) for name, why in kept.items()]
 
 
-def _pairs(network: Network, step: Step, channels: Channels) -> Iterator[tuple[Ints, Ints]]:
+def _pairs(network: Network, operation: Operation, channels: Channels) -> Iterator[tuple[Ints, Ints]]:
     """Channels of an operation that must go together."""
-    rule, own, inputs = step.rule, channels.of(step), [channels.of(source) for source in network.sources(step)]
+    rule, own, inputs = operation.rule, channels.of(operation), [channels.of(source) for source in network.sources(operation)]
     if isinstance(rule, Whole):
         return
     if isinstance(rule, Layer):
@@ -104,27 +106,29 @@ def _grouped(rule: Layer, own: Ints, inputs: Ints) -> Iterator[tuple[Ints, Ints]
         yield np.broadcast_to(part[:1], part.shape), part
 
 
-def _reasons(network: Network, channels: Channels, fixed: Mapping[Step, str]) -> dict[int, str]:
+def _reasons(network: Network, channels: Channels, fixed: Mapping[Operation, str]) -> dict[int, str]:
     """Why channels must stay, by the number that stands for them."""
     found: dict[int, str] = {}
 
-    def note(step: Step, why: str) -> None:
-        for channel in channels.of(step).tolist():
+    def note(operation: Operation, why: str) -> None:
+        for channel in channels.of(operation).tolist():
             found.setdefault(channels.find(channel), why)
 
-    for step, why in fixed.items():
-        note(step, why)
-    for step in network.steps.values():
-        if not isinstance(step.rule, Whole):
+    for operation, why in fixed.items():
+        note(operation, why)
+    for operation in network.operations.values():
+        if not isinstance(operation.rule, Whole):
             continue
-        if step.node.op != "output":
-            note(step, f"it is coupled with what '{step.name or step.node.name}' gives, which is no filter")
-        for source in network.sources(step):
-            note(source, f"it is coupled with what '{step.name or step.node.name}' reads, which needs all channels")
+        if operation.node.op != "output":
+            note(operation, f"it is coupled with what '{operation.name or operation.node.name}' gives, which is no filter")
+        for source in network.sources(operation):
+            note(source, f"it is coupled with what '{operation.name or operation.node.name}' reads, which needs all channels")
     return found
 
 
-def _groups(network: Network, gates: Mapping[Step, Step], classes: Mapping[int, list[tuple[int, int]]]) -> tuple[FilterGroup, ...]:
+def _groups(
+    network: Network, gates: Mapping[Operation, Operation], classes: Mapping[int, list[tuple[int, int]]]
+) -> tuple[FilterGroup, ...]:
     """Collect classes whose filters are of the same layers."""
     layers = network.layers
     alike: dict[tuple[int, ...], list[list[int]]] = {}

@@ -157,11 +157,11 @@ def _way_out(module: str) -> str:
 def _module_of(error: Exception, model: nn.Module) -> str:
     """Qualified name of the innermost module of the user's in which an error arose."""
     names = {id(module): name for name, module in model.named_modules()}
-    found, step = "", error.__traceback__
-    while step:
-        if step.tb_frame.f_code.co_name == "forward":
-            found = names.get(id(step.tb_frame.f_locals.get("self")), found)
-        step = step.tb_next
+    found, operation = "", error.__traceback__
+    while operation:
+        if operation.tb_frame.f_code.co_name == "forward":
+            found = names.get(id(operation.tb_frame.f_locals.get("self")), found)
+        operation = operation.tb_next
     return found
 
 

@@ -66,10 +66,10 @@ class Graph:
 
     def refusal(self, node: fx.Node, why: str) -> StructureError:
         """Make the error that names an operation and its place in the user's code."""
-        return StructureError(f"operation '{operation(node, self.modules)}' at '{node.name}'{place(node)}: {why}; {way_out(node)}")
+        return StructureError(f"operation '{operation_name(node, self.modules)}' at '{node.name}'{place(node)}: {why}; {way_out(node)}")
 
 
-def operation(node: fx.Node, modules: dict[str, nn.Module]) -> str:
+def operation_name(node: fx.Node, modules: dict[str, nn.Module]) -> str:
     """Name of what a node does: class of its module, or name of its function."""
     if node.op == "call_module":
         return type(modules[str(node.target)]).__name__

@@ -19,7 +19,7 @@ from qprune_cli.types import Bools
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class Operation:
     """An operation on values that depend on the image.
 
     Attributes:
@@ -45,16 +45,16 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Left:
+class Liveness:
     """What a mask leaves of one operation.
 
     Attributes:
-        zero: (channels,) where its result is exactly 0.
+        dead: (channels,) where its result is exactly 0.
         cut: its smaller form.
         exact: whether anybody reads what it holds; otherwise only the shape of its result counts.
     """
 
-    zero: Bools
+    dead: Bools
     cut: Cut
     exact: bool
 
@@ -74,7 +74,7 @@ class Network:
     def __init__(self, model: nn.Module, shape: Sequence[int], wrap: Sequence[str] = ()) -> None:
         self.model = model
         self.graph = Graph(model, shape, wrap)
-        self.steps: dict[fx.Node, Step] = {}
+        self.operations: dict[fx.Node, Operation] = {}
         self.constants: dict[fx.Node, int] = {}  # nodes that measure channels -> what the dense network has
         self.measured: set[fx.Node] = set()  # values whose size is asked for
         self.shared = _shared(self.graph)
@@ -83,54 +83,54 @@ class Network:
                 self._add(node)
 
     @property
-    def layers(self) -> list[Step]:
+    def layers(self) -> list[Operation]:
         """The operations that own filters, in network order."""
-        return [step for step in self.steps.values() if step.is_layer]
+        return [operation for operation in self.operations.values() if operation.is_layer]
 
-    def sources(self, step: Step) -> list[Step]:
+    def sources(self, operation: Operation) -> list[Operation]:
         """The operations that an operation reads."""
-        return [self.steps[source] for source in step.sources]
+        return [self.operations[source] for source in operation.sources]
 
-    def users(self, step: Step) -> list[Step]:
+    def users(self, operation: Operation) -> list[Operation]:
         """The operations that read an operation."""
-        return [self.steps[user] for user in step.node.users if user in self.steps]
+        return [self.operations[user] for user in operation.node.users if user in self.operations]
 
-    def left(self, kept: Mapping[str, Bools]) -> dict[fx.Node, Left]:
+    def liveness(self, kept: Mapping[str, Bools]) -> dict[fx.Node, Liveness]:
         """Say what masks leave of each operation; one that nobody reads any more is not listed.
 
         Args:
             kept: (channels,) mask by name of the module on whose output it acts.
         """
-        zero: dict[fx.Node, Bools] = {}
-        for node, step in self.steps.items():
-            own = step.rule.zero([zero[source] for source in step.sources])
-            zero[node] = own | ~kept[step.name] if step.name in kept else own
-        needed = {node: np.zeros_like(value) for node, value in zero.items()}
-        used = {node for node, step in self.steps.items() if node.op == "output" or node in self.measured}
-        found: dict[fx.Node, Left] = {}
-        for node, step in reversed(self.steps.items()):
+        dead: dict[fx.Node, Bools] = {}
+        for node, operation in self.operations.items():
+            own = operation.rule.dead([dead[source] for source in operation.sources])
+            dead[node] = own | ~kept[operation.name] if operation.name in kept else own
+        needed = {node: np.zeros_like(value) for node, value in dead.items()}
+        used = {node for node, operation in self.operations.items() if node.op == "output" or node in self.measured}
+        found: dict[fx.Node, Liveness] = {}
+        for node, operation in reversed(self.operations.items()):
             if node not in used:
                 continue
-            target = needed[node] & ~zero[node]
-            inputs = [zero[source] for source in step.sources]
-            held = step.rule.holds(needed[node] if self._feeds_sums(step) else target)
-            taken = step.rule.takes(held, inputs)
-            found[node] = Left(zero[node], Cut(held, taken, inputs), bool(target.any()) or node.op == "output")
-            for source, mask in zip(step.sources, taken, strict=True):
+            target = needed[node] & ~dead[node]
+            inputs = [dead[source] for source in operation.sources]
+            out_channels = operation.rule.holds(needed[node] if self._feeds_sums(operation) else target)
+            in_channels = operation.rule.takes(out_channels, inputs)
+            found[node] = Liveness(dead[node], Cut(out_channels, in_channels, inputs), bool(target.any()) or node.op == "output")
+            for source, mask in zip(operation.sources, in_channels, strict=True):
                 if mask is not None:
                     used.add(source)
                     needed[source] |= mask
-        return {node: found[node] for node in self.steps if node in found}
+        return {node: found[node] for node in self.operations if node in found}
 
-    def _feeds_sums(self, step: Step) -> bool:
+    def _feeds_sums(self, operation: Operation) -> bool:
         """Whether it is a sum that only further sums read: it holds their channels, so that its operands are scattered once."""
-        readers = self.users(step)
-        return is_sum(step.rule) and bool(readers) and all(is_sum(reader.rule) for reader in readers)
+        readers = self.users(operation)
+        return is_sum(operation.rule) and bool(readers) and all(is_sum(reader.rule) for reader in readers)
 
     def _add(self, node: fx.Node) -> None:
         """Find the rule of a node, where it depends on the image."""
-        sources = tuple(_moving(node, self.steps))
-        op = Op(self.graph, node, sources, {n: step.axis for n, step in self.steps.items()}, str(node.target) in self.shared)
+        sources = tuple(_moving(node, self.operations))
+        op = Op(self.graph, node, sources, {n: operation.axis for n, operation in self.operations.items()}, str(node.target) in self.shared)
         result = self.graph.results[node]
         rule: Rule
         axis = 1
@@ -151,7 +151,7 @@ class Network:
                 self.measured.add(rule.like)
         node.meta["operands"] = set(sources)
         name = str(node.target) if node.op == "call_module" else ""
-        self.steps[node] = Step(node, rule, sources, axis, name, frozenset(self._whole(node, rule)))
+        self.operations[node] = Operation(node, rule, sources, axis, name, frozenset(self._whole(node, rule)))
 
     def _whole(self, node: fx.Node, rule: Rule) -> Iterator[str]:
         """Parameters that an operation reads and that its rule does not count."""
@@ -164,14 +164,14 @@ class Network:
             source = waiting.pop()
             if source.op == "get_attr" and isinstance(self.graph.attribute(str(source.target)), nn.Parameter):
                 yield str(source.target)
-            elif source not in self.steps:
+            elif source not in self.operations:
                 waiting += source.all_input_nodes
 
     def _measure(self, node: fx.Node, op: Op) -> None:
         """A size or another property of a value: only sizes of channels change, so those become the number that they are."""
         source = op.sources[0]
         asks = str(node.args[1]) if node.op == "call_function" and node.target is getattr else str(node.target)
-        axis, count = self.steps[source].axis, len(op.shape)
+        axis, count = self.operations[source].axis, len(op.shape)
         if asks == "size" and (len(node.args) > 1 or node.kwargs):
             if int(op.argument(1, "dim", 0)) % count == axis:
                 self.constants[node] = op.channels_of(source)
@@ -187,11 +187,11 @@ class Network:
         self.measured.add(source)
 
 
-def _moving(node: fx.Node, steps: Mapping[fx.Node, Step]) -> Iterator[fx.Node]:
+def _moving(node: fx.Node, operations: Mapping[fx.Node, Operation]) -> Iterator[fx.Node]:
     """The operands of a node that depend on the image, in order and as often as they stand there."""
     found: list[fx.Node] = []
     fx.map_arg((node.args, node.kwargs), found.append)
-    return (source for source in found if source in steps)
+    return (source for source in found if source in operations)
 
 
 def _has_channels(result: object) -> bool:

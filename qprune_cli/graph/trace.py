@@ -8,7 +8,7 @@ from qprune_cli.errors import StructureError, UserError, nearest
 from qprune_cli.graph.couple import coupled_groups
 from qprune_cli.graph.fixed import fixed_layers
 from qprune_cli.graph.neighbours import consumers, gate
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.layer import LAYERS
 from qprune_cli.graph.rules.rule import Whole
 from qprune_cli.types import FilterGroup, Fixed, Layout
@@ -69,40 +69,46 @@ def trace(
     shape = _default_shape(model) if example is None else tuple(example.shape)
     network = Network(model, shape, wrap)
     fixed = fixed_layers(network, keep_layers)
-    gates = {step: gate(network, step) for step in network.layers}
+    gates = {operation: gate(network, operation) for operation in network.layers}
     if granularity == "group":
         groups, reasons = coupled_groups(network, gates, fixed)
     else:
-        groups = tuple(_alone(network, step, gates[step]) for step in network.layers if step not in fixed)
-        reasons = [Fixed(step.name, _filters(step), why) for step, why in fixed.items()]
-    reasons += {step.name: Fixed(step.name, _filters(step), _black_box(network, step)) for step in _kept_whole(network)}.values()
+        groups = tuple(_alone(network, operation, gates[operation]) for operation in network.layers if operation not in fixed)
+        reasons = [Fixed(operation.name, _filters(operation), why) for operation, why in fixed.items()]
+    reasons += {
+        operation.name: Fixed(operation.name, _filters(operation), _black_box(network, operation)) for operation in _kept_whole(network)
+    }.values()
     if not groups:
         raise StructureError(f"{type(model).__name__}: no layer whose filters could go; {_why_none(reasons)}")
-    order = {step.name: k for k, step in enumerate(network.steps.values())}
+    order = {operation.name: k for k, operation in enumerate(network.operations.values())}
     return Layout(groups, tuple(sorted(reasons, key=lambda reason: order[reason.layer])), shape, tuple(wrap))
 
 
-def _alone(network: Network, step: Step, at: Step) -> FilterGroup:
-    return FilterGroup(step.name, at.name, _filters(step), (), *consumers(network, step))
+def _alone(network: Network, operation: Operation, at: Operation) -> FilterGroup:
+    return FilterGroup(operation.name, at.name, _filters(operation), (), *consumers(network, operation))
 
 
-def _filters(step: Step) -> int:
-    return step.rule.channels
+def _filters(operation: Operation) -> int:
+    return operation.rule.channels
 
 
-def _kept_whole(network: Network) -> list[Step]:
+def _kept_whole(network: Network) -> list[Operation]:
     """Layers that are treated as black boxes."""
-    return [step for step in network.steps.values() if isinstance(step.rule, Whole) and isinstance(_module(network, step), LAYERS)]
+    return [
+        operation
+        for operation in network.operations.values()
+        if isinstance(operation.rule, Whole) and isinstance(_module(network, operation), LAYERS)
+    ]
 
 
-def _module(network: Network, step: Step) -> nn.Module | None:
-    return network.graph.modules.get(step.name) if step.name else None
+def _module(network: Network, operation: Operation) -> nn.Module | None:
+    return network.graph.modules.get(operation.name) if operation.name else None
 
 
-def _black_box(network: Network, step: Step) -> str:
-    if step.name in network.shared:
+def _black_box(network: Network, operation: Operation) -> str:
+    if operation.name in network.shared:
         return "it is used several times, or shares its weights"
-    return "model.wrap names it" if step.name in network.graph.wrapped else "its filters lie along the last of several dimensions"
+    return "model.wrap names it" if operation.name in network.graph.wrapped else "its filters lie along the last of several dimensions"
 
 
 def _why_none(reasons: Sequence[Fixed]) -> str:

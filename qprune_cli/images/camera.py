@@ -107,7 +107,7 @@ class Camera:
     Example:
         >>> scene = np.full((3, 8, 8), 0.2)
         >>> pair = Camera().shoot("grey", scene, np.random.default_rng(0))
-        >>> pair.noisy.shape, bool(abs(pair.noisy - pair.clean).max() > 0)
+        >>> pair.input.shape, bool(abs(pair.input - pair.target).max() > 0)
         ((3, 8, 8), True)
     """
 

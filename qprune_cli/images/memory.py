@@ -62,7 +62,7 @@ def split_pairs(pairs: Iterable[tuple[Any, Any]], seed: int) -> Splits:
         UserError: fewer than 4 images, one that is no image, a label that is none, or images with labels among others.
     """
     images = list(_pairs(pairs))
-    if len(labelled := {np.ndim(pair.clean) == 0 for pair in images}) > 1:
+    if len(labelled := {np.ndim(pair.target) == 0 for pair in images}) > 1:
         raise UserError("data: some images have labels and some have clean images; give one kind")
     if len(images) < LEAST:
         raise UserError(f"data: {len(images)} images; give at least {LEAST}, to score, refine and test on different ones")

@@ -37,4 +37,4 @@ def write_crop(folder: Folder, name: str, pair: Pair, results: Mapping[str, Floa
     about.add_itxt("image", pair.name)
     about.add_itxt("panels", ",".join(["noisy", *results, "clean"]))
     with folder.complete(f"crops/{name}.png") as path:
-        Image.fromarray(strip([pair.noisy, *results.values(), pair.clean])).save(path, pnginfo=about)
+        Image.fromarray(strip([pair.input, *results.values(), pair.target])).save(path, pnginfo=about)

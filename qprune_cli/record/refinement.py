@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qprune_cli.evaluate.task import Task
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.run import write_mask
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.types import Layout, Quality, Solution
 
 LOG = logging.getLogger("qprune_cli")
@@ -37,10 +37,10 @@ def saved_state(folder: Folder, layout: Layout) -> Mapping[str, NDArray[Any]] | 
     return state
 
 
-def save_state(folder: Folder, layout: Layout, ledger: Ledger) -> None:
+def save_state(folder: Folder, layout: Layout, log: EvaluationLog) -> None:
     """mask.npz: the best mask so far; beside it what a resumed run need not measure again."""
-    write_mask(folder, layout, ledger.best_ever[0])
-    folder.arrays(STATE, ledger.state())
+    write_mask(folder, layout, log.best_ever[0])
+    folder.arrays(STATE, log.state())
 
 
 def write_refinement(folder: Folder, layout: Layout, solved: Solution, refined: Solution, trace: Sequence[Mapping[str, Any]]) -> None:

@@ -11,7 +11,7 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.provenance import git_commit, mask_digest, versions
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.types import Beside, Bools, Floats, Layout, Quality, Solution, Stage
+from qprune_cli.types import BaselineResult, Bools, Floats, Layout, Quality, Solution, Stage
 
 
 def write_scores(folder: Folder, scores: Scores) -> None:
@@ -131,7 +131,7 @@ def write_metrics(folder: Folder, identity: Quality, stages: Mapping[str, Stage]
     return metrics
 
 
-def baselines_summary(others: Sequence[Beside]) -> list[dict[str, Any]]:
+def baselines_summary(others: Sequence[BaselineResult]) -> list[dict[str, Any]]:
     """The masks beside that of the run, for metrics.json."""
     return [
         {

@@ -6,7 +6,7 @@ import numpy as np
 
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.task import Task
-from qprune_cli.types import Beside, Bools, Footprint, Layout, Member, Quality, Stage, final_stage
+from qprune_cli.types import BaselineResult, Bools, Footprint, Layout, Member, Quality, Stage, final_stage
 
 FEW = 10**7  # multiply-accumulates
 TITLES = {"dense_finetuned": "tuned dense", "solved": "pruned", "refined": "pruned", "compensated": "re-fitted", "finetuned": "fine-tuned"}
@@ -32,7 +32,7 @@ def _shown(stages: Mapping[str, Stage]) -> dict[str, Stage]:
     return shown
 
 
-def beside_lines(task: Task, others: Sequence[Beside]) -> list[str]:
+def baseline_lines(task: Task, others: Sequence[BaselineResult]) -> list[str]:
     """What masks of other scorers are worth in the same budget; of several of one scorer their mean."""
     lines = []
     for name in dict.fromkeys(other.baseline.name for other in others):

@@ -6,7 +6,7 @@ from typing import Any
 
 from qprune_cli.errors import UserError
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.search.settings import check_settings
 from qprune_cli.types import Solution
 
@@ -33,10 +33,10 @@ class Chain:
         stages = tuple(replace(stage, objective=self.objective) if stage in measuring else stage for stage in self.stages)
         object.__setattr__(self, "stages", stages)
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Run one after another."""
         started, solution, notes = perf_counter(), start, []
         for stage in self.stages:
-            solution = stage.refine(problem, solution, ledger, seed)
+            solution = stage.refine(problem, solution, log, seed)
             notes.append({"refiner": type(stage).__name__} | dict(solution.notes))
-        return ledger.solution(problem, started, method="chain", stages=notes) if ledger.incumbents else solution
+        return log.solution(problem, started, method="chain", stages=notes) if log.incumbents else solution

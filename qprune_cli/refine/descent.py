@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.search.moves import random_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.types import Solution
@@ -31,20 +31,20 @@ class Descent:
     def __post_init__(self) -> None:
         check_settings(self, evaluations=3, batch=1)
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Climb until the evaluations are spent or the held-out images gain no more."""
         started, rng = perf_counter(), np.random.default_rng(seed)
         alive = np.zeros(problem.layout.n, bool)
-        with ledger.allowance(self.evaluations, "descent"):
-            while ledger.open:
-                keep, spent = ledger.last.keep, ledger.spent
+        with log.allowance(self.evaluations, "descent"):
+            while log.open:
+                keep, spent = log.last.keep, log.spent
                 swaps = random_swaps(problem, keep, alive, self.batch, rng)
                 if not len(swaps):
                     break
                 masks = np.stack([swapped(keep, [pair]) for pair in swaps.tolist()])
-                values = ledger.values(masks)
-                if values.max() > ledger.last.tuned:
-                    ledger.moved(masks[int(values.argmax())])
-                elif ledger.spent == spent:
+                values = log.values(masks)
+                if values.max() > log.last.tuned:
+                    log.moved(masks[int(values.argmax())])
+                elif log.spent == spent:
                     break
-        return ledger.solution(problem, started, method="descent", stopped=ledger.why)
+        return log.solution(problem, started, method="descent", stopped=log.why)

@@ -7,7 +7,7 @@ import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import Walk
-from qprune_cli.search.ledger import Ledger, gradient_price
+from qprune_cli.search.evaluations import EvaluationLog, gradient_price
 from qprune_cli.search.moves import Swap, best_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.search.trust import slope_problem
@@ -36,26 +36,26 @@ class Gradient:
     def __post_init__(self) -> None:
         check_settings(self, evaluations=4 + gradient_price(0), batch=1, tries=1)
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Climb along the gradients until the evaluations are spent, nothing helps, or the held-out images gain no more."""
         started = perf_counter()
-        with ledger.allowance(self.evaluations, "gradient"):
+        with log.allowance(self.evaluations, "gradient"):
             moved = True
-            while ledger.open and ledger.room > gradient_price(0) and moved:
-                moved = self._moved(problem, ledger, seed)
-        return ledger.solution(problem, started, method="gradient", stopped=ledger.why)
+            while log.open and log.room > gradient_price(0) and moved:
+                moved = self._moved(problem, log, seed)
+        return log.solution(problem, started, method="gradient", stopped=log.why)
 
-    def _moved(self, problem: PruningProblem, ledger: Ledger, seed: int) -> bool:
-        keep, tried = ledger.last.keep, set[Swap]()
-        walk = Walk(slope_problem(problem, ledger.quadratic(keep, 0, seed), keep), keep)
+    def _moved(self, problem: PruningProblem, log: EvaluationLog, seed: int) -> bool:
+        keep, tried = log.last.keep, set[Swap]()
+        walk = Walk(slope_problem(problem, log.quadratic(keep, 0, seed), keep), keep)
         for _ in range(self.tries):
             swaps = best_swaps(walk, self.batch, tried)
-            if not swaps or ledger.room <= 0:
+            if not swaps or log.room <= 0:
                 return False
             masks = np.stack([swapped(keep, [swap]) for swap in swaps])
-            values = ledger.values(masks)
-            if values.max() > ledger.last.tuned:
-                ledger.moved(masks[int(values.argmax())])
+            values = log.values(masks)
+            if values.max() > log.last.tuned:
+                log.moved(masks[int(values.argmax())])
                 return True
             tried |= set(swaps)
         return False

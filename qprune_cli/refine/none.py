@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.types import Solution
 
 
@@ -14,6 +14,6 @@ class NoRefinement:
 
     objective: ClassVar[str] = "silenced"
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Return the start."""
         return start

@@ -6,7 +6,7 @@ from time import perf_counter
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.search.moves import random_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.types import Bools, Solution
@@ -31,19 +31,19 @@ class RandomSearch:
     def __post_init__(self) -> None:
         check_settings(self, evaluations=3, swaps=1)
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Look around the start until the evaluations are spent."""
         started, rng = perf_counter(), np.random.default_rng(seed)
-        with ledger.allowance(self.evaluations, "random"):
-            while ledger.open:
-                spent = ledger.spent
+        with log.allowance(self.evaluations, "random"):
+            while log.open:
+                spent = log.spent
                 masks = np.stack([self._near(problem, start, rng) for _ in range(BATCH)])
-                values = ledger.values(masks)
-                if values.max() > ledger.last.tuned:
-                    ledger.moved(masks[int(values.argmax())])
-                elif ledger.spent == spent:
+                values = log.values(masks)
+                if values.max() > log.last.tuned:
+                    log.moved(masks[int(values.argmax())])
+                elif log.spent == spent:
                     break
-        return ledger.solution(problem, started, method="random", stopped=ledger.why)
+        return log.solution(problem, started, method="random", stopped=log.why)
 
     def _near(self, problem: PruningProblem, start: Solution, rng: np.random.Generator) -> Bools:
         """A feasible (n,) mask some exchanges away."""

@@ -8,7 +8,7 @@ import numpy as np
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import Walk
 from qprune_cli.scores import Quadratic
-from qprune_cli.search.ledger import Ledger, gradient_price
+from qprune_cli.search.evaluations import EvaluationLog, gradient_price
 from qprune_cli.search.moves import Swap, best_chain, best_swaps, swapped
 from qprune_cli.search.settings import check_settings
 from qprune_cli.search.trust import Trust
@@ -32,8 +32,8 @@ class Sequential:
     model are scaled to fit what the loss was seen to do.
 
     Where a search ends, at a mask that no exchange improves, it begins again at the start with other random passes while evaluations are
-    left: searches end at masks of different worth. The result is the mask that is best on the held-out images (see ``Ledger``), so it is
-    never worse than the start there.
+    left: searches end at masks of different worth. The result is the mask that is best on the held-out images (see ``EvaluationLog``), so
+    it is never worse than the start there.
 
     Args:
         evaluations: masks to measure at most; a gradient counts as half of ``1 + 2 * (1 + probes)``.
@@ -54,25 +54,25 @@ class Sequential:
         check_settings(self, swaps=1, probes=1)
         check_settings(self, evaluations=4 + gradient_price(self.probes, SHARE))  # the start, a gradient, a mask, a move
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Step from mask to mask while the true metric rises, and begin again while there is enough to spend."""
         started, searches = perf_counter(), list[_Search]()
-        with ledger.allowance(self.evaluations, "refine"):
-            while not searches or (searches[-1].refused and ledger.room > AGAIN):
+        with log.allowance(self.evaluations, "refine"):
+            while not searches or (searches[-1].refused and log.room > AGAIN):
                 if searches:
-                    ledger.again()
-                searches.append(_Search(problem, ledger, self.swaps))
-                self._search(searches[-1], seed + ledger.gradients)
-        stopped = ledger.why if ledger.room > AGAIN else "the evaluations are spent"
+                    log.again()
+                searches.append(_Search(problem, log, self.swaps))
+                self._search(searches[-1], seed + log.gradients)
+        stopped = log.why if log.room > AGAIN else "the evaluations are spent"
         scales = {"slope": searches[-1].trust.slope, "curvature": searches[-1].trust.curvature}
-        return ledger.solution(problem, started, method="sequential", stopped=stopped, searches=len(searches), scales=scales)
+        return log.solution(problem, started, method="sequential", stopped=stopped, searches=len(searches), scales=scales)
 
     def _search(self, search: "_Search", seed: int) -> None:
         """From the start to where nothing helps any more."""
-        ledger = search.ledger
-        while ledger.open and ledger.room > gradient_price(self.probes, SHARE) and search.failures < PATIENCE:
+        log = search.log
+        while log.open and log.room > gradient_price(self.probes, SHARE) and search.failures < PATIENCE:
             search.number += 1
-            bend = ledger.quadratic(ledger.last.keep, self.probes, seed + search.number, SHARE)
+            bend = log.quadratic(log.last.keep, self.probes, seed + search.number, SHARE)
             moved = any(search.step(bend) for _ in range(PATIENCE))
             search.failures = 0 if moved else min(search.failures + 1, PATIENCE)
 
@@ -82,7 +82,7 @@ class _Search:
     """What a search has learnt: how far to step, how far to trust the model, what did not help."""
 
     problem: PruningProblem
-    ledger: Ledger
+    log: EvaluationLog
     radius: int
     number: int = 0  # of the latest gradient
     failures: int = 0  # gradients in a row that led to no better mask
@@ -91,14 +91,14 @@ class _Search:
 
     def step(self, bend: Quadratic) -> bool:
         """Measure some steps that the model promises most of; move to the best one if it is better."""
-        keep, level = self.ledger.last.keep, self.ledger.last.tuned
+        keep, level = self.log.last.keep, self.log.last.tuned
         model = self.trust.problem(self.problem, bend, keep)
         steps = self._steps(Walk(model, keep))
-        if not steps or self.ledger.room <= 0:
+        if not steps or self.log.room <= 0:
             self.failures = self.failures if self.refused else PATIENCE  # there is nothing to exchange
             return False
         masks = np.stack([swapped(keep, step) for step in steps])
-        values = self.ledger.values(masks)
+        values = self.log.values(masks)
         seen = np.isfinite(values)
         self.trust.learn_(bend, keep, masks[seen], level - values[seen], self.number)
         helped = [step[0] for step, value in zip(steps, values, strict=True) if len(step) == 1 and value > level]
@@ -106,13 +106,13 @@ class _Search:
         together = swapped(keep, helped)
         if len(helped) > 1 and self.problem.feasible(together):
             steps, masks = [*steps, helped], np.concatenate([masks, together[None]])
-            values = np.append(values, self.ledger.values(together[None]))
+            values = np.append(values, self.log.values(together[None]))
         best = int(values.argmax())
         if values[best] <= level:
             self.radius = max(1, self.radius // 2)
             return False
         self.radius = 2 * len(steps[0]) if best == 0 else len(steps[best])
-        self.ledger.moved(masks[best])
+        self.log.moved(masks[best])
         return True
 
     def _steps(self, walk: Walk) -> list[list[Swap]]:

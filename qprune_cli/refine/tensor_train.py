@@ -10,7 +10,7 @@ from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.search.active import FEWEST, active_set
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.search.protes import Protes
 from qprune_cli.search.settings import check_settings
 from qprune_cli.search.train import Train
@@ -74,17 +74,17 @@ class TensorTrain:
         if not 0 < self.eta < 1:
             raise UserError(f"refine.eta={self.eta}: give a probability between 0 and 1; 0.05 to 0.2 is usual")
 
-    def refine(self, problem: PruningProblem, start: Solution, ledger: Ledger, seed: int) -> Solution:
+    def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Search among the free filters until the allowance is spent or nothing is gained; the best mask on the held-out images."""
         started, rng = perf_counter(), np.random.default_rng(seed)
-        with ledger.allowance(self.evaluations, "tensor train"):
-            active = active_set(problem, ledger, groups(problem), self.active, self.probes, rng)
-            keep = ledger.last.keep
-            bench = Bench(problem, ledger, keep, active.filters, runs(problem, keep, active.filters))
+        with log.allowance(self.evaluations, "tensor train"):
+            active = active_set(problem, log, groups(problem), self.active, self.probes, rng)
+            keep = log.last.keep
+            bench = Bench(problem, log, keep, active.filters, runs(problem, keep, active.filters))
             if len(active.filters):
                 train = Train.around(keep[active.filters], self.eta, self.rank, rng, bench.runs)
                 Protes(self.samples, self.elites, self.memory, self.steps, self.rate).climb(train, bench, rng, keep[None, active.filters])
-        return ledger.solution(problem, started, method="tensor train", **active.notes, **bench.notes())
+        return log.solution(problem, started, method="tensor train", **active.notes, **bench.notes())
 
 
 @dataclass
@@ -92,7 +92,7 @@ class Bench:
     """Measures what the train samples, and says when to stop; counts what was feasible as it was sampled."""
 
     problem: PruningProblem
-    ledger: Ledger
+    log: EvaluationLog
     keep: Bools
     filters: Ints
     runs: tuple[tuple[int, int], ...]
@@ -103,24 +103,24 @@ class Bench:
 
     def __call__(self, bits: Bools) -> tuple[Bools, Floats] | None:
         """(b, m) values of the free filters -> those to learn from, and PSNR; None when the search is over."""
-        if not self.ledger.open or self.stale == PATIENCE:
+        if not self.log.open or self.stale == PATIENCE:
             return None
         masks = np.repeat(self.keep[None], len(bits), axis=0)
         masks[:, self.filters] = bits
         masks = self._mended(masks)
-        spent = self.ledger.spent
-        values = self.ledger.values(masks)
-        self.stale = 0 if self.ledger.spent > spent else self.stale + 1
+        spent = self.log.spent
+        values = self.log.values(masks)
+        self.stale = 0 if self.log.spent > spent else self.stale + 1
         self.batches += 1
-        if len(values) and values.max() > self.ledger.last.tuned:
-            self.ledger.moved(masks[int(values.argmax())])
+        if len(values) and values.max() > self.log.last.tuned:
+            self.log.moved(masks[int(values.argmax())])
         frozen = np.delete(masks, self.filters, axis=1) == np.delete(self.keep, self.filters)
         learnt = frozen.all(axis=1) if self.runs else np.ones(len(masks), bool)
         return masks[learnt][:, self.filters], values[learnt]
 
     def notes(self) -> dict[str, Any]:
         """How it went."""
-        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else self.ledger.why
+        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else self.log.why
         return {
             "batches": self.batches,
             "feasible_share": self.feasible / max(self.sampled, 1),

@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 from qprune_cli.regression.norm import NORMS, folded
 from qprune_cli.regression.regression import Moments
 from qprune_cli.regression.rows import layer_pairs, matrix_of, weight_of
-from qprune_cli.replay.gated import Weights, whole
+from qprune_cli.replay.gated import GatedNetwork, Weights
 from qprune_cli.replay.part import Part
 from qprune_cli.replay.replay import Replay
 from qprune_cli.types import Bools, Floats, ImageSet, Layout
@@ -128,9 +128,9 @@ class Refit:
     ) -> None:
         device = next(dense.parameters()).device
         x = torch.from_numpy(_centres(images, side)).to(device)
-        aims = Replay(whole(dense, layout), np.ones(layout.n, bool), x)
+        aims = Replay(GatedNetwork.of_dense(dense, layout), np.ones(layout.n, bool), x)
         wanted = {node.name: aims.open.get(node, aims.values[node]) for node in aims.nodes}
-        self.replay = Replay(whole(fitted, layout), keep, x)
+        self.replay = Replay(GatedNetwork.of_dense(fitted, layout), keep, x)
         self.kept: dict[fx.Node, Kept] = {}
         for number, node in enumerate(self.replay.nodes):
             module, name = self.replay.called(node), str(node.target)
@@ -175,7 +175,7 @@ def _channels(spread: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
 
 def _centres(images: ImageSet, side: int | None) -> Floats:
     """(N, C, side, side) some images, evenly spread, each cut to its centre; (N, C, H, W) whole ones for None."""
-    chosen = [images.pairs[int(k)].noisy for k in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round()]
+    chosen = [images.pairs[int(k)].input for k in np.linspace(0, len(images) - 1, min(IMAGES, len(images))).round()]
     height, width = (min(picture.shape[axis] for picture in chosen) for axis in (1, 2))
     if side is not None:
         height, width = min(side, height), min(side, width)

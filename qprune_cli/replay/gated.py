@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from qprune_cli.graph.graph import Graph
 from qprune_cli.graph.masks import at_gates
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.rule import Cut
 from qprune_cli.surgery.shrink import written
 from qprune_cli.types import Bools, Ints, Layout
@@ -18,7 +18,7 @@ Weights = tuple[Tensor, Tensor | None]  # and bias
 
 
 @dataclass(frozen=True)
-class Gated:
+class GatedNetwork:
     """Operations, none of which changes its input, and the gates among them.
 
     Attributes:
@@ -39,6 +39,45 @@ class Gated:
     boxes: frozenset[fx.Node] = frozenset()
     convs: Mapping[str, tuple[fx.Node, Ints, Ints, Bools]] = field(default_factory=dict)
 
+    @staticmethod
+    def of_dense(model: nn.Module, layout: Layout) -> "GatedNetwork":
+        """All of a network.
+
+        Args:
+            model: the network; it is left as it is.
+            layout: its filters.
+        """
+        graph = Graph(model, layout.shape, layout.wrap)
+        widths = {member.gate: member.width for group in layout.groups for member in group.members}
+        gates = {node: (str(node.target), np.arange(widths[str(node.target)])) for node in graph.nodes if _is_gate(node, widths)}
+        return GatedNetwork(model, graph.graph, layout, gates, graph.constants, graph.changes.boxes)
+
+    @staticmethod
+    def of_mask(network: Network, layout: Layout, keep: Bools) -> "GatedNetwork":
+        """What an (n,) mask leaves of a network, in which any mask that keeps no more can act.
+
+        Shrinking looks at the operations and never at weights or activations, so the smaller network equals the silenced one whatever
+        its gates do to the channels that are left; they may be silenced further.
+
+        Args:
+            network: the network with the rules of its operations; it is left as it is.
+            layout: its filters.
+            keep: (n,) mask.
+        """
+        liveness = network.liveness(at_gates(layout, keep))
+        model, places = written(network, liveness)
+        widths = {member.gate: member.width for group in layout.groups for member in group.members}
+        gates = {
+            places[node]: (str(node.target), np.flatnonzero(alive.cut.out_channels))
+            for node, alive in liveness.items()
+            if _is_gate(node, widths)
+        }
+        cuts = ((network.operations[node], alive.cut) for node, alive in liveness.items())
+        convs = {
+            operation.name: _conv(places[operation.node], cut) for operation, cut in cuts if _is_conv(network.graph.modules, operation)
+        }
+        return GatedNetwork(model, model.graph, layout, gates, {}, convs=convs)
+
     def weights(self, others: Mapping[str, Weights]) -> dict[fx.Node, Weights]:
         """Weights and biases of whole convolutions, by name, as those of what is left of them."""
         found = {}
@@ -56,47 +95,14 @@ class Gated:
         return {node: found[name][held] if name in found else np.ones(len(held), bool) for node, (name, held) in self.gates.items()}
 
 
-def whole(model: nn.Module, layout: Layout) -> Gated:
-    """All of a network.
-
-    Args:
-        model: the network; it is left as it is.
-        layout: its filters.
-    """
-    graph = Graph(model, layout.shape, layout.wrap)
-    widths = {member.gate: member.width for group in layout.groups for member in group.members}
-    gates = {node: (str(node.target), np.arange(widths[str(node.target)])) for node in graph.nodes if _is_gate(node, widths)}
-    return Gated(model, graph.graph, layout, gates, graph.constants, graph.changes.boxes)
-
-
-def part(network: Network, layout: Layout, keep: Bools) -> Gated:
-    """What an (n,) mask leaves of a network, in which any mask that keeps no more can act.
-
-    Shrinking looks at the operations and never at weights or activations, so the smaller network equals the silenced one whatever
-    its gates do to the channels that are left; they may be silenced further.
-
-    Args:
-        network: the network with the rules of its operations; it is left as it is.
-        layout: its filters.
-        keep: (n,) mask.
-    """
-    left = network.left(at_gates(layout, keep))
-    model, places = written(network, left)
-    widths = {member.gate: member.width for group in layout.groups for member in group.members}
-    gates = {places[node]: (str(node.target), np.flatnonzero(one.cut.held)) for node, one in left.items() if _is_gate(node, widths)}
-    steps = ((network.steps[node], one.cut) for node, one in left.items())
-    convs = {step.name: _conv(places[step.node], cut) for step, cut in steps if _is_conv(network.graph.modules, step)}
-    return Gated(model, model.graph, layout, gates, {}, convs=convs)
-
-
 def _conv(node: fx.Node, cut: Cut) -> tuple[fx.Node, Ints, Ints, Bools]:
-    (reads,), (zero,) = cut.taken, cut.inputs
+    (reads,), (zero,) = cut.in_channels, cut.inputs
     assert reads is not None
-    return node, np.flatnonzero(cut.held), np.flatnonzero(reads), zero[reads]
+    return node, np.flatnonzero(cut.out_channels), np.flatnonzero(reads), zero[reads]
 
 
-def _is_conv(modules: Mapping[str, nn.Module], step: Step) -> bool:
-    module = modules.get(step.name)
+def _is_conv(modules: Mapping[str, nn.Module], operation: Operation) -> bool:
+    module = modules.get(operation.name)
     return type(module) is nn.Conv2d and module.groups == 1
 
 

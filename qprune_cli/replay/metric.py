@@ -8,7 +8,7 @@ from torch import nn
 from qprune_cli.calibration.curvature import curvature
 from qprune_cli.evaluate.task import Task
 from qprune_cli.replay.gated import Weights
-from qprune_cli.replay.remembered import Remembered
+from qprune_cli.replay.incumbent import IncumbentCache
 from qprune_cli.scores import Quadratic
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout, Measure
 
@@ -19,7 +19,7 @@ PIXELS = 2**15  # in all of them; activations of more leave a CPU's caches
 
 def at_once(images: ImageSet) -> int:
     """Images in a pass: a power of two, so that passes over some of the images are passes over more of them as well."""
-    pixels = images.pairs[0].noisy[0].size
+    pixels = images.pairs[0].input[0].size
     return int(2 ** min(np.log2(PASS), max(0, np.log2(PIXELS / pixels) // 1)))
 
 
@@ -46,7 +46,7 @@ class MaskMetric:
     ) -> None:
         self.task, self.model, self.layout, self.shown, self.teacher = task, model, layout, shown, teacher
         self.refit = refit
-        self.remembered = Remembered(model, layout)
+        self.remembered = IncumbentCache(model, layout)
 
     @property
     def merit(self) -> Measure:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx
 
 from qprune_cli.graph.rules.layer import LAYERS
-from qprune_cli.replay.gated import Gated, Weights
+from qprune_cli.replay.gated import GatedNetwork, Weights
 from qprune_cli.replay.part import Part, channels
 from qprune_cli.replay.shortcut import Shortcut, part_of, shortcut
 from qprune_cli.types import Bools
@@ -32,16 +32,16 @@ class Replay(fx.Interpreter):
 
     Example:
         >>> from torch import nn
-        >>> from qprune_cli.replay.gated import whole
+        >>> from qprune_cli.replay.gated import GatedNetwork
         >>> from qprune_cli.graph.trace import trace
         >>> model = nn.Sequential(nn.Conv2d(1, 2, 1), nn.ReLU(), nn.Conv2d(2, 1, 1, bias=False))
-        >>> replay = Replay(whole(model, trace(model)), np.ones(2, bool), torch.ones(1, 1, 1, 1))
+        >>> replay = Replay(GatedNetwork.of_dense(model, trace(model)), np.ones(2, bool), torch.ones(1, 1, 1, 1))
         >>> float(replay.flipped(0) + replay.flipped(1) - replay.answer)
         0.0
     """
 
     @torch.inference_mode()
-    def __init__(self, network: Gated, keep: Bools, x: Tensor, channelwise: bool = True) -> None:
+    def __init__(self, network: GatedNetwork, keep: Bools, x: Tensor, channelwise: bool = True) -> None:
         super().__init__(network.model, garbage_collect_values=False, graph=network.graph)
         self.extra_traceback = False
         self.network, self.keep, self.device = network, keep.copy(), x.device

@@ -11,10 +11,10 @@ from qprune_cli.evaluate.task import task_of
 from qprune_cli.problem.budget import Budget
 from qprune_cli.run.plan import RunPlan, section
 from qprune_cli.run.rounds import PLACES, select
-from qprune_cli.types import Baseline, Beside, Quality
+from qprune_cli.types import Baseline, BaselineResult, Quality
 
 
-def beside(plan: RunPlan, shared: Shared, budget: Budget, shape: tuple[int, int, int]) -> Sequence[Beside]:
+def measure_baselines(plan: RunPlan, shared: Shared, budget: Budget, shape: tuple[int, int, int]) -> Sequence[BaselineResult]:
     """Choose and measure all baselines of a run.
 
     Args:
@@ -28,7 +28,7 @@ def beside(plan: RunPlan, shared: Shared, budget: Budget, shape: tuple[int, int,
     return [_one(plan, shared, budget, cost, baseline) for baseline in wanted if cost]
 
 
-def _one(plan: RunPlan, shared: Shared, budget: Budget, cost: Cost, baseline: Baseline) -> Beside:
+def _one(plan: RunPlan, shared: Shared, budget: Budget, cost: Cost, baseline: Baseline) -> BaselineResult:
     asked = replace(plan.settings, seed=baseline.seed, certify=False, fidelity=0, rounds=1)
     own = replace(plan, settings=asked, scorer=baseline.scorer, solver=baseline.solver)
     keep = select(own, shared, (budget,)).solution.keep
@@ -42,4 +42,4 @@ def _one(plan: RunPlan, shared: Shared, budget: Budget, cost: Cost, baseline: Ba
     settings: dict[str, Any] = {name: value for name, value in asdict(asked).items() if name not in PLACES}
     settings |= {"keep": keep.tolist(), "compensate": section(plan.compensate)}
     told = f"{baseline.name}, {int(keep.sum())} of {len(keep)} filters, seed {baseline.seed}"
-    return Beside(baseline, keep, cost.footprint(keep), shared.rival(settings, told, asked.ssim3d, made))
+    return BaselineResult(baseline, keep, cost.footprint(keep), shared.baseline(settings, told, asked.ssim3d, made))

@@ -78,14 +78,14 @@ class Tuning:
 
         return self._fit(PRUNED, small, alike, self.rounds).model
 
-    def rival(self, volume: bool, measure: Callable[[nn.Module], Quality]) -> Quality | None:
+    def dense_control(self, volume: bool, measure: Callable[[nn.Module], Quality]) -> Quality | None:
         """Quality of the dense network after the same training, once for all runs that share it; None where it is not wanted.
 
         Args:
             volume: whether the 3-D SSIM belongs to it.
             measure: takes the quality of a network.
         """
-        if not self.method.rival:
+        if not self.method.dense_control:
             return None
         layout, known = self.shared.layout, len(self.rows)
 
@@ -93,7 +93,7 @@ class Tuning:
             tuned = self._fit(DENSE, self.shared.dense, partial(in_place, layout, np.ones(layout.n, bool)), 0)
             return measure(tuned.model), {"notes": tuned.notes, "rows": self.rows[known:]}
 
-        settings = dict(self.method.rival)
+        settings = dict(self.method.dense_control)
         quality, told = self.shared.tuned(settings, self.seed, volume, make)
         self.notes[DENSE] = told["notes"]
         if len(self.rows) == known:

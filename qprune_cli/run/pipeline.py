@@ -40,8 +40,8 @@ from qprune_cli.run.plan import RunPlan, TrainPlan, section
 from qprune_cli.run.prune import chosen, prepare, prune
 from qprune_cli.scores import Pairs
 from qprune_cli.types import Splits
-from qprune_cli.weights.answer import answer
 from qprune_cli.weights.checkpoint import save_weights, weights_digest
+from qprune_cli.weights.fingerprint import output_fingerprint
 
 LOG = logging.getLogger("qprune_cli")
 INSPECTED_AT_ONCE = 8  # calibration images
@@ -87,7 +87,7 @@ def run(plan: RunPlan) -> Path:
                 job.layout,
                 pruned.keep,
                 digest,
-                answer(pruned.model, job.layout.shape),
+                output_fingerprint(pruned.model, job.layout.shape),
             )
             with folder.complete("model.safetensors") as path:
                 save_weights(pruned.model, path, {})

@@ -35,16 +35,16 @@ from qprune_cli.record.run import (
     write_scores,
     write_solution,
 )
-from qprune_cli.record.table import beside_lines, run_table
+from qprune_cli.record.table import baseline_lines, run_table
 from qprune_cli.record.warning import compensation_warnings, run_warnings
 from qprune_cli.regression.objective import objective_metric
 from qprune_cli.roles import Scorer
-from qprune_cli.run.baselines import beside
+from qprune_cli.run.baselines import measure_baselines
 from qprune_cli.run.budgets import budgets, kept_layers
 from qprune_cli.run.finetuning import Tuning
 from qprune_cli.run.plan import RunPlan, RunSettings
 from qprune_cli.run.rounds import Selected, select
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.surgery.shrink import idle_filters
 from qprune_cli.types import Bools, Latency, Layout, Quality, Solution, Splits, Stage, final_stage
 
@@ -101,7 +101,7 @@ def prepare(asked: RunSettings, dense: nn.Module, splits: Splits, keep_layers: S
     Raises:
         UserError: the images do not fit, the network cannot be followed, or the target cannot be reached.
     """
-    task, example = task_of(splits), splits.calibration.pairs[0].noisy
+    task, example = task_of(splits), splits.calibration.pairs[0].input
     task.refuse_loss("loss", asked.loss, LOSSES)
     task.refuse_unjudgeable(splits.test, len(example))
     task.refuse_unfit(dense, (splits.calibration, splits.refinement, splits.test))
@@ -132,13 +132,13 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
         return task.quality(network, job.splits.test, asked.ssim3d)
 
     with clock("finetune"):
-        rival = tuning.rival(asked.ssim3d, judge)
+        dense_control = tuning.dense_control(asked.ssim3d, judge)
     with clock("baselines"):
-        others = beside(plan, shared, job.budgets[-1], job.shape)
+        others = measure_baselines(plan, shared, job.budgets[-1], job.shape)
     with clock("measure"):
         known = shared.quality("dense", asked.ssim3d, lambda: judge(job.dense))
         found = qualities(task, made.networks, job.splits.test, asked.ssim3d, {"dense": known})
-        found |= {"dense_finetuned": rival} if rival is not None else {}
+        found |= {"dense_finetuned": dense_control} if dense_control is not None else {}
         timed = asked.latency or asked.budget == "latency"
         times = latencies({name: made.networks[name] for name in ("dense", "compensated")}, job.shape) if timed else {}
         stages = {name: _stage(job, made, found[name], times, name) for name in ORDER if name in found}
@@ -154,7 +154,7 @@ def prune(plan: RunPlan, job: Job, folder: Folder, clock: Clock) -> Pruned:
     metrics = write_metrics(folder, identity, stages, job.shape, **told)
     for warning in told["warnings"]:
         LOG.warning(warning)
-    lines = [run_table(task, identity, stages), *beside_lines(task, others)]
+    lines = [run_table(task, identity, stages), *baseline_lines(task, others)]
     lines += [solution_lines(made.selected.problem, made.selected.solution, told["fidelity"])]
     table = "\n".join(lines) + refinement_line(task, told["refinement"])
     return Pruned(made.refined.keep, made.last, metrics, table, next(iter(missed), ""), tuple(shared.taken))
@@ -193,9 +193,9 @@ def _made(plan: RunPlan, job: Job, shared: Shared, tuning: Tuning, folder: Folde
         write_mask(folder, layout, solved.keep)
         refit = plan.compensate if selected.before is None else NoCompensation()  # weights that were trained stay while masks change
         metric = objective_metric(plan.refine.objective, refit, selected.base, layout, solved.keep, splits, asked.seed)
-        ledger = Ledger(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
-        refined = plan.refine.refine(problem, solved, ledger, asked.seed)
-        write_refinement(folder, layout, solved, refined, ledger.trace)
+        log = EvaluationLog(metric, solved.keep, saved_state(folder, layout), partial(save_state, folder, layout))
+        refined = plan.refine.refine(problem, solved, log, asked.seed)
+        write_refinement(folder, layout, solved, refined, log.trace)
     with clock("compensate"):
         fitted, compensation = plan.compensate.fit(selected.base, layout, refined.keep, splits, asked.seed, selected.before)
         write_compensation(folder, compensation)

@@ -13,7 +13,7 @@ from qprune_cli.calibration.loss import check_pass, losses_of
 from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import precision
-from qprune_cli.replay.gated import whole
+from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.replay import Replay
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.types import Bools, Layout, Splits
@@ -53,7 +53,7 @@ class LeaveOneOut:
         shown = centres(splits.calibration, self.images, self.patch)
         rises, dead = np.zeros(layout.n), np.ones(layout.n, bool)
         device, dtype = next(model.parameters()).device, precision(model)
-        network = whole(model, layout)
+        network = GatedNetwork.of_dense(model, layout)
         with tqdm(total=layout.n * len(shown), desc="score", unit="filter", leave=False, disable=None) as bar:
             for noisy, clean in shown.batches(self.batch):
                 replay = Replay(network, mask, torch.tensor(noisy, device=device, dtype=dtype))

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Quadratic
-from qprune_cli.search.ledger import Ledger, gradient_price
+from qprune_cli.search.evaluations import EvaluationLog, gradient_price
 from qprune_cli.search.moves import random_swaps, swapped
 from qprune_cli.types import Bools, Floats, Ints
 
@@ -35,7 +35,7 @@ class Prediction(NamedTuple):
     flips: Floats
 
 
-def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size: int, probes: int, rng: np.random.Generator) -> Active:
+def active_set(problem: PruningProblem, log: EvaluationLog, groups: list[Ints], size: int, probes: int, rng: np.random.Generator) -> Active:
     """Choose the filters that a search may change, and measure how far the choice can be trusted.
 
     Random swaps are measured at the mask that the search stands at, and compared with what the problem's damage predicts and what the
@@ -47,31 +47,31 @@ def active_set(problem: PruningProblem, ledger: Ledger, groups: list[Ints], size
 
     Args:
         problem: the problem.
-        ledger: with an allowance.
+        log: with an allowance.
         groups: filters that may trade places: all together, or by layer.
         size: filters to choose; 0 means all, and then nothing is measured.
         probes: swaps to measure; with fewer than ``FEWEST``, or where the allowance has no room for so many, the choice is random.
         rng: draws swaps and filters.
     """
-    keep = ledger.last.keep
+    keep = log.last.keep
     if not 0 < size < problem.layout.n:
         return Active(np.arange(problem.layout.n), {"predictor": "all filters are free", "active": problem.layout.n})
-    count = min(probes, ledger.room // 4 - gradient_price(CURVATURE))
+    count = min(probes, log.room // 4 - gradient_price(CURVATURE))
     nobody = np.zeros(problem.layout.n, bool)
     pairs = random_swaps(problem, keep, nobody, count if count >= FEWEST else 0, rng)
     swaps = np.array([swapped(keep, [pair]) for pair in pairs.tolist()], bool).reshape(-1, problem.layout.n)
     flips: Floats = rng.uniform(size=problem.layout.n)
     predictor, correlations = "random", dict[str, float]()
     if len(swaps) >= FEWEST:
-        quadratic = ledger.quadratic(keep, CURVATURE, int(rng.integers(2**31)))
-        rise = ledger.last.tuned - ledger.values(swaps, race=False)
+        quadratic = log.quadratic(keep, CURVATURE, int(rng.integers(2**31)))
+        rise = log.last.tuned - log.values(swaps, race=False)
         found = {"damage": by_damage(problem, keep, swaps), "quadratic": by_quadratic(quadratic, keep, swaps)}
         correlations = {name: _correlation(prediction.swaps, rise) for name, prediction in found.items()}
         best = max(correlations, key=lambda name: correlations[name])
         if correlations[best] >= TRUSTED:
             predictor, flips = best, found[best].flips.copy()
         if rise.min() < 0:
-            old, keep = keep, ledger.moved(swaps[int(rise.argmin())]).keep
+            old, keep = keep, log.moved(swaps[int(rise.argmin())]).keep
             flips[old != keep] *= 1 if predictor == "random" else -1  # to flip it back costs what it gained
         flips[quadratic.dead & ~keep] = np.inf
     filters = cheapest(flips, keep, groups if problem.budget.exact else [np.arange(problem.layout.n)], size)

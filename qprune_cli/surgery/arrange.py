@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.graph.network import Network, Step
+from qprune_cli.graph.network import Network, Operation
 from qprune_cli.graph.rules.join import Join
 from qprune_cli.graph.rules.layer import Layer
 from qprune_cli.graph.rules.rule import Same
@@ -32,19 +32,19 @@ def arranged(network: Network, kept: Mapping[str, Bools]) -> tuple[nn.Module, di
     """
     orders = {}
     for sharing in _sharing(network):
-        masks = [kept[step.name] for step in sharing if step.name in kept]
+        masks = [kept[operation.name] for operation in sharing if operation.name in kept]
         order = side_by_side(masks) if masks else np.arange(1)
         if (np.diff(order) != 1).any():
             orders.update(dict.fromkeys(sharing, order))
     if not orders:
         return None
     model = copy.deepcopy(network.model)
-    for step, order in orders.items():
-        _permute_(model, step, order, outputs=True)
-        for reader in network.users(step):
+    for operation, order in orders.items():
+        _permute_(model, operation, order, outputs=True)
+        for reader in network.users(operation):
             if reader.is_layer:
                 _permute_(model, reader, order, outputs=False)
-    by_name = {step.name: order for step, order in orders.items() if step.name}
+    by_name = {operation.name: order for operation, order in orders.items() if operation.name}
     return model, {name: mask[by_name[name]] if name in by_name else mask for name, mask in kept.items()}
 
 
@@ -68,48 +68,48 @@ def side_by_side(masks: Sequence[Bools]) -> Ints:
     return np.concatenate(blocks)
 
 
-def _sharing(network: Network) -> Iterator[list[Step]]:
+def _sharing(network: Network) -> Iterator[list[Operation]]:
     """Groups of operations that share one order of channels, which is free; those of several layers alone."""
-    group: dict[Step, int] = {}
-    members: dict[int, list[Step]] = {}
-    for step in network.steps.values():
-        joined = {group[source] for source in network.sources(step)} if isinstance(step.rule, Same | Join) else set()
+    group: dict[Operation, int] = {}
+    members: dict[int, list[Operation]] = {}
+    for operation in network.operations.values():
+        joined = {group[source] for source in network.sources(operation)} if isinstance(operation.rule, Same | Join) else set()
         own = min(joined, default=len(group))
-        members[own] = [*(one for key in sorted(joined) for one in members.pop(key)), step]
+        members[own] = [*(one for key in sorted(joined) for one in members.pop(key)), operation]
         group |= dict.fromkeys(members[own], own)
-    for steps in members.values():
-        if sum(step.is_layer for step in steps) > 1 and all(_free(network, step) for step in steps):
-            yield steps
+    for operations in members.values():
+        if sum(operation.is_layer for operation in operations) > 1 and all(_free(network, operation) for operation in operations):
+            yield operations
 
 
-def _free(network: Network, step: Step) -> bool:
+def _free(network: Network, operation: Operation) -> bool:
     """Whether the channels of an operation, and of its operands where they are the same, may be in any order."""
-    module: Any = network.graph.modules.get(step.name)
-    shared = step.name in network.shared and next(module.parameters(), None) is not None  # others may be called several times
-    known = step.axis == 1 and not shared
-    if isinstance(step.rule, Layer):
-        known = known and step.rule.groups == 1 and not isinstance(module, nn.Linear)
-    elif isinstance(step.rule, Join):
-        known = known and all(side.wide if side.moving else side.number is not None for side in step.rule.sides)
-    elif not isinstance(step.rule, Same) or step.rule.build is not None:
+    module: Any = network.graph.modules.get(operation.name)
+    shared = operation.name in network.shared and next(module.parameters(), None) is not None  # others may be called several times
+    known = operation.axis == 1 and not shared
+    if isinstance(operation.rule, Layer):
+        known = known and operation.rule.groups == 1 and not isinstance(module, nn.Linear)
+    elif isinstance(operation.rule, Join):
+        known = known and all(side.wide if side.moving else side.number is not None for side in operation.rule.sides)
+    elif not isinstance(operation.rule, Same) or operation.rule.build is not None:
         return False
-    readers = [user for user in network.users(step) if not isinstance(user.rule, Same | Join)]
+    readers = [user for user in network.users(operation) if not isinstance(user.rule, Same | Join)]
     plain = (isinstance(reader.rule, Layer) and reader.rule.groups == 1 and reader.name not in network.shared for reader in readers)
     return known and all(plain)
 
 
-def _permute_(model: nn.Module, step: Step, order: Ints, outputs: bool) -> None:
+def _permute_(model: nn.Module, operation: Operation, order: Ints, outputs: bool) -> None:
     """Put the filters of a layer, the entries of a norm or an activation, or what a layer reads, into an order."""
-    if not step.name:
+    if not operation.name:
         return
-    module: Any = model.get_submodule(step.name)
+    module: Any = model.get_submodule(operation.name)
     index = torch.from_numpy(order)
-    if not isinstance(step.rule, Layer):
+    if not isinstance(operation.rule, Layer):
         for tensor in [*module.parameters(recurse=False), *module.buffers(recurse=False)]:
             if tensor.dim() == 1 and len(tensor) == len(order):
                 _reorder_(tensor, 0, index)
         return
-    _reorder_(module.weight, int(step.rule.transposed == outputs), index)
+    _reorder_(module.weight, int(operation.rule.transposed == outputs), index)
     if outputs and module.bias is not None:
         _reorder_(module.bias, 0, index)
 

@@ -6,7 +6,7 @@ import numpy as np
 from torch import fx, nn
 
 from qprune_cli.graph.masks import at_gates, check_layout
-from qprune_cli.graph.network import Left, Network, Step
+from qprune_cli.graph.network import Liveness, Network, Operation
 from qprune_cli.graph.rules.join import is_sum
 from qprune_cli.graph.rules.layer import Layer
 from qprune_cli.graph.rules.writer import Writer
@@ -47,32 +47,34 @@ def shrink(model: nn.Module, layout: Layout, keep: Bools | Mapping[str, Bools]) 
     network, kept = Network(model, layout.shape, layout.wrap), at_gates(layout, keep)
     if found := arranged(network, kept):
         network, kept = Network(found[0], layout.shape, layout.wrap), found[1]
-    small, _ = written(network, network.left(kept))
+    small, _ = written(network, network.liveness(kept))
     reuse_(small)
     return small
 
 
-def written(network: Network, left: Mapping[fx.Node, Left]) -> tuple[fx.GraphModule, dict[fx.Node, fx.Node]]:
+def written(network: Network, liveness: Mapping[fx.Node, Liveness]) -> tuple[fx.GraphModule, dict[fx.Node, fx.Node]]:
     """Write what masks leave of a network as a network of its own, and say where each operation is in it; none works in place."""
     writer = Writer(network.graph, network.constants)
-    for node in left:
-        step = network.steps[node]
-        operands = [_operand(network, writer, left, step, place) for place in range(len(step.sources))]
-        writer.written[node] = step.rule.emit(writer, node, operands, left[node].cut)
-    return writer.finish(), {node: writer.written[node] for node in left}
+    for node in liveness:
+        operation = network.operations[node]
+        operands = [_operand(network, writer, liveness, operation, place) for place in range(len(operation.sources))]
+        writer.written[node] = operation.rule.emit(writer, node, operands, liveness[node].cut)
+    return writer.finish(), {node: writer.written[node] for node in liveness}
 
 
-def _operand(network: Network, writer: Writer, left: Mapping[fx.Node, Left], step: Step, place: int) -> fx.Node | None:
-    """An operand with the channels that the step takes of it; None where it takes none."""
-    source, wanted = step.sources[place], left[step.node].cut.taken[place]
+def _operand(network: Network, writer: Writer, liveness: Mapping[fx.Node, Liveness], operation: Operation, place: int) -> fx.Node | None:
+    """An operand with the channels that the operation takes of it; None where it takes none."""
+    source, wanted = operation.sources[place], liveness[operation.node].cut.in_channels[place]
     if wanted is None:
         return None
-    own = left[source]
-    # A layer multiplies channels that are 0 by 0, nobody reads a step that is not exact, and a sum that is read holds zeros.
-    as_is = isinstance(step.rule, Layer) or not left[step.node].exact or (is_sum(network.steps[source].rule) and own.exact)
-    zero = np.zeros_like(own.zero) if as_is else own.zero
+    own = liveness[source]
+    # A layer multiplies channels that are 0 by 0, nobody reads an operation that is not exact, and a sum that is read holds zeros.
+    as_is = (
+        isinstance(operation.rule, Layer) or not liveness[operation.node].exact or (is_sum(network.operations[source].rule) and own.exact)
+    )
+    dead = np.zeros_like(own.dead) if as_is else own.dead
     value: fx.Node = writer.written[source]
-    return writer.align(value, own.cut.held, zero, wanted, network.steps[source].axis)
+    return writer.align(value, own.cut.out_channels, dead, wanted, network.operations[source].axis)
 
 
 def idle_filters(small: nn.Module, layout: Layout, keep: Bools) -> int:

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import mean_measure
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.train.course import SCRATCH, Course
 from qprune_cli.train.loss import LOSSES
+from qprune_cli.train.mode import SCRATCH, TrainingMode
 from qprune_cli.train.schedule import PRECISIONS, check_precision, check_schedule
 from qprune_cli.train.state import Progress, State
 from qprune_cli.types import CropSource, Floats, Splits
@@ -81,7 +81,7 @@ class AdamW:
             return (step + 1) / (rising + 1)
         return float(0.5 * (1 + np.cos(np.pi * (step - rising) / (self.steps - rising))))
 
-    def fit(self, model: nn.Module, splits: Splits, checkpoint: Path, course: Course = SCRATCH) -> Iterator[Progress]:
+    def fit(self, model: nn.Module, splits: Splits, checkpoint: Path, mode: TrainingMode = SCRATCH) -> Iterator[Progress]:
         """Train a network in place; yields a row after every ``validate_every`` steps and after the last.
 
         Args:
@@ -89,14 +89,14 @@ class AdamW:
             splits: crops come from ``train``, validation (PSNR, or accuracy) from ``refinement``; ``test`` is never touched.
             checkpoint: file of the state, written before each row and every few minutes; where it exists, training goes on from it,
                 and the rows that it holds are yielded first.
-            course: what differs from a training from scratch.
+            mode: what differs from a training from scratch.
 
         Raises:
             Diverged: loss or output is no longer finite; where the weights that it began with count, the network then has the best ones.
             UserError: float16 without CUDA; a state of another network.
         """
         device = next(model.parameters()).device
-        check_precision(course.section, self.precision, device)
+        check_precision(mode.section, self.precision, device)
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a fifth faster on a CPU
         optimizer = torch.optim.AdamW(model.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         state = State.fresh(model, optimizer, self.average, scaled=self.precision == "float16")
@@ -104,14 +104,14 @@ class AdamW:
             state.load(checkpoint)
         yield from state.rows
         try:
-            for row in self._rows(state, splits, device, checkpoint, course) if not self._done(state) else ():
+            for row in self._rows(state, splits, device, checkpoint, mode) if not self._done(state) else ():
                 state.add(row)
                 state.save(checkpoint)
                 yield row
                 if self._done(state):
                     break
         except Diverged:
-            if course.begun:
+            if mode.begun:
                 model.load_state_dict(state.best)
                 model.eval()
             raise
@@ -121,7 +121,7 @@ class AdamW:
     def _done(self, state: State) -> bool:
         return state.step >= self.steps or (self.patience > 0 and bool(state.rows) and state.stale >= self.patience)
 
-    def _rows(self, state: State, splits: Splits, device: torch.device, checkpoint: Path, course: Course) -> Iterator[Progress]:
+    def _rows(self, state: State, splits: Splits, device: torch.device, checkpoint: Path, mode: TrainingMode) -> Iterator[Progress]:
         """Update after update, validation after validation, from where the state is."""
         network: Callable[[Tensor], Tensor] = torch.compile(state.model) if self.compile else state.model
         task, saved = task_of(splits), monotonic()
@@ -129,19 +129,19 @@ class AdamW:
         def validated() -> float:
             found = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
             if not np.isfinite(found):
-                raise Diverged(f"the network's output is no longer finite at step {state.step}: lower {course.section}.lr (now {self.lr})")
+                raise Diverged(f"the network's output is no longer finite at step {state.step}: lower {mode.section}.lr (now {self.lr})")
             return found
 
-        if course.begun and not state.rows:
+        if mode.begun and not state.rows:
             yield Progress(0, 0.0, None, validated())
         batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
-        with tqdm(total=self.steps, initial=state.step, desc=course.label, unit="step", disable=None) as bar:
+        with tqdm(total=self.steps, initial=state.step, desc=mode.label, unit="step", disable=None) as bar:
             for noisy, clean in batches:
-                self._update(state, network, noisy.to(device), clean.to(device), course)
+                self._update(state, network, noisy.to(device), clean.to(device), mode)
                 bar.update()
                 ends = state.step % self.validate_every == 0 or state.step == self.steps
                 if (ends or state.step % LOOK == 0) and not torch.isfinite(torch.stack(state.losses)).all():
-                    raise Diverged(f"the loss is no longer finite at step {state.step}: lower {course.section}.lr (now {self.lr})")
+                    raise Diverged(f"the loss is no longer finite at step {state.step}: lower {mode.section}.lr (now {self.lr})")
                 if ends:
                     loss, value, saved = float(torch.stack(state.losses).mean()), validated(), monotonic()
                     state.losses.clear()
@@ -151,14 +151,14 @@ class AdamW:
                     state.save(checkpoint)
                     saved = monotonic()
 
-    def _update(self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, course: Course) -> None:
+    def _update(self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, mode: TrainingMode) -> None:
         drawn = np.random.SeedSequence([self.seed, state.step + 1]).generate_state(1, np.uint64)
         torch.manual_seed(int(drawn[0]))  # for what is random inside a network
         for group in state.optimizer.param_groups:
             group["lr"] = self.lr * self.rate(state.step)
-        course.ready_(state.model)
+        mode.ready_(state.model)
         with self._autocast(noisy.device):
-            loss = course.loss(LOSSES[self.loss], network, noisy, clean)
+            loss = mode.loss(LOSSES[self.loss], network, noisy, clean)
         state.optimizer.zero_grad()
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from qprune_cli.train.course import Loss
+from qprune_cli.train.mode import Loss
 from qprune_cli.types import Ints
 
 

@@ -55,7 +55,7 @@ class Exported:
 def export(folder: Path, form: str, output: Path | None = None, overwrite: bool = False) -> Exported:
     """Write the smaller network of a run as one file, run that file, and compare it with PyTorch at two sizes that it never saw.
 
-    Beside the file lies a report of the same name with ``.json`` behind it: shapes, differences, versions, SHA-256.
+    BaselineResult the file lies a report of the same name with ``.json`` behind it: shapes, differences, versions, SHA-256.
 
     Args:
         folder: of a finished run.

@@ -17,8 +17,8 @@ from qprune_cli.graph.trace import trace
 from qprune_cli.record.folder import file_digest
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Layout
-from qprune_cli.weights.answer import answer, same_answer
 from qprune_cli.weights.checkpoint import read_weights, weights_digest
+from qprune_cli.weights.fingerprint import fingerprints_match, output_fingerprint
 
 NEEDED = ("config.yaml", "plan.json", "mask.npz", "metrics.json", "model.safetensors")
 
@@ -92,7 +92,7 @@ def load_run(folder: str | Path) -> Run:
         keep = masks["keep"]
     small = shrink(dense, layout, _kept(layout, plan["kept"]))
     read_weights(small, place / "model.safetensors")
-    if not same_answer(answer(small, plan["shape"]), plan["answer"]):
+    if not fingerprints_match(output_fingerprint(small, plan["shape"]), plan["answer"]):
         made = plan["versions"]["qprune"]
         raise UserError(
             f"{place}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "

@@ -114,7 +114,7 @@ def test_quality_is_measured_once_for_a_network_and_its_test_images(shared, smal
 def test_names_and_values_of_images_tell_sets_apart(small_splits):
     images = small_splits.calibration
     pair = images.pairs[0]
-    renamed, changed = pair._replace(name="other"), pair._replace(clean=pair.clean + 1e-6)
+    renamed, changed = pair._replace(name="other"), pair._replace(target=pair.target + 1e-6)
     digests = {images_digest(ImageSet((one, *images.pairs[1:]))) for one in (pair, renamed, changed)}
     assert len(digests) == 3 and images_digest(images) in digests
 

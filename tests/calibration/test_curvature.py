@@ -48,8 +48,8 @@ def test_the_model_of_mse_is_exact_where_the_network_is_linear_in_its_gates():
     seen = curvature(model, layout, images, "mse", 4, keep, probes=4000, seed=0)
 
     def loss(gates):
-        x = torch.from_numpy(np.stack([p.noisy for p in images.pairs]))
-        y = torch.from_numpy(np.stack([p.clean for p in images.pairs]))
+        x = torch.from_numpy(np.stack([p.input for p in images.pairs]))
+        y = torch.from_numpy(np.stack([p.target for p in images.pairs]))
         return LOSSES["mse"](model[2](model[0](x) * gates[:, None, None]), y).mean()
 
     at = torch.from_numpy(keep.astype(np.float32))

@@ -49,7 +49,7 @@ def pictures(count=3, side=12):
 
 
 def labelled(count=3):
-    return ImageSet(tuple(Pair(pair.name, pair.noisy, np.array(k % 3)) for k, pair in enumerate(pictures(count).pairs)))
+    return ImageSet(tuple(Pair(pair.name, pair.input, np.array(k % 3)) for k, pair in enumerate(pictures(count).pairs)))
 
 
 def losses(model, layout, noisy, clean, loss, gates):

@@ -98,7 +98,7 @@ def test_what_makes_the_metric_worse_is_not_taken():
     layout, splits = trace(model, torch.zeros(1, 3, 24, 24)), splits_of(model)
     keep = np.random.default_rng(0).uniform(size=layout.n) < 0.75
     with torch.no_grad(), silence(model, layout, keep):  # the pruned network is perfect on the refinement images
-        pairs = [Pair(p.name, p.noisy, model(torch.from_numpy(p.noisy[None]))[0].numpy()) for p in splits.refinement.pairs]
+        pairs = [Pair(p.name, p.input, model(torch.from_numpy(p.input[None]))[0].numpy()) for p in splits.refinement.pairs]
     fitted, notes = Ridge().fit(model, layout, keep, dataclasses.replace(splits, refinement=ImageSet(tuple(pairs))), seed=0)
     assert fitted is model and not notes["accepted"]
     assert notes["refinement_psnr"]["after"] < notes["refinement_psnr"]["before"]

@@ -16,7 +16,7 @@ from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.graph.trace import trace
 from qprune_cli.places import components, config_dir, roles
 from qprune_cli.replay.metric import MaskMetric
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.types import frozen
 from tests.conftest import factored_problem, priced_problem, random_problem, write_pairs
 from tests.data.test_sidd import write_scenes
@@ -160,8 +160,8 @@ def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_
     few = [f"refine.evaluations={FEW}"] if hasattr(built("refine", name), "evaluations") else []
     refiner, found = built("refine", name, *few), []
     for _ in range(2):
-        ledger = Ledger(MaskMetric(Restoration(), small_model, small_layout, images, small_model), start.keep)
-        found.append(refiner.refine(problem, start, ledger, seed=0))
+        log = EvaluationLog(MaskMetric(Restoration(), small_model, small_layout, images, small_model), start.keep)
+        found.append(refiner.refine(problem, start, log, seed=0))
     before, after = (silenced_merit(Restoration(), small_model, small_layout, keep, images) for keep in (start.keep, found[0].keep))
     assert after >= before - 1e-6 and problem.feasible(found[0].keep)
     assert np.array_equal(found[0].keep, found[1].keep)
@@ -212,13 +212,13 @@ def test_data_is_repeatable_and_its_images_are_float32_in_range(name, tmp_path):
         images = getattr(splits, part)
         assert len(images) > 0 and len(set(images.names)) == len(images)
         for pair, same in zip(images.pairs, getattr(again, part).pairs, strict=True):
-            assert pair.noisy.dtype == np.float32 and np.array_equal(pair.noisy, same.noisy)
+            assert pair.input.dtype == np.float32 and np.array_equal(pair.input, same.input)
             if classifies:
-                assert pair.noisy.shape == (component.channels, component.side, component.side)
-                assert pair.noisy.min() >= 0 and pair.noisy.max() <= 1
-                assert pair.clean.dtype == np.int64 and pair.clean.shape == () and 0 <= pair.clean < component.classes
-                assert pair.clean == same.clean
+                assert pair.input.shape == (component.channels, component.side, component.side)
+                assert pair.input.min() >= 0 and pair.input.max() <= 1
+                assert pair.target.dtype == np.int64 and pair.target.shape == () and 0 <= pair.target < component.classes
+                assert pair.target == same.target
             else:
-                assert pair.clean.dtype == np.float32 and pair.noisy.shape == pair.clean.shape
-                assert pair.clean.min() >= 0 and pair.clean.max() <= 1
+                assert pair.target.dtype == np.float32 and pair.input.shape == pair.target.shape
+                assert pair.target.min() >= 0 and pair.target.max() <= 1
     assert len(splits.train.draw(np.random.default_rng(0), 3, 16)) == 3

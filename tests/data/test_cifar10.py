@@ -24,29 +24,29 @@ def all_pairs(splits):
 def test_pickles_and_plain_bytes_hold_the_same(tmp_path):
     python, binary = (cifar(write_cifar(tmp_path / f"{b}", b)).load(seed=0) for b in (False, True))
     for one, other in zip(all_pairs(python), all_pairs(binary), strict=True):
-        assert one.name == other.name and np.array_equal(one.noisy, other.noisy) and one.clean == other.clean
+        assert one.name == other.name and np.array_equal(one.input, other.noisy) and one.target == other.clean
 
 
 def test_images_are_red_green_and_blue_planes(tmp_path):
     *_, (_, pixels, labels) = batches()
     for k, pair in enumerate(cifar(write_cifar(tmp_path)).test().pairs):
-        assert np.array_equal(pair.noisy, pixels[k].reshape(3, 32, 32) / np.float32(255)) and pair.clean == labels[k]
+        assert np.array_equal(pair.input, pixels[k].reshape(3, 32, 32) / np.float32(255)) and pair.target == labels[k]
 
 
 def test_splits_are_disjoint_and_calibration_is_balanced(tmp_path):
     splits = cifar(write_cifar(tmp_path)).load(seed=0)
     names = [pair.name for pair in all_pairs(splits)]
     assert len(names) == len(set(names)) and len(splits.train.chosen) == 30 and splits.task == "classify"
-    assert np.bincount([pair.clean for pair in splits.calibration.pairs]).tolist() == [1] * 10
+    assert np.bincount([pair.target for pair in splits.calibration.pairs]).tolist() == [1] * 10
 
 
 @pytest.mark.parametrize("augment", [True, False])
 def test_training_images_change_only_where_they_are_augmented(tmp_path, augment):
     train = cifar(write_cifar(tmp_path), augment=augment).load(seed=0).train
     drawn = train.draw(np.random.default_rng(0), 20, 0)
-    same = [np.array_equal(pair.noisy, train.source.pairs(np.array([int(pair.name[-5:])]))[0].noisy) for pair in drawn.pairs]
+    same = [np.array_equal(pair.input, train.source.pairs(np.array([int(pair.name[-5:])]))[0].input) for pair in drawn.pairs]
     assert not all(same) if augment else all(same)
-    assert drawn.pairs[0].noisy.shape == (3, 32, 32) and drawn.pairs[0].noisy.dtype == np.float32
+    assert drawn.pairs[0].input.shape == (3, 32, 32) and drawn.pairs[0].input.dtype == np.float32
 
 
 @pytest.mark.parametrize(("below", "binary"), [("cifar-10-batches-py", False), ("cifar-10-batches-bin", True)])
@@ -57,7 +57,7 @@ def test_batches_are_found_where_the_archives_put_them(tmp_path, below, binary):
 
 def test_images_are_resized(tmp_path):
     splits = cifar(write_cifar(tmp_path), side=16).load(seed=0)
-    assert {pair.noisy.shape for pair in all_pairs(splits)} == {(3, 16, 16)}
+    assert {pair.input.shape for pair in all_pairs(splits)} == {(3, 16, 16)}
 
 
 def test_missing_batches_are_refused_with_what_is_looked_for(tmp_path):

@@ -12,7 +12,7 @@ def seen(splits):
     """Images of every part as bytes; the digits hold no image twice."""
     train = splits.train.source.pairs(splits.train.chosen)
     return [
-        {pair.noisy.tobytes() for pair in part} for part in (train, splits.calibration.pairs, splits.refinement.pairs, splits.test.pairs)
+        {pair.input.tobytes() for pair in part} for part in (train, splits.calibration.pairs, splits.refinement.pairs, splits.test.pairs)
     ]
 
 
@@ -25,7 +25,7 @@ def test_splits_are_disjoint():
 def test_calibration_refinement_and_test_are_balanced():
     splits = Digits(**FEW).load(seed=0)
     for part, each in ((splits.calibration, 5), (splits.refinement, 4), (splits.test, 36)):
-        assert np.bincount([pair.clean for pair in part.pairs]).tolist() == [each] * 10
+        assert np.bincount([pair.target for pair in part.pairs]).tolist() == [each] * 10
     assert splits.task == Digits().task == "classify"
 
 
@@ -56,7 +56,7 @@ def test_fewer_images_are_trained_and_tested_on_where_asked_for():
 
 def test_digits_are_resized():
     splits = Digits(side=28).load(seed=0)
-    assert splits.test.pairs[0].noisy.shape == splits.calibration.pairs[0].noisy.shape == (1, 28, 28)
+    assert splits.test.pairs[0].input.shape == splits.calibration.pairs[0].input.shape == (1, 28, 28)
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ def test_files_are_read_as_they_were_written(tmp_path, zipped):
     write_idx(tmp_path, zipped)
     images, labels = drawn(20, 28, 28)
     for k, pair in enumerate(mnist(tmp_path).test().pairs):
-        assert np.array_equal(pair.noisy[0], images[k] / np.float32(255)) and pair.clean == labels[k]
+        assert np.array_equal(pair.input[0], images[k] / np.float32(255)) and pair.target == labels[k]
     assert k == 19
 
 
@@ -36,7 +36,7 @@ def test_splits_are_disjoint_and_calibration_is_balanced(tmp_path):
     names = [pair.name for pair in all_pairs(splits)]
     assert len(names) == len(set(names)) == 60 - 10 + 20  # 10 that calibration was not drawn from are in no part
     assert len(splits.train.chosen) == 30 and splits.task == "classify"
-    assert np.bincount([pair.clean for pair in splits.calibration.pairs]).tolist() == [1] * 10
+    assert np.bincount([pair.target for pair in splits.calibration.pairs]).tolist() == [1] * 10
 
 
 def test_same_seed_gives_the_same_data(tmp_path):
@@ -58,8 +58,8 @@ def test_files_are_found_where_torchvision_puts_them(tmp_path, name, below):
 
 def test_images_are_resized(tmp_path):
     splits = mnist(write_idx(tmp_path), side=32).load(seed=0)
-    assert {pair.noisy.shape for pair in all_pairs(splits)} == {(1, 32, 32)}
-    assert splits.train.draw(np.random.default_rng(0), 3, 0).pairs[0].noisy.shape == (1, 32, 32)
+    assert {pair.input.shape for pair in all_pairs(splits)} == {(1, 32, 32)}
+    assert splits.train.draw(np.random.default_rng(0), 3, 0).pairs[0].input.shape == (1, 32, 32)
 
 
 def test_root_is_recorded_as_an_absolute_path(tmp_path, monkeypatch):
@@ -163,5 +163,5 @@ def test_original_files_are_read(real_data, name):
     counts = np.bincount(splits.train.source.labels, minlength=10)
     assert counts.min() > 0.08 * learnt and counts.sum() == learnt
     first = splits.test.pairs[:5]
-    assert [int(pair.clean) for pair in first] == {"mnist": [7, 2, 1, 0, 4], "fashion_mnist": [9, 2, 1, 1, 6]}[name]
-    assert 0.1 < np.mean([pair.noisy.mean() for pair in splits.test.pairs[:100]]) < 0.4
+    assert [int(pair.target) for pair in first] == {"mnist": [7, 2, 1, 0, 4], "fashion_mnist": [9, 2, 1, 1, 6]}[name]
+    assert 0.1 < np.mean([pair.input.mean() for pair in splits.test.pairs[:100]]) < 0.4

@@ -20,7 +20,7 @@ def test_pairs_are_found_in_two_folders(tmp_path):
         for k in range(3):
             (tmp_path / "all" / f"{k}_{kind}.png").rename(tmp_path / kind / f"scene{k}.png")
     pairs = find_pairs(tmp_path, "noisy/*", tmp_path, "clean/*")
-    assert [(p.name, p.noisy.parent.name, p.clean.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
+    assert [(p.name, p.input.parent.name, p.target.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
 
 
 def test_formats_may_differ_within_a_pair(tmp_path):
@@ -104,7 +104,7 @@ def test_one_damaged_image_is_found_whichever_part_it_falls_into(tmp_path, seed)
 def test_blocks_are_cut_from_the_same_place_of_both_images(tmp_path):
     data = PairedFolders(root=str(write_pairs(tmp_path)), **QUICK)
     for pair in data.load(seed=0).test.pairs:
-        assert np.corrcoef(pair.noisy.ravel(), pair.clean.ravel())[0, 1] > 0.8
+        assert np.corrcoef(pair.input.ravel(), pair.target.ravel())[0, 1] > 0.8
 
 
 def test_official_photographs_are_read(real_data):
@@ -113,8 +113,8 @@ def test_official_photographs_are_read(real_data):
         root=str(native / "train"), test_root=str(native / "val"), clean="*_gt.*", shares=(0.0, 0.5, 0.5, 0.0), crops=4, crop_size=64
     )
     splits = data.load(seed=0)
-    assert len(splits.test) == 32 and splits.test.pairs[0].noisy.shape == (3, 256, 256)
-    psnr = [-10 * np.log10(np.mean((pair.noisy - pair.clean) ** 2)) for pair in splits.test.pairs]
+    assert len(splits.test) == 32 and splits.test.pairs[0].input.shape == (3, 256, 256)
+    psnr = [-10 * np.log10(np.mean((pair.input - pair.target) ** 2)) for pair in splits.test.pairs]
     assert min(psnr) > 14 and max(psnr) < 25
 
 

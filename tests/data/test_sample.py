@@ -21,22 +21,22 @@ def test_regions_of_the_other_splits_are_disjoint():
 
 def test_seed_draws_calibration_and_nothing_else():
     first, second, again = (Sample(crops=4).load(seed=seed) for seed in (0, 1, 0))
-    assert not np.array_equal(first.calibration.pairs[0].noisy, second.calibration.pairs[0].noisy)
-    assert np.array_equal(first.calibration.pairs[0].noisy, again.calibration.pairs[0].noisy)
+    assert not np.array_equal(first.calibration.pairs[0].input, second.calibration.pairs[0].input)
+    assert np.array_equal(first.calibration.pairs[0].input, again.calibration.pairs[0].input)
     for part in ("refinement", "test"):
         for one, other in zip(getattr(first, part).pairs, getattr(second, part).pairs, strict=True):
-            assert np.array_equal(one.noisy, other.noisy)
+            assert np.array_equal(one.input, other.noisy)
 
 
 def test_grey_sample_has_one_channel():
     pair = Sample(channels=1, crops=1).load(seed=0).test.pairs[0]
-    assert pair.noisy.shape == pair.clean.shape == (1, 128, 128)
+    assert pair.input.shape == pair.target.shape == (1, 128, 128)
 
 
 def test_training_crops_carry_fresh_noise():
     train = Sample(crops=1).load(seed=0).train
     rng = np.random.default_rng(0)
-    assert not np.array_equal(train.draw(rng, 1, 32).pairs[0].noisy, train.draw(rng, 1, 32).pairs[0].noisy)
+    assert not np.array_equal(train.draw(rng, 1, 32).pairs[0].input, train.draw(rng, 1, 32).pairs[0].input)
 
 
 @pytest.mark.parametrize("setting", [{"crops": 0}, {"scales": (0.1,)}, {"crop_size": 200}, {"block_size": 400}, {"channels": 2}])

@@ -166,9 +166,9 @@ def test_every_layer_of_a_half_unet(small_model):
             run = seen(model, layout, mask, x, fixed=dense)
             gone = seen(model, layout, ~own, x, fixed=dense)
             start = 0
-            for step in readers:
-                assert step.name, "every reader of this network is a layer"
-                now, after, without = (one[step.name]["out"].flatten().numpy() for one in (dense, run, gone))
+            for operation in readers:
+                assert operation.name, "every reader of this network is a layer"
+                now, after, without = (one[operation.name]["out"].flatten().numpy() for one in (dense, run, gone))
                 part = slice(start, start + len(now))
                 start += len(now)
                 size = np.abs(now - without).mean()
@@ -201,7 +201,7 @@ def test_activation_that_is_not_affine_is_read_at_what_it_reads():
     network = Network(model, layout.shape, layout.wrap)
     _, readers = readers_of(network, layout.groups[0])
     if name == "3":  # the gate lies behind the GELU
-        assert [step.name for step in readers] == ["4"]
+        assert [operation.name for operation in readers] == ["4"]
         check(model, layout, 0, [("4", "out")], (1, 6, 6))
     else:
         check(model, layout, 0, [("3", "in")], (1, 6, 6))

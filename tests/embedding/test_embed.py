@@ -109,7 +109,7 @@ def test_operation_without_a_formulation_is_named(unknown):
 
 
 def test_product_of_two_values_is_refused():
-    class Gated(nn.Module):
+    class GatedNetwork(nn.Module):
         def __init__(self):
             super().__init__()
             self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)
@@ -118,7 +118,7 @@ def test_product_of_two_values_is_refused():
             return self.c(self.a(x) * self.b(x))
 
     with pytest.raises(StructureError, match="operation 'mul'"):
-        numbers_of(Gated(), (1, 3, 3))
+        numbers_of(GatedNetwork(), (1, 3, 3))
 
 
 def test_network_that_is_too_large_is_refused_with_a_way_out(monkeypatch):

@@ -14,7 +14,7 @@ from tests.blobs import blobs, taught
 
 @pytest.fixture(scope="module")
 def classifier():
-    model = taught(convolutions=True, steps=20).double()
+    model = taught(convolutions=True, operations=20).double()
     model.zero_grad()
     return model, trace(model, torch.zeros(1, 1, 8, 8).double()), blobs(6, 0)
 
@@ -39,7 +39,7 @@ def logits_at(model, layout, gates, x):
 
 
 def inputs(images):
-    return torch.from_numpy(np.stack([pair.noisy for pair in images.pairs])).double()
+    return torch.from_numpy(np.stack([pair.input for pair in images.pairs])).double()
 
 
 @pytest.mark.parametrize("masked", [False, True])
@@ -49,15 +49,15 @@ def test_tangents_equal_central_differences(classifier, masked):
     at = np.ones(layout.n) if keep is None else keep.astype(float)
     slopes, logits = tangents(model, layout, images, keep)
     assert slopes.shape == (6, 3, layout.n) and np.allclose(logits, logits_at(model, layout, at, inputs(images)), atol=1e-6)
-    step = 1e-5
+    operation = 1e-5
     for i in range(0, layout.n, 3):
-        high, low = (logits_at(model, layout, at + sign * step * np.eye(layout.n)[i], inputs(images)) for sign in (1, -1))
-        assert np.allclose(slopes[:, :, i], (high - low) / (2 * step), atol=1e-4)
+        high, low = (logits_at(model, layout, at + sign * operation * np.eye(layout.n)[i], inputs(images)) for sign in (1, -1))
+        assert np.allclose(slopes[:, :, i], (high - low) / (2 * operation), atol=1e-4)
 
 
 def test_tangent_contributions_are_the_network_to_first_order(classifier):
     model, layout, images = classifier
-    labels = np.array([int(pair.clean) for pair in images.pairs])
+    labels = np.array([int(pair.target) for pair in images.pairs])
     for keep in (None, np.arange(layout.n) % 4 > 0):
         kept = np.ones(layout.n, bool) if keep is None else keep
         slopes, logits = tangents(model, layout, images, keep)

@@ -23,7 +23,7 @@ class Affine(nn.Module):
         self.factor = nn.Parameter(torch.rand(4, 1, 1))
 
     def forward(self, x):
-        return self.b(self.operation(self, self.act(self.a(x))))
+        return self.b(self.operation_name(self, self.act(self.a(x))))
 
 
 OPERATIONS = {
@@ -53,9 +53,9 @@ def test_operation_is_affine_exactly_where_it_keeps_lines_straight(name):
     model = Affine(operation)
     model(torch.zeros(1, 1, 6, 6))
     network = Network(model.eval(), (1, 1, 6, 6))
-    steps = list(network.steps.values())
-    between = steps[3:-2]  # behind input, layer and ReLU; before the layer and the output
-    assert all(is_affine(network, step) for step in between) == affine
+    operations = list(network.operations.values())
+    between = operations[3:-2]  # behind input, layer and ReLU; before the layer and the output
+    assert all(is_affine(network, operation) for operation in between) == affine
     with torch.no_grad():
         a, b = torch.randn(2, 1, 4, 6, 6)
         middle = operation(model, (a + b) / 2)
@@ -87,13 +87,13 @@ def test_operation_run_again_takes_new_operands_and_leaves_the_old_ones():
     model = chain()
     layout, x = trace(model, torch.zeros(1, 1, 8, 8)), torch.rand(2, 1, 8, 8)
     pieces = Pieces(Network(model, layout.shape), layout, None).over(x)
-    steps = {step.name: step for step in pieces.network.steps.values()}
-    source = steps["1"].sources[0]
+    operations = {operation.name: operation for operation in pieces.network.operations.values()}
+    source = operations["1"].sources[0]
     before = pieces.results[source].clone()
     other = -torch.ones_like(before)
-    assert (pieces.again(steps["1"].node, {source: other}) == 0).all() and (other == -1).all()
+    assert (pieces.again(operations["1"].node, {source: other}) == 0).all() and (other == -1).all()
     assert torch.equal(pieces.results[source], before)
-    assert torch.equal(pieces.again(steps["5"].node, {}), pieces.given)
+    assert torch.equal(pieces.again(operations["5"].node, {}), pieces.given)
 
 
 def test_variable_that_is_zero_on_all_samples_is_dead():

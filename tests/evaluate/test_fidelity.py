@@ -36,5 +36,5 @@ def test_mean_loss_is_that_of_the_silenced_network(small_model, small_layout, sm
     keep = np.random.default_rng(0).uniform(size=small_layout.n) < 0.6
     images = small_splits.calibration
     with silence(small_model, small_layout, keep), torch.no_grad():
-        each = [LOSSES["psnr"](small_model(torch.from_numpy(p.noisy[None])), torch.from_numpy(p.clean[None])) for p in images.pairs]
+        each = [LOSSES["psnr"](small_model(torch.from_numpy(p.input[None])), torch.from_numpy(p.target[None])) for p in images.pairs]
     assert mean_loss(small_model, small_layout, keep, images, "psnr", batch=3) == pytest.approx(float(torch.cat(each).mean()), abs=1e-5)

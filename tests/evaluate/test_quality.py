@@ -40,8 +40,8 @@ def test_image_without_any_error_has_a_finite_psnr():
 def test_images_of_different_sizes_are_judged_one_by_one():
     rng = np.random.default_rng(0)
     pairs = tuple(Pair(str(k), *(rng.uniform(size=(3, side, 20)).astype(np.float32) for _ in range(2))) for k, side in enumerate((16, 30)))
-    quality = judge([pair.noisy for pair in pairs], ImageSet(pairs))
-    assert quality["psnr"].tolist() == [psnr(pair.noisy, pair.clean) for pair in pairs]
+    quality = judge([pair.input for pair in pairs], ImageSet(pairs))
+    assert quality["psnr"].tolist() == [psnr(pair.input, pair.target) for pair in pairs]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -68,8 +68,8 @@ def test_ssim3d_is_the_formula_of_the_literature(channels):
 def test_3d_ssim_is_measured_when_it_is_asked_for():
     rng = np.random.default_rng(0)
     images = ImageSet((Pair("a", *rng.uniform(size=(2, 3, 16, 20)).astype(np.float32)),))
-    assert judge([images.pairs[0].noisy], images).measures.keys() == {"psnr", "ssim"}
-    quality = judge([images.pairs[0].noisy], images, volume=True)
+    assert judge([images.pairs[0].input], images).measures.keys() == {"psnr", "ssim"}
+    quality = judge([images.pairs[0].input], images, volume=True)
     assert quality.measures.keys() == {"psnr", "ssim", "ssim3d"} and quality["ssim3d"][0] == ssim3d(*images.pairs[0][1:])
 
 

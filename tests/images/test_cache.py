@@ -68,7 +68,7 @@ def test_crops_are_repeatable_and_take_turns(tmp_path, files):
     assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(first.pairs, second.pairs, strict=True))
     names = [name.split("_")[0] for name in first.names]
     assert {names.count(name) for name in "012"} == {2, 3}
-    assert first.pairs[0].noisy.dtype == np.float32 and first.pairs[0].noisy.shape == (3, 16, 16)
+    assert first.pairs[0].input.dtype == np.float32 and first.pairs[0].input.shape == (3, 16, 16)
 
 
 def test_full_disk_is_one_sentence_and_leaves_nothing_half(tmp_path, files, monkeypatch):

@@ -7,12 +7,12 @@ from qprune_cli.images.camera import COLOUR_MATRIX, Camera, bayer, demosaic, to_
 
 
 def psnr(pair):
-    return -10 * np.log10(np.mean((pair.noisy - pair.clean).astype(np.float64) ** 2))
+    return -10 * np.log10(np.mean((pair.input - pair.target).astype(np.float64) ** 2))
 
 
 def lag_one(pair):
     """Correlation of the residual with itself one pixel to the right, mean over colours."""
-    residual = (pair.noisy - pair.clean).astype(np.float64)
+    residual = (pair.input - pair.target).astype(np.float64)
     residual -= residual.mean(axis=(1, 2), keepdims=True)
     return np.mean((residual[:, :, 1:] * residual[:, :, :-1]).mean(axis=(1, 2)) / (residual**2).mean(axis=(1, 2)))
 
@@ -46,7 +46,7 @@ def test_noise_variance_follows_the_signal(mosaic):
     camera = Camera(read=0.1, mosaic=mosaic, **FIXED)
     for level in (0.1, 0.3):
         pair = camera.shoot("flat", np.full((3, 200, 200), level), np.random.default_rng(0))
-        raw = to_linear(pair.noisy.astype(np.float64))
+        raw = to_linear(pair.input.astype(np.float64))
         assert np.isclose((bayer(raw) if mosaic else raw).var(), 0.01 * level + 0.1**2 * 0.01, rtol=0.05)
 
 
@@ -58,7 +58,7 @@ def test_without_a_mosaic_noise_is_white():
 def test_row_offsets_are_shared_by_a_row():
     camera = Camera(read=0.0, offset=1.0, mosaic=False, **FIXED | {"shot": (1e-4, 1e-4)})
     pair = camera.shoot("flat", np.full((3, 400, 400), 0.2), np.random.default_rng(0))
-    rows = (to_linear(pair.noisy.astype(np.float64)) - 0.2).mean(axis=2)
+    rows = (to_linear(pair.input.astype(np.float64)) - 0.2).mean(axis=2)
     assert np.isclose(rows.std(), np.sqrt(1e-4), rtol=0.1)
 
 
@@ -71,14 +71,14 @@ def test_colour_matrix_keeps_grey_and_couples_the_noise_of_colours():
         for strength in (0.0, 0.5)
     ]
     for pair in pairs:
-        assert np.allclose(pair.clean, to_srgb(np.array(0.2)), atol=1e-4)
-    plain, coupled = (np.corrcoef((pair.noisy - pair.clean).reshape(3, -1)) for pair in pairs)
+        assert np.allclose(pair.target, to_srgb(np.array(0.2)), atol=1e-4)
+    plain, coupled = (np.corrcoef((pair.input - pair.target).reshape(3, -1)) for pair in pairs)
     assert coupled[0, 1] < plain[0, 1] - 0.1 and coupled[0, 2] > 0.2
 
 
 def test_quantised_pictures_are_what_a_file_holds():
     pair = Camera().shoot("a", np.random.default_rng(1).uniform(size=(3, 16, 16)), np.random.default_rng(5))
-    assert np.allclose(pair.noisy * 255, np.round(pair.noisy * 255), atol=1e-4)
+    assert np.allclose(pair.input * 255, np.round(pair.input * 255), atol=1e-4)
 
 
 @pytest.mark.parametrize(

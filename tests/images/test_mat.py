@@ -20,9 +20,9 @@ def test_blocks_come_in_order_as_floats(tmp_path):
     images = read_validation(tmp_path)
     assert len(images) == 6 and images.names[4] == "01_01"
     pair = images.pairs[4]
-    assert pair.noisy.dtype == np.float32 and pair.noisy.shape == (3, 256, 256)
-    assert np.array_equal(np.round(pair.noisy * 255), noisy[1, 1].transpose(2, 0, 1))
-    assert np.array_equal(np.round(pair.clean * 255), clean[1, 1].transpose(2, 0, 1))
+    assert pair.input.dtype == np.float32 and pair.input.shape == (3, 256, 256)
+    assert np.array_equal(np.round(pair.input * 255), noisy[1, 1].transpose(2, 0, 1))
+    assert np.array_equal(np.round(pair.target * 255), clean[1, 1].transpose(2, 0, 1))
     assert [pair.name for pair in images.pairs[1:3]] == ["00_01", "00_02"]
     assert sum(len(noisy) for noisy, _ in images.batches(4)) == 6
 

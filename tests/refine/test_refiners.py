@@ -6,7 +6,7 @@ import pytest
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.places import components
 from qprune_cli.problem.local_search import repaired
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from tests.conftest import factored_problem, priced_problem, random_problem
 from tests.search.conftest import fake_metric
 
@@ -31,8 +31,8 @@ def built(name, evaluations=120):
 def refined(name, problem, seed=0, noise=0.0, evaluations=120):
     start = problem.judge(repaired(problem, np.random.default_rng(seed).uniform(size=problem.layout.n) < 0.5), 0.0)
     refiner, allowed = built(name, evaluations)
-    ledger = Ledger(fake_metric(problem, noise=noise), start.keep)
-    return start, refiner.refine(problem, start, ledger, seed), ledger, allowed
+    log = EvaluationLog(fake_metric(problem, noise=noise), start.keep)
+    return start, refiner.refine(problem, start, log, seed), log, allowed
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -40,11 +40,11 @@ def refined(name, problem, seed=0, noise=0.0, evaluations=120):
 def test_result_is_feasible_within_the_evaluations_and_no_worse_on_either_half(name, kind):
     for seed in range(3):
         problem = KINDS[kind](seed)
-        start, found, ledger, allowed = refined(name, problem, seed, noise=0.3)
+        start, found, log, allowed = refined(name, problem, seed, noise=0.3)
         assert found.feasible and problem.feasible(found.keep)
-        assert ledger.spent <= allowed and found.notes["evaluations"] == ledger.spent
-        for images in (ledger.held, np.arange(ledger.metric.images)):
-            before, after = ledger.metric.measure(np.stack([start.keep, found.keep]), images, start.keep).mean(axis=1)
+        assert log.spent <= allowed and found.notes["evaluations"] == log.spent
+        for images in (log.held, np.arange(log.metric.images)):
+            before, after = log.metric.measure(np.stack([start.keep, found.keep]), images, start.keep).mean(axis=1)
             assert after >= before - 1e-9
         assert found.notes["stopped" if name != "chain" else "stages"]
 
@@ -72,5 +72,5 @@ def test_sequential_reaches_more_than_descent_with_half_of_the_evaluations():
 def test_a_search_that_has_nothing_to_exchange_ends():
     problem = random_problem(0, widths=(3,), budget=3)
     for name in SEARCHES:
-        start, found, ledger, _ = refined(name, problem)
-        assert np.array_equal(found.keep, start.keep) and ledger.spent < 20
+        start, found, log, _ = refined(name, problem)
+        assert np.array_equal(found.keep, start.keep) and log.spent < 20

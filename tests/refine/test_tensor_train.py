@@ -6,7 +6,7 @@ from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.refine.tensor_train import PATIENCE, TensorTrain
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from tests.conftest import factored_problem, priced_problem, random_problem
 from tests.search.conftest import fake_metric
 
@@ -20,8 +20,8 @@ def solved(problem, seed=0):
 
 def refined(problem, metric, seed=0, **settings):
     start = solved(problem, seed)
-    ledger = Ledger(metric, start.keep)
-    return start, ledger, TensorTrain(**settings).refine(problem, start, ledger, seed)
+    log = EvaluationLog(metric, start.keep)
+    return start, log, TensorTrain(**settings).refine(problem, start, log, seed)
 
 
 def layerwise(seed):
@@ -47,12 +47,12 @@ def test_every_mask_meets_the_budget_and_the_last_is_no_worse_than_the_first(bui
     for seed in range(2):
         problem = build(seed)
         metric = fake_metric(factored_problem(seed + 5, WIDTHS), noise=0.1)
-        start, ledger, found = refined(problem, metric, seed, active=active, evaluations=80)
-        assert found.feasible and all(problem.feasible(np.frombuffer(key, bool)) for key in ledger.known)
-        before, after = metric.measure(np.stack([start.keep, found.keep]), ledger.held, start.keep).mean(axis=1)
+        start, log, found = refined(problem, metric, seed, active=active, evaluations=80)
+        assert found.feasible and all(problem.feasible(np.frombuffer(key, bool)) for key in log.known)
+        before, after = metric.measure(np.stack([start.keep, found.keep]), log.held, start.keep).mean(axis=1)
         assert after >= before
-        assert ledger.spent <= 80 and found.notes["evaluations"] == ledger.spent
-        assert not problem.budget.exact or all(np.frombuffer(key, bool).sum() == start.keep.sum() for key in ledger.known)
+        assert log.spent <= 80 and found.notes["evaluations"] == log.spent
+        assert not problem.budget.exact or all(np.frombuffer(key, bool).sum() == start.keep.sum() for key in log.known)
 
 
 @pytest.mark.parametrize("name", ["total", "per layer", "multiples"])
@@ -64,9 +64,9 @@ def test_all_samples_are_feasible_where_numbers_are_what_is_asked(name):
 @pytest.mark.parametrize("evaluations", [3, 7, 20, 33, 60])
 def test_allowance_is_never_exceeded(evaluations):
     problem = random_problem(0, WIDTHS, budget=32)
-    _, ledger, _ = refined(problem, fake_metric(factored_problem(5, WIDTHS)), evaluations=evaluations, active=24)
-    moves = len(ledger.incumbents)
-    assert ledger.spent <= evaluations and len(ledger.known) + moves + 5 * ledger.gradients == ledger.spent
+    _, log, _ = refined(problem, fake_metric(factored_problem(5, WIDTHS)), evaluations=evaluations, active=24)
+    moves = len(log.incumbents)
+    assert log.spent <= evaluations and len(log.known) + moves + 5 * log.gradients == log.spent
 
 
 def test_same_seed_same_mask():
@@ -77,25 +77,25 @@ def test_same_seed_same_mask():
 
 def test_start_is_measured_first_and_is_in_the_first_batch(monkeypatch):
     problem = random_problem(0, WIDTHS, budget=32)
-    batches, values = [], Ledger.values
-    monkeypatch.setattr(Ledger, "values", lambda ledger, keep, race=True: batches.append(keep.copy()) or values(ledger, keep, race))
-    start, ledger, _ = refined(problem, fake_metric(problem), active=0, evaluations=60)
-    assert np.array_equal(batches[0][0], start.keep) and next(iter(ledger.known)) == start.keep.tobytes()
+    batches, values = [], EvaluationLog.values
+    monkeypatch.setattr(EvaluationLog, "values", lambda log, keep, race=True: batches.append(keep.copy()) or values(log, keep, race))
+    start, log, _ = refined(problem, fake_metric(problem), active=0, evaluations=60)
+    assert np.array_equal(batches[0][0], start.keep) and next(iter(log.known)) == start.keep.tobytes()
 
 
 def test_it_stops_when_the_train_has_collapsed():
     problem = random_problem(0, (2, 2), budget=2)
-    _, ledger, found = refined(problem, fake_metric(problem), active=0, evaluations=500)
+    _, log, found = refined(problem, fake_metric(problem), active=0, evaluations=500)
     assert "collapsed" in found.notes["stopped"] or "held-out" in found.notes["stopped"]
-    assert ledger.spent < 30 and found.notes["batches"] <= 6 + PATIENCE
+    assert log.spent < 30 and found.notes["batches"] <= 6 + PATIENCE
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_it_is_better_than_random_masks_at_the_same_price(seed):
     truth, problem = factored_problem(seed + 5, WIDTHS, budget=32), random_problem(seed, WIDTHS, budget=32)
-    start, ledger, found = refined(problem, fake_metric(truth), seed)
+    start, log, found = refined(problem, fake_metric(truth), seed)
     rng = np.random.default_rng(seed)
-    masks = np.repeat(start.keep[None], ledger.spent, axis=0)
+    masks = np.repeat(start.keep[None], log.spent, axis=0)
     for mask in masks:  # some random swaps, as many as the train begins with
         swaps = int(rng.integers(1, 8))
         mask[rng.permutation(np.flatnonzero(start.keep))[:swaps]] = False
@@ -126,6 +126,6 @@ def test_too_few_to_mean_anything_are_refused(name, value):
 @pytest.mark.parametrize("active", [0, 16])
 def test_start_stays_where_nothing_can_change(active):
     problem = random_problem(0, WIDTHS, budget=64)
-    start, ledger, found = refined(problem, fake_metric(problem), active=active)
-    assert np.array_equal(found.keep, start.keep) and ledger.spent == 2
+    start, log, found = refined(problem, fake_metric(problem), active=active)
+    assert np.array_equal(found.keep, start.keep) and log.spent == 2
     assert ("trade places" if active else "collapsed") in found.notes["stopped"]

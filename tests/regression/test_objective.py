@@ -18,7 +18,7 @@ from qprune_cli.model.dncnn import DnCNNNetwork
 from qprune_cli.regression.objective import compensated_metric
 from qprune_cli.regression.refit import Refit, rows_of
 from qprune_cli.regression.rows import matrix_of
-from qprune_cli.replay.gated import part, whole
+from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.metric import MaskMetric
 from qprune_cli.replay.replay import Replay
 from qprune_cli.search.moves import swapped
@@ -78,8 +78,8 @@ def test_without_compensation_it_is_the_silenced_network(trained):
 
 def test_a_change_of_one_filter_is_read_by_its_consumers_alone(trained):
     dense, layout, splits = trained
-    x = torch.from_numpy(splits.calibration.pairs[0].noisy[None])
-    replay = Replay(whole(dense, layout), np.ones(layout.n, bool), x)
+    x = torch.from_numpy(splits.calibration.pairs[0].input[None])
+    replay = Replay(GatedNetwork.of_dense(dense, layout), np.ones(layout.n, bool), x)
     first = np.arange(layout.n) != np.flatnonzero(~replay.dead())[0]
     assert {str(node.target) for node in replay.read(first)} <= set(layout.groups[0].consumers)
 
@@ -167,9 +167,9 @@ def test_weights_that_recalibrate_do_what_other_statistics_do(monkeypatch, stren
     splits, (near, keep) = splits_of(dense), half(layout, 0, 0.75, 6)
     fitted = Ridge(2000, batchnorm=True).fit(dense, layout, near, splits, 0)[0]
     refit = Refit(dense, fitted, layout, near, splits.calibration, strengths, {"body.3", "body.6"}, 0)
-    x = torch.from_numpy(splits.test.pairs[0].noisy[None])
+    x = torch.from_numpy(splits.test.pairs[0].input[None])
     for mask in keep:
-        small = Replay(part(Network(fitted, layout.shape, layout.wrap), layout, near | mask), near, x)
+        small = Replay(GatedNetwork.of_mask(Network(fitted, layout.shape, layout.wrap), layout, near | mask), near, x)
         model = with_statistics(refit, fitted, mask)
         norms = {"body.2", "body.5"} & set(refit(mask))
         with torch.no_grad(), silence(model, layout, mask):

@@ -9,9 +9,10 @@ from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.model.nafnet import NAFNet
 from qprune_cli.model.unet import UNet
-from qprune_cli.replay import remembered
+from qprune_cli.replay import incumbent
+from qprune_cli.replay.gated import GatedNetwork
+from qprune_cli.replay.incumbent import IncumbentCache
 from qprune_cli.replay.metric import MaskMetric, at_once
-from qprune_cli.replay.remembered import Remembered
 from qprune_cli.search.moves import swapped
 from qprune_cli.types import ImageSet, Pair
 from scripts.zoo import shaken
@@ -79,9 +80,9 @@ def test_images_of_several_sizes_are_measured_one_by_one(small_model, small_layo
 
 def test_what_masks_share_is_computed_once(small_model, small_layout, small_splits, monkeypatch):
     built, ran = [], []
-    part, replay = remembered.part, remembered.Replay
-    monkeypatch.setattr(remembered, "part", lambda *given: built.append(1) or part(*given))
-    monkeypatch.setattr(remembered, "Replay", lambda *given: ran.append(1) or replay(*given))
+    of_mask, replay = GatedNetwork.of_mask, incumbent.Replay
+    monkeypatch.setattr(GatedNetwork, "of_mask", lambda *given: built.append(1) or of_mask(*given))
+    monkeypatch.setattr(incumbent, "Replay", lambda *given: ran.append(1) or replay(*given))
     metric, rng = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement), np.random.default_rng(0)
     near = rng.uniform(size=small_layout.n) < 0.5
     keep, images = swaps(rng, near, 4), np.arange(metric.images)
@@ -92,6 +93,6 @@ def test_what_masks_share_is_computed_once(small_model, small_layout, small_spli
 
 def test_what_is_remembered_has_an_end(small_model, small_layout, small_splits):
     metric, near = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement), np.ones(small_layout.n, bool)
-    metric.remembered = Remembered(small_model, small_layout, most=0)
+    metric.remembered = IncumbentCache(small_model, small_layout, most=0)
     checked(metric, near[None] & (np.arange(small_layout.n) != 3), np.arange(metric.images), near)
     assert not metric.remembered.replays

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
-from qprune_cli.replay.gated import part, whole
+from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.replay import Replay
 from qprune_cli.surgery.silence import silence
 from scripts.zoo import ZOO, shaken
@@ -37,7 +37,7 @@ def largest(found, expected):
 @pytest.mark.parametrize("name", ZOO)
 def test_replay_equals_the_silenced_network_for_any_mask(name, granularity):
     model, layout, image, _ = subject(name, granularity, torch.float64)
-    network = whole(model, layout)
+    network = GatedNetwork.of_dense(model, layout)
     for seed in range(2):
         keep = random_mask(layout, seed, 0.6)
         replay = Replay(network, keep, image)
@@ -55,7 +55,7 @@ def test_what_a_mask_leaves_equals_the_silenced_network_for_any_mask_inside(name
     for seed, share in enumerate((0.2, 0.5, 0.8)):
         held = random_mask(layout, seed, share)
         keep = held & random_mask(layout, seed + 9, 0.8)
-        replay = Replay(part(network, layout, held), keep, image)
+        replay = Replay(GatedNetwork.of_mask(network, layout, held), keep, image)
         for mask in (keep, *nearby(keep, seed, held), np.zeros(layout.n, bool)):
             assert largest(replay.at(mask), silenced(model, layout, mask, image)) < 1e-10
 
@@ -63,7 +63,7 @@ def test_what_a_mask_leaves_equals_the_silenced_network_for_any_mask_inside(name
 def test_a_part_of_a_network_is_small():
     model, layout, _, _ = subject("Half-UNet", "filter", torch.float64)
     held = random_mask(layout, 0, 0.4)
-    small = part(Network(model, layout.shape), layout, held)
+    small = GatedNetwork.of_mask(Network(model, layout.shape), layout, held)
     assert sum(len(channels) for _, channels in small.gates.values()) == held.sum()
 
 
@@ -74,7 +74,7 @@ def test_memory_order_changes_no_answer(channels_last):
     model = model.to(memory_format=torch.channels_last) if channels_last else model
     layout, image = trace(model), torch.rand(2, 3, 20, 26)
     keep = random_mask(layout, 0, 0.6)
-    replay = Replay(whole(model, layout), keep, image)
+    replay = Replay(GatedNetwork.of_dense(model, layout), keep, image)
     for mask in nearby(keep, 0):
         assert largest(replay.at(mask), silenced(model, layout, mask, image)) < 1e-5
 
@@ -83,7 +83,7 @@ def test_a_box_that_works_in_place_leaves_the_memory_as_it_is():
     model = shaken(Middle(lambda net, a, b: net.part(a) + b, part=Box())).double()
     layout, image = trace(model, wrap=["Box"]), torch.rand(1, 3, 8, 8, dtype=torch.float64)
     keep = np.arange(layout.n) % 3 > 0
-    for network in (whole(model, layout), part(Network(model, layout.shape, layout.wrap), layout, keep)):
+    for network in (GatedNetwork.of_dense(model, layout), GatedNetwork.of_mask(Network(model, layout.shape, layout.wrap), layout, keep)):
         replay = Replay(network, keep, image)
         for mask in [keep & mask for mask in nearby(keep, 0)] * 2:
             assert largest(replay.at(mask), silenced(model, layout, mask, image)) < 1e-10
@@ -106,7 +106,7 @@ def test_only_the_change_of_a_channel_is_convolved_and_nothing_before_it():
     with torch.no_grad():
         for layer in model[::2]:
             layer.bias.add_(10)  # no filter is dead
-    replay = Replay(whole(model, trace(model)), np.ones(30, bool), image)
+    replay = Replay(GatedNetwork.of_dense(model, trace(model)), np.ones(30, bool), image)
     position = 9 * 7 * 7
     assert macs(lambda: replay.flipped(0)) == position * (1 * 10 + 10 * 12 + 12 * 3)
     assert macs(lambda: replay.flipped(8)) == position * (1 * 12 + 12 * 3)
@@ -118,7 +118,7 @@ def test_only_the_change_of_a_channel_is_convolved_and_nothing_before_it():
 def test_a_sum_hands_on_the_channels_that_changed():
     torch.manual_seed(0)
     model = shaken(Middle(lambda net, a, b: torch.relu(a + b) + nn.functional.max_pool2d(a, 3, 1, 1)))
-    replay = Replay(whole(model, trace(model)), np.ones(12, bool), torch.rand(1, 3, 8, 8))
+    replay = Replay(GatedNetwork.of_dense(model, trace(model)), np.ones(12, bool), torch.rand(1, 3, 8, 8))
     assert {macs(lambda i=i: replay.flipped(i)) for i in range(12)} == {9 * 64 * 2}
 
 
@@ -126,5 +126,5 @@ def test_products_of_halves_show_a_convolution_what_changed():
     torch.manual_seed(0)
     model = shaken(Middle(lambda net, a, b: a[:, :3] * b[:, 3:], 3)).double()
     layout = trace(model)
-    replay = Replay(whole(model, layout), np.ones(layout.n, bool), torch.rand(1, 3, 8, 8, dtype=torch.float64))
+    replay = Replay(GatedNetwork.of_dense(model, layout), np.ones(layout.n, bool), torch.rand(1, 3, 8, 8, dtype=torch.float64))
     assert macs(lambda: replay.flipped(0)) == 9 * 64 * 2

@@ -129,7 +129,7 @@ def test_convolutional_classifiers_meet_budgets_with_any_scorer(trained_cnn, tmp
     folder = only_run(tmp_path)
     stages = read(folder, "metrics.json")["stages"]
     assert stages["compensated"][budget] <= 0.6 * stages["dense"][budget]
-    images, run = torch.from_numpy(np.stack([pair.noisy for pair in blobs(5, 3).pairs])), load_run(folder)
+    images, run = torch.from_numpy(np.stack([pair.input for pair in blobs(5, 3).pairs])), load_run(folder)
     with torch.no_grad():
         assert run.model(images).shape == (5, 3)
 
@@ -258,7 +258,7 @@ def test_labels_that_are_none_are_refused(data, said):
 
 
 def test_an_untrained_classifier_is_told_to_be_no_use():
-    model, pairs = taught(False, 0), [(pair.noisy, min(int(pair.clean), 1)) for pair in blobs(80, 4).pairs]
+    model, pairs = taught(False, 0), [(pair.input, min(int(pair.target), 1)) for pair in blobs(80, 4).pairs]
     with torch.no_grad():
         model[-1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))  # it always answers 0, and two thirds are 1
     result = prune(model, pairs, 0.3, loss="cross_entropy", latency=False, fidelity=0)

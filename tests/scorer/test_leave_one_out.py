@@ -92,7 +92,7 @@ def test_pictures_are_cut_to_their_centre():
     torch.manual_seed(0)
     model = in_place().double().eval()
     layout, images = trace(model), pictures(side=13)
-    centre = type(images)(tuple(pair._replace(noisy=pair.noisy[:, 3:9, 3:9], clean=pair.clean[:, 3:9, 3:9]) for pair in images.pairs))
+    centre = type(images)(tuple(pair._replace(input=pair.input[:, 3:9, 3:9], target=pair.target[:, 3:9, 3:9]) for pair in images.pairs))
     found, expected = (LeaveOneOut(patch=6).score(model, layout, Splits(None, part, part, part), 0).linear for part in (images, centre))
     assert np.array_equal(found, expected)
 

@@ -2,7 +2,7 @@ import numpy as np
 
 from qprune_cli.scores import Quadratic
 from qprune_cli.search.active import active_set, by_damage, by_quadratic, cheapest
-from qprune_cli.search.ledger import Ledger
+from qprune_cli.search.evaluations import EvaluationLog
 from tests.conftest import factored_problem, random_problem
 from tests.search.conftest import fake_metric
 
@@ -16,12 +16,12 @@ def surprised(problem, seed=9):
 
 def started(metric, problem, seed=0):
     keep = np.random.default_rng(seed).permutation(problem.layout.n) < problem.budget.limit
-    return Ledger(metric, keep)
+    return EvaluationLog(metric, keep)
 
 
-def chosen(problem, ledger, size=16, probes=20):
-    with ledger.allowance(200, "test"):
-        return active_set(problem, ledger, [np.arange(problem.layout.n)], size, probes, np.random.default_rng(0))
+def chosen(problem, log, size=16, probes=20):
+    with log.allowance(200, "test"):
+        return active_set(problem, log, [np.arange(problem.layout.n)], size, probes, np.random.default_rng(0))
 
 
 def test_the_prediction_that_ranks_true_changes_better_chooses():
@@ -44,25 +44,25 @@ def test_filters_are_random_where_no_prediction_is_any_good(monkeypatch):
 def test_half_of_the_filters_are_kept_ones_and_dead_dropped_ones_stay_out(monkeypatch):
     problem = random_problem(0, WIDTHS, budget=32)
     metric = fake_metric(problem)
-    ledger, slope = started(metric, problem), metric.quadratic
+    log, slope = started(metric, problem), metric.quadratic
     dead = np.arange(problem.layout.n) % 2 == 0
     monkeypatch.setattr(metric, "quadratic", lambda *given: Quadratic(slope(*given).gradient, slope(*given).factor, dead))
-    active = chosen(problem, ledger)
-    keep = ledger.last.keep
+    active = chosen(problem, log)
+    keep = log.last.keep
     assert keep[active.filters].sum() == 8 and not (dead & ~keep)[active.filters].any()
 
 
 def test_all_filters_are_free_without_a_size_and_nothing_is_spent():
     problem = random_problem(0, WIDTHS, budget=32)
-    ledger = started(fake_metric(problem), problem)
-    assert len(chosen(problem, ledger, size=0).filters) == problem.layout.n and ledger.spent == 2
+    log = started(fake_metric(problem), problem)
+    assert len(chosen(problem, log, size=0).filters) == problem.layout.n and log.spent == 2
 
 
 def test_choice_spends_at_most_a_quarter():
     problem = random_problem(0, WIDTHS, budget=32)
-    ledger = started(fake_metric(problem), problem)
-    chosen(problem, ledger, probes=10_000)
-    assert ledger.spent <= 2 + 198 // 4 + 1
+    log = started(fake_metric(problem), problem)
+    chosen(problem, log, probes=10_000)
+    assert log.spent <= 2 + 198 // 4 + 1
 
 
 def test_predictions_are_those_of_single_flips_and_swaps():

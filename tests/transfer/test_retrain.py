@@ -115,7 +115,7 @@ def test_a_ticket_equals_the_silenced_initialisation_and_dropped_filters_stay_aw
     plan, rng = planned(), np.random.default_rng(0)
     torch.manual_seed(5)
     begun, splits = plan.model.build().eval(), plan.data.load(0)
-    image = torch.from_numpy(splits.test.pairs[0].noisy)[None]
+    image = torch.from_numpy(splits.test.pairs[0].input)[None]
     layout = trace(begun, image)
     keep = rng.permutation(layout.n) < 150
     before = {name: tensor.clone() for name, tensor in begun.state_dict().items()}

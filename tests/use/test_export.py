@@ -166,6 +166,6 @@ def test_evaluate_refuses_what_does_not_fit(finished, tmp_path):
 
 
 def test_a_network_that_was_rebuilt_otherwise_is_refused(finished, tmp_path, monkeypatch):
-    monkeypatch.setattr("qprune_cli.use.load.same_answer", lambda first, second: False)
+    monkeypatch.setattr("qprune_cli.use.load.fingerprints_match", lambda first, second: False)
     with pytest.raises(UserError, match="does not compute what it did"):
         qp.load_run(finished)

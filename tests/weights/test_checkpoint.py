@@ -97,7 +97,7 @@ def test_shipped_checkpoints_are_small_and_say_how_they_were_made(path):
 def gain(name, test):
     """Mean gain in dB of a shipped network over the noisy images."""
     network = compose_jobs("run", [f"model={name}"]).jobs[0].component("model").load()
-    dense, noisy = judge(outputs(network, test), test), judge([pair.noisy for pair in test.pairs], test)
+    dense, noisy = judge(outputs(network, test), test), judge([pair.input for pair in test.pairs], test)
     return float(np.mean(dense["psnr"] - noisy["psnr"]))
 
 

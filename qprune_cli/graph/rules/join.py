@@ -65,20 +65,20 @@ class Join(Silent):
     def __post_init__(self) -> None:
         object.__setattr__(self, "values", tuple(side for side in self.sides if side.moving))
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Where both summands are, or one of two factors."""
         moving = iter(inputs)
         sides = [next(moving) if side.moving else np.array([side.number == 0]) for side in self.sides]
         return np.broadcast_to(ARITHMETIC[self.function](*sides), (self.channels,))
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """What it holds; a summand that is 0 there is left out where the other one has the shape of the result."""
-        taken: list[Bools | None] = [held if side.wide else np.ones(1, bool) for side in self.values]
+        in_channels: list[Bools | None] = [out_channels if side.wide else np.ones(1, bool) for side in self.values]
         for k in self._droppable():
-            mask = taken[k]
-            if mask is not None and inputs[k][mask].all() and self._other(k).full and self._rests(taken, k):
-                taken[k] = None
-        return taken
+            mask = in_channels[k]
+            if mask is not None and inputs[k][mask].all() and self._other(k).full and self._rests(in_channels, k):
+                in_channels[k] = None
+        return in_channels
 
     def _droppable(self) -> list[int]:
         places = {operator.add: (0, 1), operator.sub: (1,)}.get(self.function, ())
@@ -87,17 +87,19 @@ class Join(Silent):
     def _other(self, k: int) -> Operand:
         return next(side for side in self.sides if side is not self.values[k])
 
-    def _rests(self, taken: list[Bools | None], k: int) -> bool:
-        return any(mask is not None for j, mask in enumerate(taken) if j != k)
+    def _rests(self, in_channels: list[Bools | None], k: int) -> bool:
+        return any(mask is not None for j, mask in enumerate(in_channels) if j != k)
 
-    def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
+    def size(self, out_channels: Bools, in_channels: list[Bools | None]) -> tuple[int, int]:
         """Parameters of a side that shrinks."""
-        return int(held.sum()) * sum(side.params for side in self.sides), 0
+        return int(out_channels.sum()) * sum(side.params for side in self.sides), 0
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """The same arithmetic on fewer channels; the other operand where one is left out."""
         moving = iter(operands)
-        sides = [next(moving) if side.moving else writer.still(side.node, side.axis, cut.held, bool(side.params)) for side in self.sides]
+        sides = [
+            next(moving) if side.moving else writer.still(side.node, side.axis, cut.out_channels, bool(side.params)) for side in self.sides
+        ]
         present = [side for side in sides if side is not None]
         if len(present) == 1:
             return present[0]

@@ -56,7 +56,7 @@ class Layer:
         """Weights of the whole layer."""
         return self.channels * (self.inputs // self.groups) * self.kernel
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """A filter without bias that reads only zeros."""
         blind = np.asarray(inputs[0].reshape(self.groups, -1).all(axis=1))
         return np.repeat(blind & (self.module.bias is None), self.channels // self.groups)
@@ -65,41 +65,41 @@ class Layer:
         """The same number of filters in every group that has any."""
         return _level(some(target), self.groups)
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """The inputs that are not 0, of every group that has filters; the same number in each."""
-        inhabited = np.asarray(held.reshape(self.groups, -1).any(axis=1))
+        inhabited = np.asarray(out_channels.reshape(self.groups, -1).any(axis=1))
         wanted = (~inputs[0]).reshape(self.groups, -1) & inhabited[:, None]
         wanted[inhabited, 0] |= ~wanted[inhabited].any(axis=1)
         return [_level(wanted.reshape(-1), self.groups)]
 
-    def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
+    def size(self, out_channels: Bools, in_channels: list[Bools | None]) -> tuple[int, int]:
         """Weights and biases; every weight is multiplied once for each position."""
-        (reads,) = taken
+        (reads,) = in_channels
         assert reads is not None
-        inhabited = int(held.reshape(self.groups, -1).any(axis=1).sum())
-        kernels = int(held.sum()) * (int(reads.sum()) // inhabited) * self.kernel
-        return kernels + (int(held.sum()) if self.module.bias is not None else 0), kernels
+        inhabited = int(out_channels.reshape(self.groups, -1).any(axis=1).sum())
+        kernels = int(out_channels.sum()) * (int(reads.sum()) // inhabited) * self.kernel
+        return kernels + (int(out_channels.sum()) if self.module.bias is not None else 0), kernels
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """A layer with the weights that stay."""
-        (reads,), zero = cut.taken, cut.inputs[0]
+        (reads,), dead = cut.in_channels, cut.inputs[0]
         assert reads is not None
-        if cut.held.all() and reads.all() and not zero.any():
+        if cut.out_channels.all() and reads.all() and not dead.any():
             return writer.copy(node, operands, None)
-        small = self._smaller(cut.held, reads, zero)
+        small = self._smaller(cut.out_channels, reads, dead)
         return writer.module(node, small, operands)
 
-    def _smaller(self, held: Bools, reads: Bools, zero: Bools) -> nn.Module:
+    def _smaller(self, out_channels: Bools, reads: Bools, dead: Bools) -> nn.Module:
         module, weight = self.module, self.module.weight.detach()
-        inhabited = int(held.reshape(self.groups, -1).any(axis=1).sum())
-        rows, columns = np.flatnonzero(held), np.flatnonzero(reads)
+        inhabited = int(out_channels.reshape(self.groups, -1).any(axis=1).sum())
+        rows, columns = np.flatnonzero(out_channels), np.flatnonzero(reads)
         per_out, per_in = self.channels // self.groups, self.inputs // self.groups
         if self.transposed:
             part = _part(weight, columns, rows, per_in, per_out)  # (inputs, filters of a group, ...)
-            part[zero[columns]] = 0
+            part[dead[columns]] = 0
         else:
             part = _part(weight, rows, columns, per_out, per_in)
-            blank = zero[columns].reshape(inhabited, -1)[np.repeat(np.arange(inhabited), len(rows) // inhabited)]
+            blank = dead[columns].reshape(inhabited, -1)[np.repeat(np.arange(inhabited), len(rows) // inhabited)]
             part[torch.from_numpy(blank)] = 0
         small: Any = self.resized(len(columns), len(rows), inhabited)
         small.weight = nn.Parameter(part.contiguous(memory_format=_format(weight)), self.module.weight.requires_grad)

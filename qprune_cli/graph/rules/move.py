@@ -26,13 +26,13 @@ class Cat(Silent):
         """Of the output."""
         return sum(self.widths)
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """One behind the other."""
         return np.concatenate(inputs)
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """From each operand its part; an operand whose part is empty is left out."""
-        parts = np.split(held, np.cumsum(self.widths)[:-1])
+        parts = np.split(out_channels, np.cumsum(self.widths)[:-1])
         return [part if part.any() else None for part in parts]
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
@@ -54,14 +54,14 @@ class Pick(Silent):
         """Of the output."""
         return len(self.index)
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Those picked."""
         return np.asarray(inputs[0][self.index])
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """The channels picked."""
         mask = np.zeros(self.width, bool)
-        mask[self.index[held]] = True
+        mask[self.index[out_channels]] = True
         return [mask]
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
@@ -78,13 +78,13 @@ class Gather(Silent):
     channels: int
     factor: int
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Zero where all of them are."""
         return np.asarray(inputs[0].reshape(-1, self.factor).all(axis=1))
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """Whole blocks: a filter that has gone is filled with zeros."""
-        return [np.repeat(held, self.factor)]
+        return [np.repeat(out_channels, self.factor)]
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """The same operation on fewer channels."""
@@ -99,7 +99,7 @@ class Spread(Silent):
     factor: int
     build: Callable[[Writer, fx.Node, fx.Node], fx.Node] | None = None
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """As the channel that each comes from."""
         return np.repeat(inputs[0], self.factor)
 
@@ -107,9 +107,9 @@ class Spread(Silent):
         """Whole blocks."""
         return np.repeat(self._blocks(some(target)), self.factor)
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """The channel of each block."""
-        return [self._blocks(held)]
+        return [self._blocks(out_channels)]
 
     def _blocks(self, mask: Bools) -> Bools:
         return np.asarray(mask.reshape(-1, self.factor).any(axis=1))
@@ -130,25 +130,25 @@ class Place(Silent):
     inputs: int
     axis: int
 
-    def zero(self, inputs: list[Bools]) -> Bools:
-        """Where nothing was put, or zero."""
+    def dead(self, inputs: list[Bools]) -> Bools:
+        """Where nothing was put, or dead."""
         mask = np.ones(self.channels, bool)
         mask[self.index] = inputs[0][: len(self.index)]
         return mask
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
-        """What goes to places that are held."""
-        return [some(held[self.index] if len(self.index) else np.zeros(self.inputs, bool))]
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
+        """What goes to places that stay."""
+        return [some(out_channels[self.index] if len(self.index) else np.zeros(self.inputs, bool))]
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """A scatter into fewer places."""
-        (operand,), (taken,) = operands, cut.taken
-        assert operand is not None and taken is not None
+        (operand,), (in_channels,) = operands, cut.in_channels
+        assert operand is not None and in_channels is not None
         mask = np.zeros(self.channels, bool)
-        mask[self.index[taken[: len(self.index)]]] = True
-        if not (mask & cut.held).any():
-            return writer.align(operand, taken, np.ones_like(taken), np.ones(int(cut.held.sum()), bool), self.axis)
-        return writer.align(operand, mask, ~mask, cut.held, self.axis)
+        mask[self.index[in_channels[: len(self.index)]]] = True
+        if not (mask & cut.out_channels).any():
+            return writer.align(operand, in_channels, np.ones_like(in_channels), np.ones(int(cut.out_channels.sum()), bool), self.axis)
+        return writer.align(operand, mask, ~mask, cut.out_channels, self.axis)
 
 
 @dataclass(frozen=True)
@@ -159,14 +159,14 @@ class Lay(Silent):
     channels: int
     axis: int
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Where both are."""
         return np.asarray(inputs[0] & self._placed(inputs[1], True))
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
-        """What it holds; of the second value what goes there, and nothing where that is zero."""
-        wanted = held[self.index]
-        return [held, wanted if (wanted & ~inputs[1]).any() else None]
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
+        """What it holds; of the second value what goes there, and nothing where that is dead."""
+        wanted = out_channels[self.index]
+        return [out_channels, wanted if (wanted & ~inputs[1]).any() else None]
 
     def _placed(self, mask: Bools, elsewhere: bool) -> Bools:
         placed = np.full(self.channels, elsewhere)
@@ -179,8 +179,8 @@ class Lay(Silent):
         assert total is not None
         if value is None:
             return total
-        taken = self._placed(np.asarray(cut.taken[1]), False)
-        value = writer.align(value, taken, np.zeros_like(taken), cut.held, self.axis)
+        in_channels = self._placed(np.asarray(cut.in_channels[1]), False)
+        value = writer.align(value, in_channels, np.zeros_like(in_channels), cut.out_channels, self.axis)
         return writer.total(total, value)
 
 
@@ -191,13 +191,13 @@ class Stretch(Silent):
     channels: int
     like: fx.Node
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Where its input is."""
         return inputs[0]
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """What it holds; of the other value nothing but its size."""
-        return [held, None]
+        return [out_channels, None]
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """Spread over the size of the other value."""

@@ -1,6 +1,6 @@
 """How channels go through an operation: one small class per way of it.
 
-Forward a rule says which channels of its output are *zero*: exactly 0 on every image, whatever the weights are. Backward it says
+Forward a rule says which channels of its output are *dead*: exactly 0 on every image, whatever the weights are. Backward it says
 which input channels the channels that its output *holds* take. Nothing here looks at weights, so what a mask leaves of a network
 does not change when the network is trained. Only ``emit``, which writes the smaller network, knows torch.fx.
 """
@@ -23,13 +23,13 @@ class Cut:
     """What is left of an operation.
 
     Attributes:
-        held: (channels,) what its smaller result has.
-        taken: what each operand has for that; None where it is left out.
-        inputs: which channels of each operand are zero.
+        out_channels: (channels,) what its smaller result has.
+        in_channels: what each operand has for that; None where it is left out.
+        inputs: which channels of each operand are dead.
     """
 
-    held: Bools
-    taken: list[Bools | None]
+    out_channels: Bools
+    in_channels: list[Bools | None]
     inputs: list[Bools]
 
 
@@ -40,20 +40,20 @@ class Rule(Protocol):
     def channels(self) -> int:
         """Of the output."""
 
-    def zero(self, inputs: list[Bools]) -> Bools:
-        """Channels of the output that are zero."""
+    def dead(self, inputs: list[Bools]) -> Bools:
+        """Channels of the output that are dead."""
 
     def holds(self, target: Bools) -> Bools:
         """Channels that the smaller output has, at least ``target`` and never none."""
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """Channels that each operand must have for that; None where the operand is not needed at all."""
 
-    def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
+    def size(self, out_channels: Bools, in_channels: list[Bools | None]) -> tuple[int, int]:
         """Parameters, and multiply-accumulates for each position."""
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
-        """Write the smaller operation; operands have the channels that were taken."""
+        """Write the smaller operation; operands have the channels ``cut.in_channels``."""
 
 
 def some(mask: Bools) -> Bools:
@@ -72,7 +72,7 @@ class Silent:
         """What it must, and never nothing."""
         return some(target)
 
-    def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
+    def size(self, out_channels: Bools, in_channels: list[Bools | None]) -> tuple[int, int]:
         """Nothing."""
         return 0, 0
 
@@ -95,32 +95,32 @@ class Same(Silent):
     own: bool = False
     build: Callable[[Writer, fx.Node, fx.Node], fx.Node] | None = None
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """Zero where its input is, unless it shifts."""
         return inputs[0] & self.keeps_zero
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """What it holds."""
-        return [held]
+        return [out_channels]
 
-    def size(self, held: Bools, taken: list[Bools | None]) -> tuple[int, int]:
+    def size(self, out_channels: Bools, in_channels: list[Bools | None]) -> tuple[int, int]:
         """Parameters of the channels that stay."""
-        return self.params * int(held.sum()), 0
+        return self.params * int(out_channels.sum()), 0
 
     def emit(self, writer: Writer, node: fx.Node, operands: Operands, cut: Cut) -> fx.Node:
         """The same operation on fewer channels."""
         (operand,) = operands
         assert operand is not None
-        return self.build(writer, node, operand) if self.build else writer.copy(node, operands, cut.held if self.own else None)
+        return self.build(writer, node, operand) if self.build else writer.copy(node, operands, cut.out_channels if self.own else None)
 
 
 @dataclass(frozen=True)
 class Whole(Silent):
-    """Needs every channel of its input, and no channel of its output is zero: norms over channels, black boxes, the output."""
+    """Needs every channel of its input, and no channel of its output is dead: norms over channels, black boxes, the output."""
 
     channels: int
 
-    def zero(self, inputs: list[Bools]) -> Bools:
+    def dead(self, inputs: list[Bools]) -> Bools:
         """None."""
         return np.zeros(self.channels, bool)
 
@@ -128,7 +128,7 @@ class Whole(Silent):
         """Everything."""
         return np.ones(self.channels, bool)
 
-    def takes(self, held: Bools, inputs: list[Bools]) -> list[Bools | None]:
+    def takes(self, out_channels: Bools, inputs: list[Bools]) -> list[Bools | None]:
         """Everything."""
         return [np.ones_like(one, bool) for one in inputs]
 

@@ -34,15 +34,15 @@ class Writer:
         self.written: dict[fx.Node, Any] = {}  # old node -> new node, for values that are no operands of a rule
         self.device = next((p.device for p in graph.model.parameters()), torch.device("cpu"))
 
-    def copy(self, node: fx.Node, operands: Sequence[fx.Node | None], held: Bools | None) -> fx.Node:
-        """Copy an operation; a module gets the channels ``held`` of its own parameters, None keeps all."""
+    def copy(self, node: fx.Node, operands: Sequence[fx.Node | None], out_channels: Bools | None) -> fx.Node:
+        """Copy an operation; a module gets the channels ``out_channels`` of its own parameters, None keeps all."""
         if node in self.source.changes.boxes:
             operands = [operand and self.method("clone", operand) for operand in operands]
-        if node.op == "call_module" and (held is None or held.all()):
+        if node.op == "call_module" and (out_channels is None or out_channels.all()):
             self.parts[str(node.target)] = self._whole(node)
-        elif node.op == "call_module" and held is not None:
+        elif node.op == "call_module" and out_channels is not None:
             assert str(node.target) not in self.parts, f"{node.target} is used twice and cut"
-            self.parts[str(node.target)] = _sliced(self.source.modules[str(node.target)], held)
+            self.parts[str(node.target)] = _sliced(self.source.modules[str(node.target)], out_channels)
         return self._copied(node, operands)
 
     def module(self, node: fx.Node, module: nn.Module, operands: Sequence[fx.Node | None]) -> fx.Node:
@@ -72,23 +72,23 @@ class Writer:
         """A number, or the size that it stands for."""
         return self.plain(value) if isinstance(value, fx.Node) else value
 
-    def align(self, value: fx.Node, held: Bools, zero: Bools, wanted: Bools, axis: int) -> fx.Node:
+    def align(self, value: fx.Node, out_channels: Bools, dead: Bools, wanted: Bools, axis: int) -> fx.Node:
         """Give a value the channels that are wanted of it: those that it holds, and zeros.
 
         Args:
             value: new node.
-            held: channels that it has.
-            zero: channels that are 0; what it has there may be anything.
+            out_channels: channels that it has.
+            dead: channels that are 0; what it has there may be anything.
             wanted: channels that it is to have.
             axis: of the channels.
         """
-        source = held & wanted & ~zero
-        if np.array_equal(source, held) and np.array_equal(source, wanted):
+        source = out_channels & wanted & ~dead
+        if np.array_equal(source, out_channels) and np.array_equal(source, wanted):
             return value
-        places = np.flatnonzero(source[held])
+        places = np.flatnonzero(source[out_channels])
         if not source.any():
             return self._call_new(Scatter([], int(wanted.sum()), axis), value)
-        if len(places) < held.sum():
+        if len(places) < out_channels.sum():
             first, count = int(places[0]), len(places)
             run = bool((np.diff(places) == 1).all())
             value = self.call(torch.narrow, (value, axis, first, count)) if run else self._call_new(Select(places.tolist(), axis), value)
@@ -96,18 +96,18 @@ class Writer:
             value = self._call_new(Scatter(np.flatnonzero(source[wanted]).tolist(), int(wanted.sum()), axis), value)
         return value
 
-    def still(self, value: Any, axis: int | None, held: Bools, params: bool) -> Any:
-        """Write a value that does not depend on the image: a number, or a tensor of which the channels ``held`` are kept."""
+    def still(self, value: Any, axis: int | None, out_channels: Bools, params: bool) -> Any:
+        """Write a value that does not depend on the image: a number, or a tensor of which the channels ``out_channels`` are kept."""
         if not isinstance(value, fx.Node):
             return value
-        if axis is None or held.all():
+        if axis is None or out_channels.all():
             return self.plain(value)
         if params:
             parameter = self.source.attribute(str(value.target))
-            kept = parameter.detach().index_select(axis, torch.from_numpy(np.flatnonzero(held)).to(parameter.device))
+            kept = parameter.detach().index_select(axis, torch.from_numpy(np.flatnonzero(out_channels)).to(parameter.device))
             self.parts[str(value.target)] = nn.Parameter(kept, parameter.requires_grad)
             return self.graph.get_attr(str(value.target))
-        return self._call_new(Select(np.flatnonzero(held).tolist(), axis), self.plain(value))
+        return self._call_new(Select(np.flatnonzero(out_channels).tolist(), axis), self.plain(value))
 
     def plain(self, node: fx.Node) -> Any:
         """Write a size, a number or a parameter as it is, with all that it depends on."""
@@ -164,14 +164,14 @@ def _out_of_place(module: nn.Module) -> nn.Module:
     return module
 
 
-def _sliced(module: nn.Module, held: Bools) -> nn.Module:
-    """A copy of a per-channel module with the channels ``held`` of its parameters and statistics."""
-    small, kept = _out_of_place(copy.deepcopy(module)), torch.from_numpy(np.flatnonzero(held))
+def _sliced(module: nn.Module, out_channels: Bools) -> nn.Module:
+    """A copy of a per-channel module with the channels ``out_channels`` of its parameters and statistics."""
+    small, kept = _out_of_place(copy.deepcopy(module)), torch.from_numpy(np.flatnonzero(out_channels))
     for name, tensor in [*small.named_parameters(recurse=False), *small.named_buffers(recurse=False)]:
-        if tensor.dim() == 1 and len(tensor) == len(held):
+        if tensor.dim() == 1 and len(tensor) == len(out_channels):
             part = tensor.detach()[kept.to(tensor.device)].clone()
             setattr(small, name, nn.Parameter(part, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else part)
     for name in ("num_features", "num_parameters"):
-        if getattr(small, name, None) == len(held):
+        if getattr(small, name, None) == len(out_channels):
             setattr(small, name, len(kept))
     return small

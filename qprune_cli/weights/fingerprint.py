@@ -10,11 +10,11 @@ STRIPS = 8  # or as many as there are values
 
 
 @torch.no_grad()
-def answer(model: nn.Module, shape: Sequence[int]) -> list[float]:
+def output_fingerprint(model: nn.Module, shape: Sequence[int]) -> list[float]:
     """Means over eight strips (or less, of one value each) of what a network gives for a fixed noise image of shape (1, C, H, W).
 
     Example:
-        >>> answer(nn.Identity(), (1, 1, 8, 8)) == answer(nn.Identity(), (1, 1, 8, 8))
+        >>> output_fingerprint(nn.Identity(), (1, 1, 8, 8)) == output_fingerprint(nn.Identity(), (1, 1, 8, 8))
         True
     """
     image = np.random.default_rng(0).uniform(size=tuple(shape)).astype(np.float32)
@@ -23,6 +23,6 @@ def answer(model: nn.Module, shape: Sequence[int]) -> list[float]:
     return [float(strip.mean()) for strip in np.array_split(result, min(STRIPS, len(result)))]
 
 
-def same_answer(first: Sequence[float], second: Sequence[float]) -> bool:
+def fingerprints_match(first: Sequence[float], second: Sequence[float]) -> bool:
     """Whether two answers are the same but for rounding, as on another device."""
     return bool(np.allclose(first, second, rtol=1e-3, atol=1e-4))

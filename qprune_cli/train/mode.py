@@ -23,7 +23,7 @@ def outputs_alone(loss: Loss, network: Callable[[Tensor], Tensor], noisy: Tensor
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingMode:
     """How a training goes.
 
     Attributes:
@@ -49,4 +49,4 @@ class Course:
                     module.eval()
 
 
-SCRATCH = Course()
+SCRATCH = TrainingMode()

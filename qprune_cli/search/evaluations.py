@@ -42,7 +42,7 @@ def gradient_price(probes: int, share: float = 1.0) -> int:
     return int(np.ceil(share * (1 + 2 * (1 + probes))))
 
 
-class Ledger:
+class EvaluationLog:
     """Measures masks for refiners, and keeps the books: every distinct mask is measured once and counted once.
 
     Every second image is held out: refiners never see what masks are worth there. Each mask that a search moves to is measured on
@@ -53,7 +53,7 @@ class Ledger:
         metric: the true metric.
         start: (n,) mask to begin with.
         saved: what an earlier, interrupted refinement had measured (see ``state``); it is not measured again, but counted.
-        save: called with the ledger at every new best mask, and now and then.
+        save: called with the log at every new best mask, and now and then.
 
     Attributes:
         spent: evaluations so far: distinct masks, another one for each that was measured on the held-out images, gradients by their
@@ -67,7 +67,7 @@ class Ledger:
         metric: Metric,
         start: Bools,
         saved: Mapping[str, NDArray[Any]] | None = None,
-        save: Callable[["Ledger"], None] = lambda ledger: None,
+        save: Callable[["EvaluationLog"], None] = lambda log: None,
     ) -> None:
         self.metric, self.save = metric, save
         self.tuned, self.held = np.arange(0, metric.images, 2), np.arange(1, metric.images, 2)

@@ -8,7 +8,7 @@ from torch import nn
 
 from qprune_cli.graph.masks import check_layout
 from qprune_cli.graph.network import Network
-from qprune_cli.replay.gated import Gated, part
+from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.replay import Replay
 from qprune_cli.types import Bools, Floats, Layout
 
@@ -17,7 +17,7 @@ SMALL = 1e8  # multiply-accumulates of an image, below which a network stays who
 MOST_BYTES = 2**30  # remembered at most, but for one batch of images
 
 
-class Remembered:
+class IncumbentCache:
     """Runs a network at masks near an incumbent on batches of images.
 
     The network is made smaller once: to the filters of the incumbent and those that were asked for beside them. It grows when others
@@ -32,7 +32,7 @@ class Remembered:
     def __init__(self, model: nn.Module, layout: Layout, most: int = MOST_BYTES) -> None:
         self.model, self.layout, self.most = model, layout, most
         self.near, self.held = np.zeros(layout.n, bool), np.zeros(layout.n, bool)
-        self.network: Gated | None = None
+        self.network: GatedNetwork | None = None
         self.replays: dict[tuple[int, ...], Replay] = {}
 
     def grouped(self, keep: Bools, near: Bools) -> list[list[int]]:
@@ -57,7 +57,7 @@ class Remembered:
         held = self.held if self._serves(near) and (self.held | asked).sum() <= self._room(near) else near
         if self.network is None or (held != self.held).any() or (asked & ~held).any() or not self._serves(near):
             self.held, self.replays = held | asked | near | self._small, {}
-            self.network = part(self._rules, self.layout, self.held)
+            self.network = GatedNetwork.of_mask(self._rules, self.layout, self.held)
         self.near = near.copy()
 
     def replay(self, images: tuple[int, ...], noisy: Floats) -> Replay:
