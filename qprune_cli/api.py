@@ -14,9 +14,9 @@ from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import evaluating
 from qprune_cli.images.memory import split_pairs
 from qprune_cli.places import components
-from qprune_cli.record.folder import Folder
+from qprune_cli.run.job import prepare
+from qprune_cli.run.observer import NoFiles
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import prepare as prepare_job
 from qprune_cli.run.prune import prune as prune_job
 from qprune_cli.types import Bools, Layout, Splits
 
@@ -92,17 +92,17 @@ def prune(
         raise UserError(
             f"transfer={settings['transfer']}: networks in memory are pruned alone; transfer with `qprune run transfer=retrain`"
         )
-    asked: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity, "cache": False} | settings
-    plain = {name: value for name, value in asked.items() if not isinstance(value, Mapping | list | tuple)}
-    held = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in asked.items() if isinstance(v, Mapping | list | tuple)}
-    job = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()]).jobs[0]
-    plan = RunPlan.of(replace(job, settings=job.settings | held))
+    given: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity, "cache": False} | settings
+    plain = {name: value for name, value in given.items() if not isinstance(value, Mapping | list | tuple)}
+    nested = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in given.items() if isinstance(v, Mapping | list | tuple)}
+    composed = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()]).jobs[0]
+    plan = RunPlan.of(replace(composed, settings=composed.settings | nested))
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
-    with evaluating(model), TemporaryDirectory() as place:
-        prepared = prepare_job(plan.settings, model, splits, keep_layers, wrap)
+    with evaluating(model), TemporaryDirectory() as folder:
+        job = prepare(plan.settings, model, splits, keep_layers, wrap)
         plan.finetune.ready(splits)
-        pruned = prune_job(plan, prepared, Folder(Path(place)), Clock())
-    return Result(pruned.model.eval(), pruned.keep.copy(), prepared.layout, pruned.metrics)
+        pruned = prune_job(plan, job, NoFiles(Path(folder)), Clock())
+    return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
 
 
 def _chosen(solver: str, scorer: str) -> list[str]:

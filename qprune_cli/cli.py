@@ -93,9 +93,9 @@ def run(argv: list[str]) -> int:
     from qprune_cli.compose.launch import launch
 
     def start(plan: Any) -> None:
-        from qprune_cli.run import pipeline
+        from qprune_cli.run import prune
 
-        pipeline.run(plan)
+        prune.run(plan)
 
     argv, source = folder_option(argv, "--from")
     argv, stopped = folder_option(argv, "--resume")
@@ -115,9 +115,9 @@ def inspect(argv: list[str]) -> int:
     from qprune_cli.compose.launch import launch
 
     def start(plan: Any) -> None:
-        from qprune_cli.run import pipeline
+        from qprune_cli.run.inspect import inspect
 
-        print(pipeline.inspect(plan))
+        print(inspect(plan))
 
     return launch("run", argv, run_plan, start, kept=False)
 
@@ -146,9 +146,9 @@ def train(argv: list[str]) -> int:
         return TrainPlan.of(job, stopped)
 
     def start(plan: Any) -> None:
-        from qprune_cli.run import pipeline
+        from qprune_cli.run.train import train
 
-        pipeline.train(plan)
+        train(plan)
 
     return launch("train", argv, prepare, start, stopped)
 

@@ -15,7 +15,7 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.train.distill import AlikeIn
-from qprune_cli.train.tuned import Told, Tuned
+from qprune_cli.train.tuned import OnProgress, Tuned
 from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solution, Splits
 
 
@@ -100,6 +100,10 @@ class Baselines(Protocol):
 class FineTune(Protocol):
     """Trains the weights that a mask leaves."""
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The losses that it trains with, which the images have to fit; none where nothing is trained."""
+
     def check(self, device: torch.device) -> None:
         """Raise UserError where it cannot be done on a device; nothing is read."""
 
@@ -113,7 +117,9 @@ class FineTune(Protocol):
     def dense_control(self) -> Mapping[str, Any]:
         """All settings that the same training of the dense network depends on; empty where it is not wanted."""
 
-    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+    ) -> Tuned:
         """Train a copy of a network, at least as good on the refinement images; goes on from ``checkpoint`` where that exists."""
 
 

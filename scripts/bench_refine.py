@@ -25,8 +25,8 @@ from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import outputs, psnr
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.replay.metric import MaskMetric
+from qprune_cli.run.job import Job, prepare
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import Job, prepare
 from qprune_cli.run.rounds import select
 from qprune_cli.search.evaluations import EvaluationLog, Incumbent
 from qprune_cli.surgery.shrink import shrink

@@ -20,8 +20,8 @@ from checkpoints import test_sets  # the script beside this one
 from qprune_cli.compose.asked import compose_jobs
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import judge, outputs
-from qprune_cli.run import pipeline
 from qprune_cli.run.plan import RunPlan, TrainPlan
+from qprune_cli.run.train import train
 from qprune_cli.types import Floats
 
 FULL = "full camera"
@@ -49,7 +49,7 @@ def trained(overrides: list[str], seed: int) -> Any:
     with TemporaryDirectory() as folder:
         settings = [*RECIPE, *overrides, f"train.seed={seed}", f"output_root={folder}"]
         plan = TrainPlan.of(compose_jobs("train", settings).jobs[0])
-        weights = pipeline.train(plan) / "model.safetensors"
+        weights = train(plan) / "model.safetensors"
         sizes = [override for override in settings if override.startswith("model")]
         return RunPlan.of(compose_jobs("run", [*sizes, f"model.weights={weights}"]).jobs[0]).model.load()
 

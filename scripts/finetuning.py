@@ -11,6 +11,7 @@ dense network. With a folder of real photographs (sidd_native in it) all are tes
 import argparse
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,10 +29,10 @@ from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import shrunk
 from qprune_cli.evaluate.quality import mean_measure, psnrs
-from qprune_cli.record.folder import Folder
-from qprune_cli.run.finetuning import Tuning
+from qprune_cli.run.finetuning import Trainings
+from qprune_cli.run.job import prepare
+from qprune_cli.run.observer import NoFiles
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import prepare
 from qprune_cli.run.rounds import select
 from qprune_cli.types import ImageSet
 
@@ -79,14 +80,14 @@ def measure(model: str, method: str, sparsity: float, seed: int, overrides: list
         job = prepare(plan.settings, dense, splits, plan.model.keep_layers, plan.model.wrap)
         with TemporaryDirectory() as place:
             shared = Shared(Store.of_user(True), dense, job.layout, splits, Clock())
-            tuning = Tuning(plan.finetune, shared, seed, 1, Folder(Path(place)))
+            trainings = Trainings(plan.finetune, shared, replace(plan.settings, seed=seed, rounds=1), NoFiles(Path(place)))
             keep = np.ones(job.layout.n, bool) if method == "dense" else select(plan, shared, job.budgets).solution.keep
             if "re-fitted" not in rows:
                 fitted, _ = plan.compensate.fit(dense, job.layout, keep, splits, seed)
                 networks = shrunk(dense, job.layout, {"raw": keep, "re-fitted": keep}, {"re-fitted": fitted})
                 rows |= {name: judged(network, tests) for name, network in networks.items()}
                 size = counted(networks["raw"], job.shape)
-            rows[kind] = judged(tuning.last(networks["re-fitted"], keep), tests)
+            rows[kind] = judged(trainings.last(networks["re-fitted"], keep), tests)
     return {"model": model, "method": method, "sparsity": sparsity, "seed": seed, "params": size.params, "macs": size.macs, "psnr": rows}
 
 

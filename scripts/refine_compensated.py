@@ -23,8 +23,8 @@ from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.regression.objective import objective_metric
+from qprune_cli.run.job import prepare
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import prepare
 from qprune_cli.run.rounds import select
 from qprune_cli.search.evaluations import EvaluationLog
 

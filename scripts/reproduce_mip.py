@@ -30,8 +30,8 @@ from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.problem.problem import PruningProblem
+from qprune_cli.run.job import Job, prepare
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import Job, prepare
 from qprune_cli.scores import Scores
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.train.adamw import AdamW

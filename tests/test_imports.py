@@ -39,7 +39,7 @@ ALLOWED = {
     "transfer": {"surgery", "evaluate", "train"},
     "roles": {"problem", "search", "train"},
     "cache": {"weights"},
-    "record": {"evaluate", "problem", "search"},
+    "record": {"evaluate", "problem", "search", "weights"},
     "compare": {"evaluate", "record"},
     "report": {"compare", "evaluate", "record"},
     "sweep": {"compare", "record", "report"},

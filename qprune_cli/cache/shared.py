@@ -36,7 +36,7 @@ class Shared:
         layout: its filters.
         splits: the images.
         clock: takes the time.
-        taken: kinds of results that were recalled.
+        recalled: what was taken from earlier runs, one line each.
     """
 
     store: Store
@@ -44,7 +44,7 @@ class Shared:
     layout: Layout
     splits: Splits
     clock: Clock
-    taken: list[str] = field(default_factory=list)
+    recalled: list[str] = field(default_factory=list)
 
     def scores(self, scorer: Mapping[str, Any], seed: int, keep: Bools, network: nn.Module, make: Callable[[], Scores]) -> Scores:
         """Scores at a mask.
@@ -150,7 +150,7 @@ class Shared:
         entry = self.store.recall(kind, key(), told, make)
         if entry.hit:
             self.clock.add(stage, entry.seconds)
-            self.taken.append(f"{kind}: {told}")
+            self.recalled.append(f"{kind}: {told}")
             LOG.info("%s (%s): as an earlier run has found in %.1f s", kind, told, entry.seconds)
         return entry
 

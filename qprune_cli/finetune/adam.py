@@ -15,7 +15,7 @@ from qprune_cli.train.distill import AlikeIn, Distillation
 from qprune_cli.train.mode import TrainingMode, outputs_alone
 from qprune_cli.train.schedule import check_precision, check_schedule
 from qprune_cli.train.state import Progress
-from qprune_cli.train.tuned import Told, Tuned
+from qprune_cli.train.tuned import OnProgress, Tuned
 from qprune_cli.types import Splits
 
 BATCHNORM = ("frozen", "train")
@@ -82,6 +82,11 @@ class Adam:
         if not 0 < self.temperature < float("inf"):
             raise UserError(f"finetune.temperature={self.temperature}: give a positive number; 1 leaves the labels as they are")
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """The loss that networks are trained with."""
+        return (self.loss,)
+
     def check(self, device: torch.device) -> None:
         """Refuse what a device cannot do.
 
@@ -108,7 +113,9 @@ class Adam:
         """All that the training of the dense network depends on; empty where it is not wanted."""
         return asdict(self) if self.dense else {}
 
-    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+    ) -> Tuned:
         """Train a copy of a network on.
 
         Args:
@@ -118,7 +125,7 @@ class Adam:
             splits: crops come from ``train``, validation from ``refinement``.
             seed: draws the crops.
             checkpoint: file of the state; where it exists, training goes on from it.
-            told: hears every row of the record.
+            on_progress: hears every row of the record.
 
         Returns:
             The network with the weights that validated best, in evaluation mode.
@@ -136,7 +143,7 @@ class Adam:
         try:
             for row in training.fit(own, splits, checkpoint, mode):
                 rows.append(row)
-                told(row)
+                on_progress(row)
         except Diverged as error:
             if not rows:  # already the network that it begins with
                 raise

@@ -9,13 +9,18 @@ import torch
 from torch import nn
 
 from qprune_cli.train.distill import AlikeIn
-from qprune_cli.train.tuned import Told, Tuned
+from qprune_cli.train.tuned import OnProgress, Tuned
 from qprune_cli.types import Splits
 
 
 @dataclass(frozen=True)
 class NoFineTune:
     """The weights stay as they are."""
+
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """No loss, as nothing is trained."""
+        return ()
 
     def check(self, device: torch.device) -> None:
         """It asks for nothing."""
@@ -27,7 +32,9 @@ class NoFineTune:
         """Nothing, in parts."""
         return self
 
-    def fit(self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, told: Told) -> Tuned:
+    def fit(
+        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+    ) -> Tuned:
         """Leave a network as it is."""
         return Tuned(model)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qprune_cli.evaluate.task import Task
 from qprune_cli.record.folder import Folder
-from qprune_cli.record.run import write_mask
+from qprune_cli.record.solution import write_mask
 from qprune_cli.search.evaluations import EvaluationLog
 from qprune_cli.types import Layout, Quality, Solution
 

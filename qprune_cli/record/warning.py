@@ -56,5 +56,17 @@ def compensation_warnings(task: Task, notes: Mapping[str, Any]) -> list[str]:
     return [f"re-fitted weights were left out: they give {after} on the refinement images, {before} without them"]
 
 
+def fidelity_warnings(swaps: int, fidelity: Mapping[str, Any]) -> list[str]:
+    """Say so where fidelity was asked for and could not be measured.
+
+    Args:
+        swaps: exchanges of two filters that were asked for; 0 for none.
+        fidelity: as it was measured.
+    """
+    if not swaps or "solved" in fidelity:
+        return []
+    return [f"fidelity was not measured: only {fidelity.get('swaps', 0)} pairs of filters can be exchanged here"]
+
+
 def _tie(problem: PruningProblem, solution: Solution) -> bool:
     return bool(problem.linear[solution.keep].min() == problem.linear[~solution.keep].max())

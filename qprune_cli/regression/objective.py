@@ -21,21 +21,21 @@ class Fits(Protocol):
 
 
 def objective_metric(
-    objective: str, compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int
+    objective: str, compensator: Fits | None, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int
 ) -> MaskMetric:
     """The metric that a refiner asks for, on the refinement images.
 
     Args:
         objective: compensated, as the network is used in the end (see ``compensated_metric``; where nothing is compensated that is the
             silenced one), or silenced, before its weights are re-fitted.
-        compensator: a component of the role ``compensate``.
+        compensator: a component of the role ``compensate``; None where the weights are to stay as they are.
         dense: the trained network.
         layout: its filters.
         keep: (n,) mask to start at.
         splits: calibration images to fit, refinement images to measure.
         seed: draws the positions.
     """
-    if objective == "compensated":
+    if objective == "compensated" and compensator is not None:
         return compensated_metric(compensator, dense, layout, keep, splits, seed)
     return MaskMetric(task_of(splits), dense, layout, splits.refinement, dense)
 

@@ -10,17 +10,17 @@ from qprune_cli.cost.cost import Cost
 from qprune_cli.cost.timing import Timing
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.problem.budget import Budget, Limits, Prices, amount, layer_counts
-from qprune_cli.run.plan import RunSettings
+from qprune_cli.run.settings import RunSettings
 from qprune_cli.types import Bools, Ints, Layout
 
 Spend = Callable[[Bools], float]
 
 
-def budgets(asked: RunSettings, model: nn.Module, layout: Layout, shape: tuple[int, ...]) -> tuple[Budget, ...]:
+def budgets(settings: RunSettings, model: nn.Module, layout: Layout, shape: tuple[int, ...]) -> tuple[Budget, ...]:
     """One budget for each round, from the mildest to the one that was asked; each leaves the same share of the one before.
 
     Args:
-        asked: the settings.
+        settings: of the run.
         model: the dense network.
         layout: its filters.
         shape: (C, H, W) that multiply-accumulates and latency are for.
@@ -28,31 +28,31 @@ def budgets(asked: RunSettings, model: nn.Module, layout: Layout, shape: tuple[i
     Raises:
         UserError: no mask can meet the budget.
     """
-    counts, early = allowed(asked, layout), allowed(asked, layout, ceilings=False)
-    left = [(1 - asked.sparsity) ** (k / asked.rounds) for k in range(1, asked.rounds + 1)]
-    if asked.budget == "filters" and asked.scope == "layer":
+    counts, early = allowed(settings, layout), allowed(settings, layout, ceilings=False)
+    left = [(1 - settings.sparsity) ** (k / settings.rounds) for k in range(1, settings.rounds + 1)]
+    if settings.budget == "filters" and settings.scope == "layer":
         return tuple(_even_filters(layout, counts if share == left[-1] else early, share) for share in left)
-    if asked.budget == "filters":
-        last = Budget.share(layout, asked.sparsity, counts)
+    if settings.budget == "filters":
+        last = Budget.share(layout, settings.sparsity, counts)
         return (*(Budget.share(layout, 1 - max(share, last.limit / layout.n), early) for share in left[:-1]), last)
-    spend = spending(asked.budget, model, layout, shape)
+    spend = spending(settings.budget, model, layout, shape)
     total = spend(np.ones(layout.n, bool))
     limits = [total * share for share in left]
-    check_spending(asked.budget, spend, layout, counts, limits[-1], total)
+    check_spending(settings.budget, spend, layout, counts, limits[-1], total)
     prices = Prices.probed(layout, spend)
-    if asked.scope == "layer":
+    if settings.scope == "layer":
         counts = _even_spending(layout, counts, spend, limits[-1])
-    return tuple(Budget(asked.budget, limit, counts if limit == limits[-1] else early, spend, prices) for limit in limits)
+    return tuple(Budget(settings.budget, limit, counts if limit == limits[-1] else early, spend, prices) for limit in limits)
 
 
-def allowed(asked: RunSettings, layout: Layout, ceilings: bool = True) -> tuple[Ints, ...]:
+def allowed(settings: RunSettings, layout: Layout, ceilings: bool = True) -> tuple[Ints, ...]:
     """(l) numbers of filters that the settings let each layer keep, with or without the most that ``limits`` name.
 
     Raises:
         UserError: a limit names no layer, or leaves a layer nothing.
     """
-    limits: Limits = {pattern: (low, high if ceilings else layout.n) for pattern, (low, high) in asked.limits.items()}
-    return layer_counts(layout, asked.floor, asked.round_to, limits)
+    limits: Limits = {pattern: (low, high if ceilings else layout.n) for pattern, (low, high) in settings.limits.items()}
+    return layer_counts(layout, settings.floor, settings.round_to, limits)
 
 
 def spending(name: str, model: nn.Module, layout: Layout, shape: tuple[int, ...]) -> Spend:
@@ -120,22 +120,22 @@ def _even_spending(layout: Layout, counts: tuple[Ints, ...], spend: Spend, limit
     return tuple(options[options <= max(k[0], options[0])] for options, k in zip(counts, most, strict=True))
 
 
-def kept_layers(asked: RunSettings, layers: list[str]) -> tuple[str, ...]:
+def kept_layers(settings: RunSettings, layers: list[str]) -> tuple[str, ...]:
     """Layers that ``include`` and ``exclude`` leave whole.
 
     Args:
-        asked: the settings.
+        settings: of the run.
         layers: qualified names of all layers whose filters could go.
 
     Raises:
         UserError: a pattern fits no layer.
     """
     for name in ("include", "exclude"):
-        for pattern in getattr(asked, name):
+        for pattern in getattr(settings, name):
             if not any(fnmatchcase(layer, pattern) for layer in layers):
                 raise UserError(f"{name}={pattern}: no such layer; {nearest(pattern, layers)}")
-    included = [layer for layer in layers if not asked.include or any(fnmatchcase(layer, p) for p in asked.include)]
-    gone = [layer for layer in included if any(fnmatchcase(layer, p) for p in asked.exclude)]
+    included = [layer for layer in layers if not settings.include or any(fnmatchcase(layer, p) for p in settings.include)]
+    gone = [layer for layer in included if any(fnmatchcase(layer, p) for p in settings.exclude)]
     if len(gone) == len(included):
         raise UserError("include, exclude: no layer is left that could lose filters; name fewer in exclude or more in include")
     return tuple(layer for layer in layers if layer not in included or layer in gone)

@@ -2,7 +2,7 @@
 
 import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -12,9 +12,9 @@ from torch import nn
 
 from qprune_cli.cache.shared import Shared
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.record.finetuning import state_file, write_epochs
-from qprune_cli.record.folder import Folder
 from qprune_cli.roles import FineTune
+from qprune_cli.run.observer import Observer
+from qprune_cli.run.settings import RunSettings
 from qprune_cli.surgery.origin import origins
 from qprune_cli.surgery.silence import silence
 from qprune_cli.train.distill import Alike, AlikeIn
@@ -27,24 +27,22 @@ DENSE, PRUNED = "dense", "pruned"  # whose training a row is of
 
 
 @dataclass
-class Tuning:
+class Trainings:
     """The trainings of one run, which share a record.
 
     Attributes:
         method: how networks are trained.
-        shared: the dense network, its filters, its images.
-        seed: draws the crops.
-        rounds: of pruning.
-        folder: where states and the record go.
+        shared: the dense network, its n filters, its images.
+        settings: of the run; its seed draws the crops.
+        observer: keeps the states of trainings and hears of every validation.
         rows: of epochs.csv.
         notes: how each training went, by the name of its network, ready for JSON.
     """
 
     method: FineTune
     shared: Shared
-    seed: int
-    rounds: int
-    folder: Folder
+    settings: RunSettings
+    observer: Observer
     rows: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -60,9 +58,9 @@ class Tuning:
             tuned = self._fit(PRUNED, network, partial(in_place, self.shared.layout, keep), number).model
         if tuned is network:
             return network
-        copied = copy.deepcopy(network)  # without what silences it
-        copied.load_state_dict(tuned.state_dict())
-        return copied
+        trained = copy.deepcopy(network)  # without what silences it
+        trained.load_state_dict(tuned.state_dict())
+        return trained
 
     def last(self, small: nn.Module, keep: Bools) -> nn.Module:
         """Train the smaller network; the very network where nothing is done.
@@ -73,53 +71,53 @@ class Tuning:
         """
 
         def alike() -> Mapping[str, Alike]:
-            found = origins(self.shared.dense, self.shared.layout, keep)
-            return {name: Alike(np.arange(len(own)), own) for name, own in found.items()}
+            origin = origins(self.shared.dense, self.shared.layout, keep)
+            return {name: Alike(np.arange(len(filters)), filters) for name, filters in origin.items()}
 
-        return self._fit(PRUNED, small, alike, self.rounds).model
+        return self._fit(PRUNED, small, alike, self.settings.rounds).model
 
-    def dense_control(self, volume: bool, measure: Callable[[nn.Module], Quality]) -> Quality | None:
-        """Quality of the dense network after the same training, once for all runs that share it; None where it is not wanted.
-
-        Args:
-            volume: whether the 3-D SSIM belongs to it.
-            measure: takes the quality of a network.
-        """
+    def dense_control(self) -> Quality | None:
+        """Quality of the dense network after the same training, once for all runs that share it; None where it is not wanted."""
         if not self.method.dense_control:
             return None
-        layout, known = self.shared.layout, len(self.rows)
+        layout, task, earlier = self.shared.layout, task_of(self.shared.splits), len(self.rows)
+        volume = self.settings.ssim3d
 
         def make() -> tuple[Quality, dict[str, Any]]:
             tuned = self._fit(DENSE, self.shared.dense, partial(in_place, layout, np.ones(layout.n, bool)), 0)
-            return measure(tuned.model), {"notes": tuned.notes, "rows": self.rows[known:]}
+            return task.quality(tuned.model, self.shared.splits.test, volume), {"notes": tuned.notes, "rows": self.rows[earlier:]}
 
-        settings = dict(self.method.dense_control)
-        quality, told = self.shared.tuned(settings, self.seed, volume, make)
-        self.notes[DENSE] = told["notes"]
-        if len(self.rows) == known:
-            self.rows += told["rows"]
-            write_epochs(self.folder, self.rows)
+        quality, record = self.shared.tuned(dict(self.method.dense_control), self.settings.seed, volume, make)
+        self.notes[DENSE] = record["notes"]
+        if len(self.rows) == earlier:
+            self.rows += record["rows"]
+            self.observer.trained(self.rows)
         return quality
 
     def _fit(self, name: str, network: nn.Module, alike: AlikeIn, number: int) -> Tuned:
         """Train a network as a share of what was asked, the dense one in one go."""
-        shared, state = self.shared, self.folder.path / state_file(name, number)
-        method = self.method if name == DENSE else self.method.share(number, self.rounds)
-        measure, known = task_of(shared.splits).primary, len(self.rows)
+        shared, settings, state = self.shared, self.settings, self.observer.training_state(name, number)
+        method = self.method if name == DENSE else self.method.share(number, settings.rounds)
+        measure, earlier = task_of(shared.splits).primary, len(self.rows)
 
-        def told(row: Progress) -> None:
-            whose = {"network": name, "round": number, "epoch": len(self.rows) - known, "step": row.step}
+        def on_progress(row: Progress) -> None:
+            whose = {"network": name, "round": number, "epoch": len(self.rows) - earlier, "step": row.step}
             self.rows.append(whose | row.entries(measure))
-            write_epochs(self.folder, self.rows)
+            self.observer.trained(self.rows)
             LOG.info("fine-tuning, %s network, %s", name, row.said(measure))
 
-        tuned = method.fit(network, shared.dense, alike, shared.splits, self.seed, state, told)
+        tuned = method.fit(network, shared.dense, alike, shared.splits, settings.seed, state, on_progress)
         if tuned.notes:
-            self.notes[name if number in (0, self.rounds) else f"{name}, round {number}"] = tuned.notes
+            self.notes[name if number in (0, settings.rounds) else f"{name}, round {number}"] = tuned.notes
         return tuned
 
 
 def in_place(layout: Layout, keep: Bools) -> dict[str, Alike]:
-    """Filters that a network of the shape of its teacher has where the teacher has them."""
+    """Filters that a network of the shape of its teacher has where the teacher has them, by layer.
+
+    Args:
+        layout: the n filters.
+        keep: (n,) mask; layers without a kept filter are left out.
+    """
     masks = {name: np.flatnonzero(mask) for name, mask in layout.masks(keep).items()}
     return {name: Alike(kept, kept) for name, kept in masks.items() if len(kept)}

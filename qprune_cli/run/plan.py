@@ -1,151 +1,27 @@
 """What a command is about to do: its components and settings, checked before anything is written."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from qprune_cli.calibration.loss import check_loss
-from qprune_cli.compose.build import HOLDERS, Composed, buildable
+from qprune_cli.compose.build import HOLDERS, Composed
 from qprune_cli.device import pick_device
-from qprune_cli.errors import UserError, listed, nearest
-from qprune_cli.evaluate.fidelity import FEWEST_SWAPS
+from qprune_cli.errors import UserError
 from qprune_cli.evaluate.task import task_of
-from qprune_cli.graph.trace import check_granularity
-from qprune_cli.problem.budget import UNITS
-from qprune_cli.record.folder import Folder, refuse_unwritable
-from qprune_cli.record.tensorboard import check_tensorboard
+from qprune_cli.record.folder import Folder
 from qprune_cli.roles import Baselines, Compensator, Data, FineTune, Model, Refiner, Scorer, Solver, Transfer
+from qprune_cli.run.checks import check_fit, check_stopped
+from qprune_cli.run.settings import EvaluateSettings, RunSettings, TrainSettings
 from qprune_cli.train.adamw import AdamW
 from qprune_cli.train.loss import LOSSES
 from qprune_cli.train.schedule import check_precision
-from qprune_cli.types import FITTING
 from qprune_cli.weights.checkpoint import find_weights
 
-SCOPES = ("global", "layer")
 RUN_ROLES = ("data", "model", "scorer", "solver", "refine", "compensate", "finetune", "baselines", "transfer")
 NAMED_ROLES = RUN_ROLES[:5]  # those that the name of a run folder says
 TRAIN_ROLES = ("data", "model", "train")
 EVALUATE_ROLES = ("data",)
-PLACES = ("root", "clean_root", "test_root", "validation", "cache")  # where images lie may change while a training is stopped
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """The settings at the top level of ``qprune run``; configs/run.yaml says what each means.
-
-    Raises:
-        UserError: a value is out of range.
-    """
-
-    sparsity: float
-    budget: str
-    scope: str
-    floor: int
-    round_to: int
-    limits: dict[str, list[int]]
-    include: tuple[str, ...]
-    exclude: tuple[str, ...]
-    rounds: int
-    certify: bool
-    fidelity: int
-    granularity: str
-    loss: str
-    seed: int
-    latency: bool
-    cache: bool
-    ssim3d: bool
-    device: str
-    output_root: str
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.sparsity < 1:
-            raise UserError(f"sparsity={self.sparsity}: give the share of filters to remove, in [0, 1). For 50 % write sparsity=0.5")
-        for name, known in (("budget", UNITS), ("scope", SCOPES)):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
-        for name, least in (("floor", 0), ("seed", 0), ("fidelity", 0), ("rounds", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least {least}")
-        if 0 < self.fidelity < FEWEST_SWAPS:
-            raise UserError(f"fidelity={self.fidelity}: so few swaps say nothing; give at least {FEWEST_SWAPS}, or 0 for none")
-        for pattern, span in self.limits.items():
-            if len(span) != 2 or not 0 <= span[0] <= span[1] or span[1] < 1:
-                raise UserError(f"limits: {pattern}: {span}: give the fewest filters and the most, such as [8, 48]")
-        if self.round_to < 1:
-            raise UserError(f"round_to={self.round_to}: give a whole number, at least 1; 8 or 16 make widths that CPUs compute fast")
-        check_loss(self.loss)
-        check_granularity(self.granularity)
-        check_place(self.device, self.output_root)
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The settings at the top level of ``qprune train``; configs/train.yaml says what each means.
-
-    Raises:
-        UserError: a value is out of range.
-    """
-
-    tensorboard: bool
-    ssim3d: bool
-    device: str
-    output_root: str
-
-    def __post_init__(self) -> None:
-        check_place(self.device, self.output_root)
-        if self.tensorboard:
-            check_tensorboard()
-
-
-def check_place(device: str, output_root: str) -> None:
-    """Refuse a device that is not there and a folder that cannot be written."""
-    pick_device(device)
-    for kind in ("runs", "sweeps", "tune", "train", "evaluations"):
-        refuse_unwritable(Path(output_root) / kind)
-
-
-def check_fit(data: Data, model: Model, names: Mapping[str, str]) -> None:
-    """Refuse a network that is for something else than the images, or does not take them, before any is read.
-
-    Args:
-        data: where images come from.
-        model: the network.
-        names: what both are called, by role.
-
-    Raises:
-        UserError: another task, or another number of channels, side or number of classes.
-    """
-    task = task_of(data)
-    if task_of(model) is not task:
-        others = [name for name, other in buildable("model").items() if task_of(other) is task]
-        instead = f"take model={listed(others)}" if others else f"take one that {task.does}"
-        raise UserError(f"model={names['model']} {task_of(model).does}, and data={names['data']} has {task.has}; {instead}")
-    for name in FITTING:
-        wanted, given = (getattr(part, name, None) for part in (data, model))
-        if wanted != given and wanted is not None and given is not None:
-            raise UserError(f"model.{name}={given}: the images have {wanted}; set model.{name}={wanted}")
-
-
-def check_stopped(kind: str, folder: Path, config: dict[str, Any], instead: str) -> None:
-    """Refuse to go on with what is finished, or with other settings than it began with.
-
-    Raises:
-        UserError: one of both.
-    """
-    if (folder / "manifest.json").is_file():
-        raise UserError(f"--resume {folder}: this {kind} is finished; {instead}")
-    if _unplaced(config) != _unplaced(yaml.safe_load((folder / "config.yaml").read_text())):
-        places = ", ".join(f"data.{place}" for place in PLACES)
-        raise UserError(f"--resume {folder}: a {kind} goes on as it began; only {places} may change, or begin a new one")
-
-
-def _unplaced(config: dict[str, Any]) -> dict[str, Any]:
-    """A configuration without the places of its images."""
-    return config | {"data": {name: value for name, value in config["data"].items() if name not in PLACES}}
 
 
 def section(component: Any) -> dict[str, Any]:
@@ -163,22 +39,6 @@ def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
     sections = {role: section(getattr(plan, role)) for role in roles}
     plain: dict[str, Any] = json.loads(json.dumps(sections | asdict(plan.settings) | {"components": plan.components}))
     return plain
-
-
-@dataclass(frozen=True)
-class EvaluateSettings:
-    """The settings at the top level of ``qprune evaluate``.
-
-    Raises:
-        UserError: a value is out of range.
-    """
-
-    ssim3d: bool
-    device: str
-    output_root: str
-
-    def __post_init__(self) -> None:
-        check_place(self.device, self.output_root)
 
 
 @dataclass(frozen=True)
@@ -215,8 +75,8 @@ class RunPlan:
         parts = composed.parts(RunSettings, RUN_ROLES)
         plan = RunPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
-        if hasattr(plan.finetune, "loss"):
-            task_of(plan.data).refuse_loss("finetune.loss", plan.finetune.loss, LOSSES)
+        for loss in plan.finetune.losses:
+            task_of(plan.data).refuse_loss("finetune.loss", loss, LOSSES)
         plan.finetune.check(pick_device(plan.settings.device))
         plan.transfer.check(plan.data)
         if stopped:

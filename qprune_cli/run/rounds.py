@@ -1,6 +1,6 @@
-"""Which filters stay: score and solve, round after round, and how far the objective could be trusted."""
+"""Which filters stay: score and solve, round after round, and how far the scores can be trusted."""
 
-import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Protocol
@@ -16,13 +16,12 @@ from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.remaining import Remaining
 from qprune_cli.run.plan import RunPlan, section
+from qprune_cli.run.settings import shaping
 from qprune_cli.scores import Scores
 from qprune_cli.search.moves import random_swaps
-from qprune_cli.types import Bools, ImageSet, Layout, Solution, Splits
+from qprune_cli.types import Bools, ImageSet, Solution
 
-LOG = logging.getLogger("qprune_cli")
 JUDGED = 24  # calibration images that fidelity is measured on
-PLACES = ("output_root", "latency", "ssim3d", "certify", "cache")  # settings that change no score and no mask
 
 
 @dataclass(frozen=True)
@@ -31,7 +30,7 @@ class Selected:
 
     Attributes:
         scores: what it was solved with.
-        problem: that problem, over all filters.
+        problem: that problem, over all n filters.
         solution: the mask, with the lower bound of its damage where one is known.
         rounds: one row for each round.
         fidelity: see ``fidelity``; empty where it was not asked for.
@@ -55,12 +54,12 @@ class Between(Protocol):
         """Train a network, silenced at the (n,) mask of a round; the very network where nothing is done."""
 
 
-def as_it_is(network: nn.Module, keep: Bools, number: int) -> nn.Module:
-    """Nothing."""
+def untrained(network: nn.Module, keep: Bools, number: int) -> nn.Module:
+    """Leave a network as it is between two rounds."""
     return network
 
 
-def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: Between = as_it_is) -> Selected:
+def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: Between = untrained) -> Selected:
     """Prune in rounds: each scores what is left at the mask of the one before, and takes away some more.
 
     With compensation on, the weights are re-fitted between the rounds, so that a round scores the network that would be used. Once they
@@ -72,7 +71,7 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: 
         budgets: one for each round; the last one is what was asked.
         between: trains between the rounds.
     """
-    asked, dense, layout, splits, clock = plan.settings, shared.dense, shared.layout, shared.splits, shared.clock
+    seed, dense, layout, splits, clock = plan.settings.seed, shared.dense, shared.layout, shared.splits, shared.clock
     base: nn.Module = dense
     before: Bools | None = None
     network, keep = dense, np.ones(layout.n, bool)
@@ -80,63 +79,67 @@ def select(plan: RunPlan, shared: Shared, budgets: tuple[Budget, ...], between: 
     for number, budget in enumerate(budgets):
         if number:
             with clock("compensate"):
-                fitted, _ = plan.compensate.fit(base, layout, keep, splits, asked.seed, before)
+                fitted, _ = plan.compensate.fit(base, layout, keep, splits, seed, before)
             with clock("finetune"):
                 network = between(fitted, keep, number)
             if network is not fitted:
                 base, before = network, keep
         with clock("score"):
-            score = partial(plan.scorer.score, network, layout, splits, asked.seed, keep, dense)
-            scores = shared.scores(section(plan.scorer), asked.seed, keep, network, score)
+            score = partial(plan.scorer.score, network, layout, splits, seed, keep, dense)
+            scores = shared.scores(section(plan.scorer), seed, keep, network, score)
         problem = PruningProblem(layout, scores.linear, scores.pairs, budget)
         with clock("solve"):
-            solution = solved(plan, Remaining(problem, keep))
+            solution = solve(plan, Remaining(problem, keep))
         keep = solution.keep
         rows.append({"kept": int(keep.sum()), "limit": budget.limit, "spent": budget.spent(keep), "damage": solution.damage})
     with clock("fidelity"):
-        judge = partial(trusted, plan, network, dense, layout, splits, scores, problem, keep)
-        told = shared.fidelity(judged_by(plan, scores), keep, network, judge) if asked.fidelity else {}
-    return Selected(scores, problem, solution, rows, told, base, before)
+        judge = partial(measured_fidelity, plan, shared, network, scores, problem, keep)
+        trust = shared.fidelity(_fidelity_key(plan, scores), keep, network, judge) if plan.settings.fidelity else {}
+    return Selected(scores, problem, solution, rows, trust, base, before)
 
 
-def solved(plan: RunPlan, remaining: Remaining) -> Solution:
+def solve(plan: RunPlan, remaining: Remaining) -> Solution:
     """Solve among the remaining filters, and prove how good the result is where that can be done.
 
     Where allowed widths or what is left of a budget ask for it, filters of earlier rounds come back.
     """
-    asked, whole, problem = plan.settings, remaining.whole, remaining.problem
-    part = plan.solver.solve(problem, asked.seed)
-    bounds = [bound for bound in (part.bound, lower_bound(problem) if asked.certify else None) if bound is not None]
+    whole, problem = remaining.whole, remaining.problem
+    part = plan.solver.solve(problem, plan.settings.seed)
+    bounds = [bound for bound in (part.bound, lower_bound(problem) if plan.settings.certify else None) if bound is not None]
     keep = repaired(whole, remaining.back(part.keep))
     bound = max(bounds) + remaining.spent if bounds and not (keep & ~remaining.keep).any() else None
     return whole.judge(keep, part.seconds, bound, **part.notes)
 
 
-def judged_by(plan: RunPlan, scores: Scores) -> dict[str, Any]:
-    """All that fidelity depends on, beside network, images and mask."""
-    asked = {name: value for name, value in asdict(plan.settings).items() if name not in PLACES}
-    return {"asked": asked, "scorer": section(plan.scorer), "scores": scores_digest(scores)}
-
-
-def trusted(
-    plan: RunPlan,
-    network: nn.Module,
-    dense: nn.Module,
-    layout: Layout,
-    splits: Splits,
-    scores: Scores,
-    problem: PruningProblem,
-    keep: Bools,
+def measured_fidelity(
+    plan: RunPlan, shared: Shared, network: nn.Module, scores: Scores, problem: PruningProblem, keep: Bools
 ) -> dict[str, Any]:
-    """Fidelity of the scores that the mask was chosen with, and of the same scores taken at the mask."""
-    asked = plan.settings
+    """How well the scores that the mask was chosen with predict the loss, and the same scores taken at the mask.
+
+    Args:
+        plan: scorer and settings.
+        shared: the dense network, its n filters and the images.
+        network: that was scored in the last round.
+        scores: of the last round.
+        problem: that was made of them.
+        keep: (n,) the mask.
+
+    Returns:
+        Rank correlations with every swap (see ``fidelity``); the number of swaps alone where there are too few.
+    """
+    settings, layout, splits = plan.settings, shared.layout, shared.splits
     dead = np.zeros(layout.n, bool) if scores.dead is None else scores.dead
-    swaps = random_swaps(problem, keep, dead, asked.fidelity, np.random.default_rng(asked.seed))
+    swaps = random_swaps(problem, keep, dead, settings.fidelity, np.random.default_rng(settings.seed))
     if len(swaps) < FEWEST_SWAPS:
         return {"swaps": len(swaps)}
-    at_mask = plan.scorer.score(network, layout, splits, asked.seed, keep, dense)
-    there = replace(problem, linear=at_mask.linear, pairs=at_mask.pairs)
-    step = max(1, len(splits.calibration) // JUDGED)
-    images = ImageSet(splits.calibration.pairs[::step][:JUDGED])
-    true = partial(mean_loss, network, layout, images=images, loss=asked.loss)
-    return {"images": len(images)} | fidelity(true, {"solved": problem.damage, "at_mask": there.damage}, keep, swaps)
+    at_mask = plan.scorer.score(network, layout, splits, settings.seed, keep, shared.dense)
+    problem_there = replace(problem, linear=at_mask.linear, pairs=at_mask.pairs)
+    every = max(1, len(splits.calibration) // JUDGED)
+    images = ImageSet(splits.calibration.pairs[::every][:JUDGED])
+    true_loss = partial(mean_loss, network, layout, images=images, loss=settings.loss)
+    return {"images": len(images)} | fidelity(true_loss, {"solved": problem.damage, "at_mask": problem_there.damage}, keep, swaps)
+
+
+def _fidelity_key(plan: RunPlan, scores: Scores) -> Mapping[str, Any]:
+    """All that fidelity depends on, beside network, images and mask."""
+    return {"settings": shaping(asdict(plan.settings)), "scorer": section(plan.scorer), "scores": scores_digest(scores)}

@@ -8,7 +8,7 @@ from torch import nn
 
 from qprune_cli.train.state import Progress
 
-Told = Callable[[Progress], None]  # hears every row of the record
+OnProgress = Callable[[Progress], None]  # hears every row of the record
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from qprune_cli.compose.search import Search
 from qprune_cli.errors import UserError
 from qprune_cli.record.folder import Folder
-from qprune_cli.run import pipeline
 from qprune_cli.run.plan import RunPlan
+from qprune_cli.run.prune import run
 from qprune_cli.sweep.job import Ended, Job, State, carry_out, job_name
 from qprune_cli.tune.judge import Found, Judge
 
@@ -92,4 +92,4 @@ def done(plan: RunPlan, path: Path) -> Ended:
 
 
 def _start(plan: RunPlan, place: Folder) -> None:
-    pipeline.run(replace(plan, place=place))
+    run(replace(plan, place=place))

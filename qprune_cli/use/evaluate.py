@@ -12,7 +12,8 @@ from qprune_cli.evaluate.masked import qualities, restored
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.record.crops import write_crop
 from qprune_cli.record.folder import Folder
-from qprune_cli.record.run import write_manifest, write_metrics
+from qprune_cli.record.manifest import write_manifest
+from qprune_cli.record.metrics import run_metrics, write_metrics
 from qprune_cli.record.table import evaluate_table
 from qprune_cli.run.plan import EvaluatePlan
 from qprune_cli.types import FITTING
@@ -53,7 +54,8 @@ def evaluate(plan: EvaluatePlan, run: Run) -> Path:
         identity = task.baseline(images, images, asked.ssim3d)
         for name, k in task.examples(found["pruned"]).items():
             write_crop(folder, name, images.pairs[k], restored(networks, images.pairs[k]))
-        write_metrics(folder, identity, stages, shape, run=str(plan.run.resolve()), warnings=warnings)
+        metrics = run_metrics(identity, stages, shape, run=str(plan.run.resolve()), warnings=warnings)
+        write_metrics(folder, metrics, identity, stages)
         for warning in warnings:
             LOG.warning(warning)
         LOG.info("%s\n%s", folder.path, evaluate_table(task, identity, stages))

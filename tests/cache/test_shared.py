@@ -67,10 +67,10 @@ def test_scores_of_anything_else_are_computed(shared, small_splits):
         (shared(splits=fewer), {}),
     ):
         asked(one, **more)
-        assert one.taken == [], more
+        assert one.recalled == [], more
     one = shared()
     asked(one, make=never)
-    assert len(one.taken) == 1
+    assert len(one.recalled) == 1
 
 
 def test_a_network_of_the_same_weights_and_other_operations_is_another(shared):
@@ -88,7 +88,7 @@ def test_a_network_of_the_same_weights_and_other_operations_is_another(shared):
     asked(shared())
     one = shared(dense=Doubled(shared().dense))
     one.scores(dataclasses.asdict(HYBRID), 0, np.ones(one.layout.n, bool), one.dense, lambda: asked(shared()))
-    assert one.taken == []
+    assert one.recalled == []
 
 
 def test_the_seconds_of_what_was_found_are_counted(shared, monkeypatch):

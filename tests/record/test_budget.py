@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from qprune_cli import cli, pruning
+from qprune_cli import cli
 from qprune_cli.errors import MissedTarget
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.budget import asked_line, missed_target, obtained, solution_lines
+from qprune_cli.run import outcome
 from qprune_cli.scores import Pairs
 from qprune_cli.types import FilterGroup, Footprint, Latency, Layout, Memory, Quality, Stage
 
@@ -52,7 +53,7 @@ def test_lines_say_what_was_asked_spent_proven_and_trusted():
 
 
 def test_a_run_that_misses_its_target_is_complete_and_exits_with_3(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pruning, "missed_target", lambda *_: ["budget=params: too large"])
+    monkeypatch.setattr(outcome, "missed_target", lambda *_: ["budget=params: too large"])
     monkeypatch.setattr("sys.argv", ["qprune", "run", "experiment=smoke", "budget=params", "latency=false", f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:
         cli.main()

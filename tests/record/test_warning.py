@@ -6,7 +6,7 @@ import numpy as np
 from qprune_cli.problem.budget import Budget
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.record.folder import Folder
-from qprune_cli.record.run import write_solution
+from qprune_cli.record.solution import write_solution
 from qprune_cli.record.warning import run_warnings
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.types import FilterGroup, Layout

@@ -18,7 +18,7 @@ from qprune_cli.graph.trace import trace
 from qprune_cli.record.folder import Folder
 from qprune_cli.record.transfer import transfer_table, write_transfer
 from qprune_cli.run.plan import RunPlan
-from qprune_cli.run.prune import chosen
+from qprune_cli.run.transfer import choose
 from qprune_cli.surgery.silence import silence
 from qprune_cli.transfer.retrain import Retrain, ticket
 from qprune_cli.types import Retrained
@@ -53,7 +53,7 @@ def compared(plan, monkeypatch, fit):
     splits = plan.data.load(0)
     monkeypatch.setattr(Retrain, "fit", lambda self, begun, splits, seed: (fit(begun, splits, seed), 0.5))
     target = plan.transfer.load(plan.model.load(), 0)
-    return list(plan.transfer.compare(plan.model.build, partial(chosen, plan), splits, target, 0, torch.device("cpu"))), splits, target
+    return list(plan.transfer.compare(plan.model.build, partial(choose, plan), splits, target, 0, torch.device("cpu"))), splits, target
 
 
 def test_a_row_for_every_seed_and_network_with_at_most_the_same_budget(finished):
@@ -134,7 +134,7 @@ def test_the_mask_that_is_transferred_is_that_of_the_runs_scorer_on_the_run_s_im
     begun = []
     compared(plan, monkeypatch, lambda network, splits, seed: begun.append(network) or network)
     torch.manual_seed(0)
-    layout, keep = chosen(plan, plan.model.build(), plan.data.load(0), 0)
+    layout, keep = choose(plan, plan.model.build(), plan.data.load(0), 0)
     kept = [int(mask.sum()) for mask in layout.masks(keep).values()]
     assert [begun[1].get_submodule(name).out_features for name in ("body.1", "body.3")] == kept
 
