@@ -279,7 +279,7 @@ class Measure:
 
     Example:
         >>> share = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")
-        >>> share.said(0.985), share.change(-0.01)
+        >>> share.text(0.985), share.change(-0.01)
         ('98.50 %', '-1.00 points')
     """
 
@@ -291,7 +291,7 @@ class Measure:
     scale: float = 1
     points: str = ""
 
-    def said(self, value: float) -> str:
+    def text(self, value: float) -> str:
         """A value to be read."""
         return f"{self.number(value)} {self.unit}".rstrip()
 
@@ -376,13 +376,13 @@ class BaselineResult:
         baseline: which one.
         keep: (n,) its mask.
         footprint: of its network.
-        found: quality on the test images, by stage: solved, and compensated where weights were re-fitted.
+        quality: on the test images, by stage: solved, and compensated where weights were re-fitted.
     """
 
     baseline: Baseline
     keep: Bools
     footprint: Footprint
-    found: Mapping[str, Quality]
+    quality: Mapping[str, Quality]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,8 +36,8 @@ def heading(table: Table, shown: Sequence[str]) -> str:
     """Data, images, stage and measures of a table, and the settings that all of its rows share."""
     first, measure = table.block.first, measure_of(table.measure)
     shared = [f"{key}={table.rows[0].keys[k]}" for k, key in enumerate(table.keys) if key != "data" and key not in shown]
-    without = f"without a network {measure.said(float(first.qualities['identity'][table.measure].mean()))}"
-    dense = {measure.said(row.dense) for row in table.rows}
+    without = f"without a network {measure.text(float(first.qualities['identity'][table.measure].mean()))}"
+    dense = {measure.text(row.dense) for row in table.rows}
     known = f"{without}, dense {next(iter(dense))}" if len(dense) == 1 else without
     images = f"{len(first.images)} image{'s' if len(first.images) != 1 else ''}"
     titles = " and ".join(measure_of(name).title for name in first.measures)

@@ -121,8 +121,8 @@ class Classification:
         if knowing > ignorant:
             return []
         return [
-            f"the dense network ({ACCURACY.said(knowing)}) is no better than always answering the most frequent class "
-            f"({ACCURACY.said(ignorant)}): it may be made for other images, number the classes in another way, or have other weights"
+            f"the dense network ({ACCURACY.text(knowing)}) is no better than always answering the most frequent class "
+            f"({ACCURACY.text(ignorant)}): it may be made for other images, number the classes in another way, or have other weights"
         ]
 
 

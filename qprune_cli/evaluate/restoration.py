@@ -98,6 +98,6 @@ class Restoration:
         if denoised >= noisy:
             return []
         return [
-            f"the dense network ({PSNR.said(denoised)}) is worse than the noisy images ({PSNR.said(noisy)}): it may predict the noise "
+            f"the dense network ({PSNR.text(denoised)}) is worse than the noisy images ({PSNR.text(noisy)}): it may predict the noise "
             "(model.predicts=noise), be made for other images, or have other weights"
         ]

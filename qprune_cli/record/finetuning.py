@@ -45,7 +45,7 @@ def finetuning_warnings(task: Task, summary: Mapping[str, Any]) -> list[str]:
     """Say so where a training diverged, or gave nothing."""
     found = []
     for name, notes in summary.get("networks", {}).items():
-        best = f"step {notes['best']['step']} ({task.primary.said(notes['best']['value'])} on the refinement images)"
+        best = f"step {notes['best']['step']} ({task.primary.text(notes['best']['value'])} on the refinement images)"
         if notes["diverged"]:
             found.append(f"fine-tuning of the {name} network stopped: {notes['stopped']}; the weights of {best} are kept")
         elif notes["best"]["step"] == 0:

@@ -57,7 +57,7 @@ def baselines_summary(others: Sequence[BaselineResult]) -> list[dict[str, Any]]:
             "seed": other.baseline.seed,
             "stages": {
                 stage: _summary(quality) | {name: getattr(other.footprint, name) for name in ("params", "macs", "filters")}
-                for stage, quality in other.found.items()
+                for stage, quality in other.quality.items()
             },
         }
         for other in others

@@ -91,7 +91,7 @@ def refinement_warnings(task: Task, summary: Mapping[str, Any], images: int) -> 
         found.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more}")
     gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
     if gains and gains["test"] < 0:
-        said = task.merit.said
+        said = task.merit.text
         found.append(
             f"refinement gained {said(gains['held_out'])} on the held-out images and lost {said(-gains['test'])} on the test images: "
             "give it images that are more like those of the test, or refine=none"

@@ -37,8 +37,10 @@ def baseline_lines(task: Task, others: Sequence[BaselineResult]) -> list[str]:
     lines = []
     for name in dict.fromkeys(other.baseline.name for other in others):
         own = [other for other in others if other.baseline.name == name]
-        found = {stage: [other.found[stage].primary.mean() for other in own if stage in other.found] for stage in ("solved", "compensated")}
-        means = {stage: task.primary.said(float(np.mean(values))) for stage, values in found.items() if values}
+        found = {
+            stage: [other.quality[stage].primary.mean() for other in own if stage in other.found] for stage in ("solved", "compensated")
+        }
+        means = {stage: task.primary.text(float(np.mean(values))) for stage, values in found.items() if values}
         many = f", mean of {len(own)} masks" if len(own) > 1 else ""
         lines.append(f"{name}{many}: {', '.join(f'{value} {TITLES[stage]}' for stage, value in means.items())}")
     return lines
@@ -127,7 +129,7 @@ def _count(filters: int) -> str:
 
 def _row(task: Task, name: str, quality: Quality) -> str:
     known = ((task.measures[measure], values) for measure, values in quality.measures.items())
-    return f"{name:<12}" + "".join(f"{measure.said(float(values.mean())):>{measure.width}}" for measure, values in known)
+    return f"{name:<12}" + "".join(f"{measure.text(float(values.mean())):>{measure.width}}" for measure, values in known)
 
 
 def _size(stage: Stage) -> str:

@@ -44,7 +44,7 @@ def transfer_table(task: Task, rows: Sequence[Retrained]) -> str:
     for name in _names(rows):
         own = [row for row in rows if row.name == name]
         filters, params, seconds = (np.mean([getattr(row, what) for row in own]) for what in ("filters", "params", "seconds"))
-        mean = measure.said(float(values_of(rows, name).mean()))
+        mean = measure.text(float(values_of(rows, name).mean()))
         change = values_of(rows, name) - values_of(rows, REFERENCE)
         said = "" if name == REFERENCE else f"  {measure.change(float(change.mean()))}"
         interval = t95(change)

@@ -52,7 +52,7 @@ def compensation_warnings(task: Task, notes: Mapping[str, Any]) -> list[str]:
         return []
     if all(row["chosen"] == "as it is" for row in notes["layers"]):
         return ["re-fitting left all weights as they are: nothing did better on the held-out calibration images (it needs at least two)"]
-    before, after = (task.merit.said(notes[f"refinement_{task.merit.name}"][name]) for name in ("before", "after"))
+    before, after = (task.merit.text(notes[f"refinement_{task.merit.name}"][name]) for name in ("before", "after"))
     return [f"re-fitted weights were left out: they give {after} on the refinement images, {before} without them"]
 
 

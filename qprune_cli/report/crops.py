@@ -118,7 +118,7 @@ def _values(parts: Parts, facts: Facts | None, image: str) -> dict[str, str]:
     k, measure = parts.names.index(image), facts.measure
     stages = {"noisy": "identity", "dense": "dense", "pruned": facts.last}
     known = {panel: parts.images.get(stage, {}).get(measure.name) for panel, stage in stages.items()}
-    return {panel: measure.said(float(values[k])) for panel, values in known.items() if values is not None}
+    return {panel: measure.text(float(values[k])) for panel, values in known.items() if values is not None}
 
 
 def _panel(name: str, pixels: Pixels, said: str) -> Panel:

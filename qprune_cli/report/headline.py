@@ -108,7 +108,7 @@ def _quality(facts: Facts, last: Row) -> str:
     value = last.values.get(facts.measure.name)
     if value is None:
         return "its quality is not known"
-    said = facts.measure.said(value.mean)
+    said = facts.measure.text(value.mean)
     if last.change is None:
         return said
     told = f"{said}, {signed(facts.measure, last.change)} against dense"
@@ -140,14 +140,14 @@ def _quality_card(facts: Facts, last: Row) -> Card:
     measure, value, change = facts.measure, last.values.get(facts.measure.name), last.change
     dense = facts.row("dense")
     was = dense.values.get(measure.name) if dense else None
-    note = f"dense {measure.said(was.mean)}" if was else ""
+    note = f"dense {measure.text(was.mean)}" if was else ""
     if change is None:
-        return Card(measure.title, measure.said(value.mean) if value else UNKNOWN, "", note)
+        return Card(measure.title, measure.text(value.mean) if value else UNKNOWN, "", note)
     told = changed(measure, change)
     none = "no difference shown" if change.low is not None and not change.shown else ""
     interval = f"95{SPACE}%{SPACE}interval{ends(measure, change, '+')}" if change.low is not None else ""
     return Card(
-        measure.title, measure.said(value.mean) if value else UNKNOWN, told, "\n".join(filter(None, [note, interval, none])), "main"
+        measure.title, measure.text(value.mean) if value else UNKNOWN, told, "\n".join(filter(None, [note, interval, none])), "main"
     )
 
 

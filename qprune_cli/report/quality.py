@@ -114,7 +114,7 @@ def _note(measure: Measure, axes: Axes, shown: Sequence[Point], far: Sequence[Ac
     """What the bars are, and what does not lie in the picture."""
     notes = [f"Bars are {bars}."] if any(point.low is not None for point in shown) else []
     if far:
-        notes.append(f"Outside the picture: {' and '.join(f'{name} at {measure.said(value)}' for name, value, _ in far)}.")
+        notes.append(f"Outside the picture: {' and '.join(f'{name} at {measure.text(value)}' for name, value, _ in far)}.")
     if lost := sum(point.quality < axes.y.low for point in shown):
         notes.append(f"{listed(lost, 'network is', 'networks are')} worse than the picture goes: drawn at its lower edge.")
     return " ".join(notes)
@@ -153,7 +153,7 @@ def _digits(measure: Measure, span: float) -> int:
 
 def _named(measure: Measure, cost: Cost, point: Point, shown: Sequence[Point]) -> str:
     """What a point says under the pointer."""
-    return f"{point.name}: {measure.said(point.quality)}, {cost.said(point.costs[cost.name])}" if len(shown) <= MANY else ""
+    return f"{point.name}: {measure.text(point.quality)}, {cost.said(point.costs[cost.name])}" if len(shown) <= MANY else ""
 
 
 def _drawn(axes: Axes, x: float, point: Point, on_front: bool, said: str) -> Markup:
@@ -169,7 +169,7 @@ def _drawn(axes: Axes, x: float, point: Point, on_front: bool, said: str) -> Mar
 
 def _told(measure: Measure, cost: Cost, count: int, best: Sequence[Point], levels: Sequence[Across]) -> str:
     """The chart in words."""
-    names = [f"{p.name} ({measure.said(p.quality)}, {cost.said(p.costs[cost.name])})" for p in best]
+    names = [f"{p.name} ({measure.text(p.quality)}, {cost.said(p.costs[cost.name])})" for p in best]
     told = "; ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
-    lines = "".join(f" {name}: {measure.said(value)}." for name, value, _ in levels)
+    lines = "".join(f" {name}: {measure.text(value)}." for name, value, _ in levels)
     return f"{count} networks; on the Pareto front: {told}.{lines}"

@@ -118,7 +118,7 @@ def _cells(found: Facts, row: Row) -> Cells:
     values = []
     for measure in found.measures:
         value = row.values.get(measure.name)
-        values.append((UNKNOWN, "") if value is None else (measure.said(value.mean), headline.ends(measure, value).strip()))
+        values.append((UNKNOWN, "") if value is None else (measure.text(value.mean), headline.ends(measure, value).strip()))
     return Cells(row, values, headline.signed(found.measure, row.change), row.name == found.last)
 
 
@@ -199,7 +199,7 @@ def _transfer(parts: Parts) -> list[tuple[str, str, str, str, str]]:
         entry = one.get("difference") or {}
         low, high = entry.get("ci95") or (None, None)
         change = headline.signed(measure, Interval(entry["mean"], low, high)) if entry else ""
-        lines.append((name, measure.said(one[measure.name]["mean"]), change, count(one.get("filters")), count(one.get("params"))))
+        lines.append((name, measure.text(one[measure.name]["mean"]), change, count(one.get("filters")), count(one.get("params"))))
     return lines
 
 

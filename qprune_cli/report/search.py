@@ -106,7 +106,7 @@ def epochs_chart(parts: Parts) -> Chart | None:
         last = [row for row in own if row.get("round", "") == own[-1].get("round", "")]
         reached = _column(last, name)
         best = np.nanmax(reached) if np.isfinite(reached).any() else nan
-        told.append(f"the {network} network came to {measure.said(float(best))} at best")
+        told.append(f"the {network} network came to {measure.text(float(best))} at best")
     unit = f", {measure.unit}" if measure.unit else ""
     said = f"{measure.title} on the validation images during fine-tuning: {'; '.join(told)}."
     return Curves("Quality while training", ("steps", f"{measure.title}{unit}"), series, note=said).chart(said)

@@ -39,7 +39,7 @@ def headline(gathered: Gathered, tables: Sequence[Table]) -> str:
         told = f"{share(safe.sizes['macs'])} of the MACs and {share(safe.sizes['params'])} of the parameters without a shown loss"
         return held(f"{name(table, safe)} needs {told}: {lost(measure, safe)} against dense{others}")
     best = max(table.rows, key=lambda row: row.lost if isfinite(row.lost) else -inf)
-    told = f"{measure.said(best.quality)}, {lost(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
+    told = f"{measure.text(best.quality)}, {lost(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
     return held(f"Every setting loses something; {name(table, best)} least: {told}{others}")
 
 
@@ -79,7 +79,7 @@ def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
     made.append(
         Card(
             "Nearest to dense",
-            measure.said(best.quality),
+            measure.text(best.quality),
             changed(measure, Interval(best.lost)),
             _sized(table, best),
             "" if made else "main",
@@ -87,7 +87,7 @@ def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
     )
     made.append(_macs_card("Fewest MACs of all", table, last, ""))
     without = WITHOUT.get(table.measure, "without a network")
-    return [*made, Card(f"Dense, {measure.title}", measure.said(dense), "", f"{without} {measure.said(ignorant)}"), done]
+    return [*made, Card(f"Dense, {measure.title}", measure.text(dense), "", f"{without} {measure.text(ignorant)}"), done]
 
 
 def _macs_card(label: str, table: Table, row: Row, kind: str) -> Card:

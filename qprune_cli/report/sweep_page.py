@@ -187,7 +187,7 @@ def _line(table: Table, keys: Sequence[str], row: Row, measure: Measure, on_fron
     return Line(
         [row.keys[table.keys.index(key)] for key in keys],
         f"{len(row.runs)}" if len(row.runs) == seeds else f"{len(row.runs)} of {listed(seeds, 'seed')}",
-        measure.said(row.quality),
+        measure.text(row.quality),
         "" if isnan(half) else f"±{measure.number(half)}",
         change,
         f"[{rest}" if rest else "",
@@ -208,7 +208,7 @@ def _listed(folder: Path, run: Run, linked: bool) -> tuple[str, str, str]:
     measure = measure_of(run.measures[0])
     value = run.qualities[run.stages[-1]][run.measures[0]].mean()
     address = f"{quote(place)}/{REPORT_FILE}" if linked and (run.folder / REPORT_FILE).is_file() and not place.startswith("/") else ""
-    return place, address, measure.said(float(value))
+    return place, address, measure.text(float(value))
 
 
 def _warnings(runs: Sequence[Run]) -> list[tuple[str, int]]:

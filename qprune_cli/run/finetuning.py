@@ -104,7 +104,7 @@ class Trainings:
             whose = {"network": name, "round": number, "epoch": len(self.rows) - earlier, "step": row.step}
             self.rows.append(whose | row.entries(measure))
             self.observer.trained(self.rows)
-            LOG.info("fine-tuning, %s network, %s", name, row.said(measure))
+            LOG.info("fine-tuning, %s network, %s", name, row.text(measure))
 
         tuned = method.fit(network, shared.dense, alike, shared.splits, settings.seed, state, on_progress)
         if tuned.notes:

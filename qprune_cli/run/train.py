@@ -54,7 +54,7 @@ def train(plan: TrainPlan) -> Path:
         with clock("train"):
             rows = []
             for row in plan.train.fit(model, splits, folder.path / STATE):
-                LOG.info(row.said(task.primary))
+                LOG.info(row.text(task.primary))
                 values = row.entries(task.primary)
                 rows.append({"step": row.step} | values)
                 folder.table("training.csv", rows)

@@ -179,7 +179,7 @@ class EvaluationLog:
         self.incumbents.append(Incumbent(self.near, float(self.own.mean()), held, self.spent, perf_counter() - self.started))
         self._note(keep, self.known[key], held)
         if self._bar is not None:
-            self._bar.set_postfix_str(f"{self.metric.merit.said(self.last.tuned)}, held out {self.metric.merit.number(held)}")
+            self._bar.set_postfix_str(f"{self.metric.merit.text(self.last.tuned)}, held out {self.metric.merit.number(held)}")
         self._save()
         return self.last
 

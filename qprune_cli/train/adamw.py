@@ -145,7 +145,7 @@ class AdamW:
                 if ends:
                     loss, value, saved = float(torch.stack(state.losses).mean()), validated(), monotonic()
                     state.losses.clear()
-                    bar.set_postfix({task.primary.name: task.primary.said(value), "loss": f"{loss:.4f}"})
+                    bar.set_postfix({task.primary.name: task.primary.text(value), "loss": f"{loss:.4f}"})
                     yield Progress(state.step, self.lr * self.rate(state.step - 1), loss, value)
                 elif monotonic() - saved > SAVE_AFTER:
                     state.save(checkpoint)

@@ -27,15 +27,15 @@ class Progress(NamedTuple):
     loss: float | None
     value: float
 
-    def said(self, measure: Measure) -> str:
+    def text(self, measure: Measure) -> str:
         """The row to be read.
 
         Example:
-            >>> Progress(5, 0.1, 0.25, 30.0).said(Measure("psnr", "PSNR", "dB", 2, 11))
+            >>> Progress(5, 0.1, 0.25, 30.0).text(Measure("psnr", "PSNR", "dB", 2, 11))
             'step 5: loss 0.25000, validation 30.00 dB'
         """
         loss = "" if self.loss is None else f"loss {self.loss:.5f}, "
-        return f"step {self.step}: {loss}validation {measure.said(self.value)}"
+        return f"step {self.step}: {loss}validation {measure.text(self.value)}"
 
     def entries(self, measure: Measure) -> dict[str, float | None]:
         """The row for a table, without the step."""

@@ -161,7 +161,7 @@ class Retrain:
         task = task_of(target)
         value = float(task.quality(model, target.test).primary.mean())
         row = Retrained(seed, name, value, filters, sum(p.numel() for p in model.parameters()), seconds)
-        LOG.info("transfer, seed %d: %s, %s parameters, %s in %.1f s", seed, name, f"{row.params:,}", task.primary.said(value), seconds)
+        LOG.info("transfer, seed %d: %s, %s parameters, %s in %.1f s", seed, name, f"{row.params:,}", task.primary.text(value), seconds)
         return row
 
 

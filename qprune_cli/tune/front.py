@@ -46,7 +46,7 @@ def cells(measure: Measure, row: Row) -> list[str]:
     test, low, high = (measure.number(found[name]) for name in ("test", "low", "high"))
     macs = f"{found['macs'] / 1e9:.3f} G"
     return [
-        measure.said(found["held_out"]),
+        measure.text(found["held_out"]),
         f"{found['share']:.3f}",
         macs,
         f"{test} {measure.unit}".rstrip(),

@@ -109,7 +109,7 @@ def said(judge: Judge, done: Tried) -> str:
     """A trial in a few words."""
     if done.found is None:
         return f"failed: {done.ended.error}"
-    return f"{judge.task.primary.said(done.found.held_out)}, {done.found.share:.3f} of the MACs"
+    return f"{judge.task.primary.text(done.found.held_out)}, {done.found.share:.3f} of the MACs"
 
 
 def report(tuning: Tuning, study: Study, judge: Judge) -> str:

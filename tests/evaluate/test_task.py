@@ -70,7 +70,7 @@ def test_a_dense_classifier_that_is_no_better_than_the_majority_is_doubted():
 
 
 def test_numbers_are_printed_as_per_cent_and_differences_as_points():
-    assert NAMES.primary.said(0.98765) == "98.77 %" and NAMES.primary.change(-0.0123) == "-1.23 points"
+    assert NAMES.primary.text(0.98765) == "98.77 %" and NAMES.primary.change(-0.0123) == "-1.23 points"
     assert NAMES.merit.change(0.5) == "+0.5000 nats" and task_of(object()).primary.change(0.254) == "+0.25 dB"
 
 
