@@ -38,7 +38,7 @@ def baseline_lines(task: Task, others: Sequence[BaselineResult]) -> list[str]:
     for name in dict.fromkeys(other.baseline.name for other in others):
         own = [other for other in others if other.baseline.name == name]
         found = {
-            stage: [other.quality[stage].primary.mean() for other in own if stage in other.found] for stage in ("solved", "compensated")
+            stage: [other.quality[stage].primary.mean() for other in own if stage in other.quality] for stage in ("solved", "compensated")
         }
         means = {stage: task.primary.text(float(np.mean(values))) for stage, values in found.items() if values}
         many = f", mean of {len(own)} masks" if len(own) > 1 else ""
