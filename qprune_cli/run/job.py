@@ -26,7 +26,7 @@ SPLITS = Recent[str, Splits]()
 
 @dataclass(frozen=True)
 class Job:
-    """What a run prunes.
+    """A network to prune, its images, and what its mask has to meet.
 
     Attributes:
         dense: the trained network.

@@ -29,8 +29,8 @@ def section(component: Any) -> dict[str, Any]:
     values = asdict(component)
     for field in fields(component):
         if HOLDERS.keys() & field.metadata.keys():
-            held = getattr(component, field.name)
-            values[field.name] = [section(part) for part in held] if isinstance(held, tuple) else section(held)
+            parts = getattr(component, field.name)
+            values[field.name] = [section(part) for part in parts] if isinstance(parts, tuple) else section(parts)
     return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}
 
 
@@ -43,7 +43,7 @@ def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One pipeline run.
+    """One pruning run, before it begins.
 
     Attributes:
         settings: the top level.
@@ -104,7 +104,7 @@ class RunPlan:
         return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
 
     def folder(self) -> Folder:
-        """The run folder."""
+        """The folder of the run, made now where none was given."""
         return self.place or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
 
 
@@ -130,8 +130,8 @@ class EvaluatePlan:
         Raises:
             UserError: a setting is unknown, missing, of the wrong type or out of range.
         """
-        own = replace(composed, settings={name: value for name, value in composed.settings.items() if name != "model"})
-        return EvaluatePlan(**own.parts(EvaluateSettings, EVALUATE_ROLES), components=composed.components, run=run)
+        modelless = replace(composed, settings={name: value for name, value in composed.settings.items() if name != "model"})
+        return EvaluatePlan(**modelless.parts(EvaluateSettings, EVALUATE_ROLES), components=composed.components, run=run)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -141,7 +141,7 @@ class EvaluatePlan:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """One training.
+    """One training, before it begins.
 
     Attributes:
         settings: the top level.
@@ -187,5 +187,5 @@ class TrainPlan:
         return f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
 
     def folder(self) -> Folder:
-        """The training folder."""
+        """The folder of the training, made now where none was given."""
         return self.place or Folder.fresh(Path(self.settings.output_root) / "train", self.title)
