@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.places import cache_home
 
 LOG = logging.getLogger("qprune_cli")
@@ -117,13 +118,9 @@ def _read(path: Path) -> Entry | None:
 
 def _write(path: Path, entry: Entry, told: str) -> None:
     about = json.dumps({"told": told, "seconds": entry.seconds, "notes": entry.notes})
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.npz")
     try:
-        try:
+        with whole_file(path) as temporary:
             np.savez(temporary, **entry.arrays, **{NOTES: np.array(about)})  # type: ignore[arg-type]
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         LOG.warning("cache: %s cannot be written (%s); what was computed is used and not kept", path.parent, error.strerror or error)
 

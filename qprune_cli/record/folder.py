@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 
 LOG = logging.getLogger("qprune_cli")
@@ -127,14 +128,11 @@ class Folder:
             UserError: the file cannot be written.
         """
         path = self.path / name
-        temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.unfinished{path.suffix}")
         try:
-            yield temporary
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                yield temporary
         except OSError as error:
             raise unwritten(path, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def text(self, name: str, text: str) -> None:
         """Write a text file."""
