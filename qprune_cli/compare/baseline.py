@@ -9,9 +9,9 @@ import numpy as np
 from qprune_cli.compare.gather import named
 from qprune_cli.compare.keys import MAY_FOLLOW, UNNAMED, Keys, determined
 from qprune_cli.compare.read import Run
-from qprune_cli.compare.statistics import holm, image_intervals, paired_t, sign_flips
+from qprune_cli.compare.statistics import holm, paired_t, sign_flips
 from qprune_cli.compare.words import Words, fits
-from qprune_cli.evaluate.interval import t95
+from qprune_cli.evaluate.interval import ci95, t95
 from qprune_cli.types import Floats
 
 LEVEL = 0.05  # below which a difference is more than chance
@@ -84,7 +84,7 @@ def differences(keys: Keys, groups: Mapping[RowName, Sequence[Run]], seeds: Mapp
     if not pairs:
         return Found({}, baselines, tuple(lines))
     over_images = np.array([values.mean(axis=0) for values in pairs.values()])
-    flips, ends = sign_flips(over_images), image_intervals(over_images)
+    flips, ends = sign_flips(over_images), ci95(over_images)
     tests = [paired_t(values.mean(axis=1)) if len(values) > 1 else 0.0 for values in pairs.values()]
     p = np.maximum(flips, tests)
     found = {}

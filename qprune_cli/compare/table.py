@@ -11,9 +11,8 @@ from qprune_cli.compare.blocks import Block
 from qprune_cli.compare.keys import Keys, grouped, inside
 from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Ends, Row
-from qprune_cli.compare.statistics import image_intervals
 from qprune_cli.compare.words import Words
-from qprune_cli.evaluate.interval import t95
+from qprune_cli.evaluate.interval import ci95, t95
 from qprune_cli.types import Floats
 
 
@@ -54,7 +53,7 @@ def table(block: Block, keys: Keys, stage: str, measure: str, baseline: Words | 
     seeds = {row: _by_seed(runs, stage, measure) for row, runs in groups.items()}
     dense = [np.mean(list(_by_seed(runs, "dense", measure).values()), axis=0) for runs in groups.values()]
     means = np.array([np.mean(list(values.values()), axis=0) for values in seeds.values()])
-    images, lost = image_intervals(means), image_intervals(means - np.array(dense))
+    images, lost = ci95(means), ci95(means - np.array(dense))
     rows = [
         _row(name, runs, seeds[name], stage, measure, float(dense[k].mean()), Ends(*images[k]), Ends(*lost[k]))
         for k, (name, runs) in enumerate(groups.items())

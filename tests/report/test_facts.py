@@ -23,7 +23,7 @@ def test_differences_are_paired_by_image(whole):
     parts = read_parts(whole)
     own, dense = parts.images["finetuned"]["psnr"], parts.images["dense"]["psnr"]
     change = facts(parts).row("finetuned").change
-    assert (change.low, change.high) == ci95(own - dense) and np.isclose(change.mean, (own - dense).mean())
+    assert [change.low, change.high] == ci95(own - dense).tolist() and np.isclose(change.mean, (own - dense).mean())
 
 
 def test_a_run_hands_over_its_last_pruned_stage(whole, tmp_path):
