@@ -8,7 +8,7 @@ import numpy as np
 
 from qprune_cli.compare.gather import named
 from qprune_cli.compare.keys import MAY_FOLLOW, UNNAMED, Keys, determined
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.statistics import holm, paired_t, sign_flips
 from qprune_cli.compare.words import Words, fits
 from qprune_cli.evaluate.interval import ci95, t95

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qprune_cli.compare.gather import named
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.settings import IDLE
 
 SAME = 1e-6  # by which values of the same images may differ

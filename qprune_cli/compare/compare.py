@@ -14,7 +14,7 @@ from qprune_cli.compare.find import find
 from qprune_cli.compare.frame import frame
 from qprune_cli.compare.gather import Gathered, gather, named
 from qprune_cli.compare.keys import row_keys
-from qprune_cli.compare.read import AT_LAST
+from qprune_cli.compare.run import AT_LAST
 from qprune_cli.compare.table import Table, table
 from qprune_cli.compare.words import Configured, Words, pieces, select, words
 from qprune_cli.errors import UserError, nearest

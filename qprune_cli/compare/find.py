@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from qprune_cli.compare.settings import LOADER
 from qprune_cli.errors import UserError
+from qprune_cli.record.read import Unreadable, read_settings
 
 KINDS = {"training": "the folder of a training", "evaluation": "the folder of an evaluation"}
 OF_A_RUN = ("manifest.json", "metrics.json", "images.csv")
@@ -83,16 +81,14 @@ def _place(folder: Path, entries: set[str]) -> Place | None:
     """What a folder is by its config.yaml; None where qprune has not written it."""
     if "config.yaml" not in entries:
         return Place(folder, "run", None) if "failed.json" in entries else None
+    unclear = Place(folder, "run", None) if {"failed.json", *OF_A_RUN} & entries else None
     try:
-        config = yaml.load((folder / "config.yaml").read_bytes(), LOADER)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        config = None
-    parts = config.get("components") if isinstance(config, dict) else None
+        config = read_settings(folder)
+    except Unreadable:
+        return unclear
+    parts = config.get("components")
     if isinstance(parts, dict):
-        assert isinstance(config, dict)
         for kind, known in (("run", "solver" in parts), ("training", "train" in parts), ("evaluation", "run" in config)):
             if known:
                 return Place(folder, kind, config)
-    if isinstance(config, dict) and "run" in config and "data" in config:
-        return Place(folder, "evaluation", config)
-    return Place(folder, "run", None) if {"failed.json", *OF_A_RUN} & entries else None
+    return Place(folder, "evaluation", config) if {"run", "data"} <= config.keys() else unclear

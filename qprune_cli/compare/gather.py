@@ -1,14 +1,13 @@
 """Found folders -> the runs that can be compared, and why the others cannot."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.compare.content import Unreadable
 from qprune_cli.compare.find import Place
-from qprune_cli.compare.read import Run, read_run
+from qprune_cli.compare.run import Run, read_run
 from qprune_cli.compare.settings import flat
+from qprune_cli.record.read import Unreadable, read_json
 
 FEW = 5  # folders that are named before the others are only counted
 
@@ -70,7 +69,7 @@ def _one(place: Place) -> Run | LeftOut:
     folder, settings = place.folder, {} if place.config is None else flat(place.config)
     if not (folder / "manifest.json").is_file():
         if (folder / "failed.json").is_file():
-            return LeftOut(folder, "failed", _sentence(folder / "failed.json"), settings)
+            return LeftOut(folder, "failed", _sentence(folder), settings)
         return LeftOut(folder, "unfinished", "", settings)
     try:
         return read_run(place)
@@ -78,10 +77,10 @@ def _one(place: Place) -> Run | LeftOut:
         return LeftOut(folder, "unreadable", str(error), settings)
 
 
-def _sentence(path: Path) -> str:
+def _sentence(folder: Path) -> str:
     try:
-        return str(json.loads(path.read_bytes())["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(folder, "failed.json")["error"])
+    except (Unreadable, KeyError):
         return "failed.json is damaged"
 
 

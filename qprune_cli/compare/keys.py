@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qprune_cli.compare.gather import named
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.settings import IDLE, in_order
 from qprune_cli.compare.words import refuse_unknown_key
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from qprune_cli.compare.baseline import Difference
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.types import Floats
 
 

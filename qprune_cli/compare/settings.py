@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from qprune_cli.errors import UserError
+from qprune_cli.record.read import LOADER
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ABSENT = "null"  # what a setting counts as that a run does not have
 IDLE = ("output_root", "device", "cache", "fidelity", "certify", "latency")  # settings that change no network
 

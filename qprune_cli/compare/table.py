@@ -9,8 +9,8 @@ import numpy as np
 from qprune_cli.compare.baseline import differences
 from qprune_cli.compare.blocks import Block
 from qprune_cli.compare.keys import Keys, grouped, inside
-from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Ends, Row
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.words import Words
 from qprune_cli.evaluate.interval import ci95, t95
 from qprune_cli.types import Floats

@@ -65,9 +65,10 @@ def _means(values: Floats, drawn: NDArray[np.int64]) -> Floats:
     Many rows share one product with how often each image was drawn. It rounds otherwise than a mean does, so a single row, whose
     interval stands in the files of a run, stays a mean.
     """
+    part, count = drawn.shape
     if values.ndim == 1:
         means: Floats = values[drawn].mean(axis=1)
-        return means
-    part, count = drawn.shape
-    at = (drawn + count * np.arange(part)[:, None]).ravel()
-    return np.bincount(at, minlength=drawn.size).reshape(part, count).astype(np.float64) @ values.T / count
+    else:
+        at = (drawn + count * np.arange(part)[:, None]).ravel()
+        means = np.bincount(at, minlength=drawn.size).reshape(part, count).astype(np.float64) @ values.T / count
+    return means

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qprune_cli.record.crops import GAP
+from qprune_cli.record.read import DAMAGES
 from qprune_cli.report.facts import Facts
-from qprune_cli.report.parts import DAMAGES, Fault, Parts
+from qprune_cli.report.parts import Fault, Parts
 from qprune_cli.report.said import count
 
 PANELS = ("noisy", "dense", "pruned", "clean")  # of a file that does not name its own

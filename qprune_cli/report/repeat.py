@@ -1,6 +1,5 @@
 """The command that makes a result again."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -9,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.compare.settings import LOADER
 from qprune_cli.places import config_dir, roles
+from qprune_cli.record.read import LOADER, Unreadable, read_json
 
 PLACES = ("output_root",)
 TOLD = ("sparsity",)  # whatever the default is
@@ -136,10 +135,10 @@ def typed(folder: Path) -> str:
 def sweep_command(folder: Path) -> str:
     """What makes a sweep again, from sweep.json; empty where there is none, or it cannot be read."""
     try:
-        told = json.loads((folder / "sweep.json").read_text())
+        told = read_json(folder, "sweep.json")
         jobs = [list(map(str, words)) for words in told["overrides"].values()]
         command = str(told["command"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (Unreadable, LookupError, TypeError, AttributeError):
         return ""
     values: dict[str, dict[str, None]] = {}
     for words in jobs:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.compare.measure import measure_of
+from qprune_cli.record.read import DAMAGES
 from qprune_cli.report import headline
 from qprune_cli.report.chart import Chart
 from qprune_cli.report.crops import Example, examples
@@ -15,7 +16,7 @@ from qprune_cli.report.facts import Facts, Interval, Row, between, facts
 from qprune_cli.report.fidelity import fidelity_charts
 from qprune_cli.report.layers import chosen, kept_charts, layers, pairs_chart, scores_chart
 from qprune_cli.report.page import render
-from qprune_cli.report.parts import DAMAGES, Fault, Parts
+from qprune_cli.report.parts import Fault, Parts
 from qprune_cli.report.quality import Cost, Point, quality_chart
 from qprune_cli.report.reference import methods
 from qprune_cli.report.repeat import repeat_command, typed

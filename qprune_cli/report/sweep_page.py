@@ -1,6 +1,5 @@
 """The page of a sweep, or of several runs below one folder: what the tables of `qprune compare` say, as pictures too."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +12,12 @@ from urllib.parse import quote
 from qprune_cli.compare.compare import Comparison
 from qprune_cli.compare.gather import Gathered
 from qprune_cli.compare.measure import measure_of
-from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Row
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.show import heading, shown_keys
 from qprune_cli.compare.table import Table
 from qprune_cli.record.folder import REPORT_FILE
+from qprune_cli.record.read import Unreadable, read_json
 from qprune_cli.report.chart import Chart
 from qprune_cli.report.facts import WITHOUT, Facts, facts
 from qprune_cli.report.page import render
@@ -173,10 +173,10 @@ def _baselines(table: Table, series: list[str]) -> tuple[list[Point], list[str]]
 def run_facts(run: Run) -> Facts | None:
     """Networks of a run, its baselines among them; None where its files do not allow it."""
     try:
-        if not json.loads((run.folder / "metrics.json").read_bytes()).get("baselines"):
+        if not read_json(run.folder, "metrics.json").get("baselines"):
             return None
         return facts(read_parts(run.folder, {"files": {}}))
-    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+    except (Unreadable, OSError, ValueError, AttributeError, LookupError, TypeError):
         return None
 
 
@@ -219,8 +219,8 @@ def _warnings(runs: Sequence[Run]) -> list[tuple[str, int]]:
         if not run.warnings:
             continue
         try:
-            found = [str(one) for one in json.loads((run.folder / "metrics.json").read_bytes())["warnings"]]
-        except (OSError, ValueError, LookupError, TypeError):
+            found = [str(one) for one in read_json(run.folder, "metrics.json")["warnings"]]
+        except (Unreadable, LookupError, TypeError):
             continue
         for one in found:
             told.setdefault(NUMBER.sub("#", one), one)

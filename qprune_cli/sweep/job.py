@@ -14,6 +14,7 @@ import yaml
 
 from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.record.folder import Busy, Folder, NoSpace, file_digest, refuse_full
+from qprune_cli.record.read import read_json
 
 LOG = logging.getLogger("qprune_cli")
 DONE, FAILED = "manifest.json", "failed.json"
@@ -94,8 +95,8 @@ class Job:
     def ended(self) -> Ended:
         """How it ended, as far as its folder knows."""
         if (self.path / DONE).is_file():
-            return Ended(3 if self._read(DONE).get("missed") else 0)
-        return Ended(**self._read(FAILED)) if (self.path / FAILED).is_file() else Ended()
+            return Ended(3 if read_json(self.path, DONE).get("missed") else 0)
+        return Ended(**read_json(self.path, FAILED)) if (self.path / FAILED).is_file() else Ended()
 
     def forget(self) -> None:
         """Forget how it failed, before it is done again."""
@@ -109,10 +110,6 @@ class Job:
             UserError: no space is left for it.
         """
         Folder(self.path).json(FAILED, asdict(ended))
-
-    def _read(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.path / name).read_text())
-        return found
 
 
 def job_name(plan: Plan) -> str:

@@ -1,12 +1,12 @@
 """Tells how a sweep goes, whoever runs its jobs: it looks at their folders."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from time import monotonic
 
+from qprune_cli.record.read import Unreadable, read_json
 from qprune_cli.sweep.job import Job, State
 
 EVERY = 0.5  # seconds
@@ -42,7 +42,7 @@ def _said(job: Job) -> str:
     if job.ended.error:
         return "failed"
     try:
-        *_, last = json.loads((job.path / "metrics.json").read_text())["stages"].values()
+        *_, last = read_json(job.path, "metrics.json")["stages"].values()
         return ", ".join(f"{name} {value['mean']:.4g}" for name, value in last.items() if isinstance(value, dict) and "mean" in value)
-    except (OSError, ValueError, KeyError):
+    except (Unreadable, ValueError, KeyError):
         return State.FINISHED.value
