@@ -1,4 +1,4 @@
-"""One line of a table."""
+"""One line of a table: what runs of the same settings measured together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from qprune_cli.compare.find import Place
+from qprune_cli.compare.find import ResultFolder
 from qprune_cli.compare.settings import flat
 from qprune_cli.record.read import Unreadable, read_images, read_json
 from qprune_cli.types import Floats, final_stage
@@ -55,34 +55,34 @@ class Run:
 
     @property
     def seed(self) -> str:
-        """Of calibration and solver."""
+        """The seed of calibration and solver; empty where the run has none."""
         return self.settings.get("seed", "")
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those that a network was measured at, and ``final``."""
+        """The stages that a network was measured at, and ``final``."""
         return tuple(self.sizes)
 
     @property
     def last(self) -> str:
-        """Name of the final stage."""
+        """Name of the stage that ``final`` stands for."""
         return final_stage(self.sizes)
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What the images were judged by."""
+        """Names of the measures that the images were judged by; the first is what runs are compared by."""
         return tuple(self.qualities["identity"])
 
 
-def read_run(place: Place) -> Run:
+def read_run(result: ResultFolder) -> Run:
     """Read what a finished run has saved.
 
     Raises:
         Unreadable: a file is missing, damaged, altered, or of another schema.
     """
-    if place.config is None:
+    if result.config is None:
         raise Unreadable("config.yaml", "is missing or damaged")
-    folder = place.folder
+    folder = result.path
     manifest = read_json(folder, "manifest.json")
     digests = manifest.get("files", {})
     try:
@@ -97,12 +97,12 @@ def read_run(place: Place) -> Run:
         stages = metrics["stages"]
         if missing := set(stages) - set(qualities):
             raise Unreadable("images.csv", f"is damaged: it lacks the stage {min(missing)}")
-        sizes = {stage: {size: _share(own, stages["dense"], size) for size in SIZES} for stage, own in stages.items()}
+        sizes = {stage: {size: _share(entry, stages["dense"], size) for size in SIZES} for stage, entry in stages.items()}
         last = final_stage(stages)
         return Run(
             folder,
-            flat(place.config),
-            tuple(map(str, place.config["components"])),
+            flat(result.config),
+            tuple(map(str, result.config["components"])),
             images,
             qualities | {AT_LAST: qualities[last]},
             sizes | {AT_LAST: sizes[last]},
@@ -127,8 +127,8 @@ def _alone(sweep: Path) -> bool:
         return True
 
 
-def _share(own: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:
-    return nan if own.get(size) is None or not dense.get(size) else float(own[size] / dense[size])
+def _share(stage: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:
+    return nan if stage.get(size) is None or not dense.get(size) else float(stage[size] / dense[size])
 
 
 def _number(value: Any) -> float:

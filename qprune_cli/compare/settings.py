@@ -35,7 +35,7 @@ def plain(value: Any) -> str:
 
 
 def spelled(word: str) -> str:
-    """The same of what a user wrote.
+    """The one text of a value that a user wrote, which ``plain`` gives as well.
 
     Raises:
         UserError: it is no YAML value.

@@ -15,7 +15,7 @@ NEEDED = (
     *("config.yaml", "scores.npz", "problem.npz", "solution.json", "mask.npz", "model.safetensors", "plan.json", "model.pt2"),
     *("metrics.json", "metrics.csv", "images.csv", "run.log"),
 )
-Found = TypeVar("Found")
+Value = TypeVar("Value")
 LEAST_LARGE = 2**26  # bytes: a file of that size is not read only to see whether it was altered
 
 
@@ -126,8 +126,8 @@ class _Reader:
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Look whether every file is there, and as the run left it."""
         digests = manifest.get("files")
-        known = digests if isinstance(digests, dict) and digests else dict.fromkeys(NEEDED)
-        for name, digest in known.items():
+        expected = digests if isinstance(digests, dict) and digests else dict.fromkeys(NEEDED)
+        for name, digest in expected.items():
             path = self.folder / str(name)
             try:
                 if not path.is_file():
@@ -139,7 +139,7 @@ class _Reader:
         if manifest and not (self.folder / LOG_FILE).is_file():
             self.note(LOG_FILE, "is missing")
 
-    def read(self, read: Callable[[], Found], without: Found) -> Found:
+    def read(self, read: Callable[[], Value], without: Value) -> Value:
         """What a reader gives; ``without`` where the file is not there, or is not as it should be, which is noted."""
         try:
             return read()
@@ -151,7 +151,7 @@ class _Reader:
                 self.note(error.name, f"cannot be read ({cause.strerror})")
             return without
 
-    def read_file(self, name: str, read: Callable[[], Found], without: Found) -> Found:
+    def read_file(self, name: str, read: Callable[[], Value], without: Value) -> Value:
         """The same of what is read only where it is a file, with all that the reader has to say."""
         if not (self.folder / name).is_file():
             return without
@@ -162,11 +162,11 @@ class _Reader:
             return without
 
     def json(self, name: str) -> dict[str, Any]:
-        """Entries of a JSON file."""
+        """Entries of a JSON file; empty where it is not there or damaged."""
         return self.read(lambda: read_json(self.folder, name), {})
 
     def settings(self) -> dict[str, Any]:
-        """Entries of config.yaml."""
+        """Entries of config.yaml; empty where it is not there or damaged."""
         return self.read(lambda: read_settings(self.folder), {})
 
     def complaint(self) -> str:
@@ -176,11 +176,11 @@ class _Reader:
         return f"The log ends with: {lines[-1].strip()}" if errors else ""
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays of an .npz file."""
+        """Arrays of an .npz file; empty where it is not there or damaged."""
         return self.read_file(name, lambda: read_arrays(self.folder, name), {})
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """Rows of a CSV file that are whole."""
+        """Rows of a CSV file that are whole; those that are cut are noted."""
         rows: list[dict[str, str]] = self.read(lambda: read_rows(self.folder, name), [])
         whole = [row for row in rows if None not in row and None not in row.values()]
         if len(whole) < len(rows):
@@ -188,6 +188,6 @@ class _Reader:
         return whole
 
     def images(self) -> tuple[tuple[str, ...], Mapping[str, Mapping[str, Floats]]]:
-        """Names and values of the test images."""
+        """Names of the N test images, and their (N,) values by stage and measure."""
         none: tuple[tuple[str, ...], dict[str, dict[str, Floats]]] = ((), {})
         return self.read_file("images.csv", lambda: read_images(self.folder), none)

@@ -75,5 +75,5 @@ def test_a_difference_within_its_interval_is_called_none(tmp_path):
 def test_a_missed_target_is_said(tmp_path):
     folder = write_whole(tmp_path / "run")
     parts = changed(folder, "manifest.json", lambda told: told.update(missed="too slow"))
-    assert [one.kind for one in verdicts(parts)] == ["bad", "note"] and "Target missed" in verdicts(parts)[0].said
+    assert [one.kind for one in verdicts(parts)] == ["bad", "note"] and "Target missed" in verdicts(parts)[0].text
     assert ("filters that stay", "9", "9") in obtained(parts)
