@@ -22,7 +22,7 @@ RowName = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Difference:
-    """A row less its baseline.
+    """The primary measure of a row less that of its baseline, with its intervals and tests.
 
     Attributes:
         mean: over the common seeds and the images.
@@ -58,7 +58,7 @@ class Differences:
 def differences(
     keys: Keys, groups: Mapping[RowName, Sequence[Run]], seeds: Mapping[RowName, Mapping[str, Floats]], words: Words
 ) -> Differences:
-    """Compare every row with its baseline.
+    """Compare every row with its baseline: the same seeds, the same images.
 
     Args:
         keys: what names rows.

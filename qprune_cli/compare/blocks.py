@@ -38,7 +38,7 @@ class Block:
         return self.runs[0]
 
     def lines(self) -> list[str]:
-        """What a reader should know of the runs."""
+        """What a reader should know of the runs: those left out, latency beside other jobs, and other means."""
         lines = []
         if self.repeated:
             names = named(run.folder.name for run in self.repeated)
@@ -81,7 +81,7 @@ def _latest(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
 
 
 def made_differently(runs: Sequence[Run]) -> list[str]:
-    """How runs were made by different means, which may be what makes them differ."""
+    """A line for each of versions, weights, commit and device in which runs differ, as that may be what makes them differ."""
     lines = []
     for what, many in DIFFERENT.items():
         counts = Counter(run.made[what] for run in runs)

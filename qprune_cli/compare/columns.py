@@ -14,7 +14,7 @@ GAP = 2  # characters between columns
 
 
 class Column(NamedTuple):
-    """A title, a cell for each row, and how soon it goes where a line is too long; 0 never."""
+    """A column of a table: a title, a cell for each row, and when it is left out of a line that is too long: 1 first, 0 never."""
 
     title: str
     cells: list[str]
@@ -27,7 +27,7 @@ class Column(NamedTuple):
 
     @property
     def is_number(self) -> bool:
-        """Whether a cell begins like a number."""
+        """Whether some cell begins like a number, so that the column goes to the right."""
         return any(cell[:1] in set("+-.0123456789") for cell in self.cells if cell)
 
 

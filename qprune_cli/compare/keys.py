@@ -15,7 +15,7 @@ MAY_FOLLOW = ("scorer", "loss")  # settings without a dot that components bring 
 
 @dataclass(frozen=True)
 class Keys:
-    """Settings that name rows.
+    """The settings that name the rows of a table.
 
     Attributes:
         shown: in the order of the columns.

@@ -75,7 +75,7 @@ class Run:
 
 
 def read_run(result: ResultFolder) -> Run:
-    """Read what a finished run has saved.
+    """Read what of a finished run is compared: qualities, sizes, and how it was made.
 
     Raises:
         Unreadable: a file is missing, damaged, altered, or of another schema.

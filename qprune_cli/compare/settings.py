@@ -66,7 +66,7 @@ def numeric(word: str) -> float | None:
 
 
 def in_order(word: str) -> tuple[int, float, str]:
-    """What to sort by: numbers by size, then words.
+    """A key to sort values by: numbers by size, then words.
 
     Example:
         >>> sorted(["10", "9", "none", "0.5"], key=in_order)

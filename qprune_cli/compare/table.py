@@ -18,7 +18,7 @@ from qprune_cli.types import Floats
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What was measured on the same images.
+    """Rows of runs that were measured on the same images.
 
     Attributes:
         block: its runs.

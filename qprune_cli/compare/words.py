@@ -48,7 +48,7 @@ def words(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def apart(given: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What of the command line are paths, and what are words: whatever has a ``=`` and does not exist.
+    """Tell paths of the command line from words: a word has a ``=`` and is no path that exists.
 
     Raises:
         UserError: nothing is a path.
@@ -61,7 +61,7 @@ def apart(given: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def pieces(word: str) -> list[str]:
-    """What stands between commas, or before another setting; what is in brackets or quotes belongs together.
+    """Split a word at commas and before another setting; what is in brackets or quotes stays together.
 
     Example:
         >>> pieces("scorer.lambdas=[1,5],seed=0 data.root=My photos")

@@ -15,7 +15,7 @@ SIDES = {"left": (LEFT + 5, ""), "middle": ((LEFT + WIDTH - RIGHT) / 2, "middle"
 
 @dataclass(frozen=True)
 class Axes:
-    """Where values lie, and how they are called.
+    """The two axes of a chart: where values lie on the drawing, and how their numbers are written.
 
     Attributes:
         x: values to the right.

@@ -28,7 +28,7 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture.
+    """One picture of a test image, with its caption.
 
     Attributes:
         title: what it shows.
@@ -49,7 +49,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Example:
-    """A test image.
+    """A test image as several pictures, from the noisy one to what pruning changed.
 
     Attributes:
         title: which one.

@@ -45,13 +45,13 @@ class Interval:
 
     @property
     def shown(self) -> bool:
-        """Whether it is on one side of 0."""
+        """Whether the whole interval lies on one side of 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network, or what needs none.
+    """Quality and sizes of a network, or the quality of what needs none.
 
     Attributes:
         name: of the stage, or of the baseline.
@@ -99,7 +99,7 @@ SIZES = ("params", "macs", "filters", "activation_bytes", "file_bytes", "latency
 
 
 def facts(parts: Parts) -> Facts | None:
-    """Read them from metrics.json, and from images.csv what is paired; None where there is no metrics.json."""
+    """All networks of a run, from metrics.json, with paired differences from images.csv; None where there is no metrics.json."""
     stages, identity = parts.metrics.get("stages"), parts.metrics.get("identity")
     if not isinstance(stages, dict) or not stages:
         return None

@@ -16,7 +16,7 @@ TITLES = {"solved": "Scores as they were solved with", "at_mask": "Scores taken 
 
 
 def fidelity_charts(parts: Parts) -> list[Chart]:
-    """One for the scores that were solved with, one for those at the mask, where swaps were measured."""
+    """A chart for the scores that were solved with, and one for those at the mask, where swaps were measured."""
     record = parts.solution.get("fidelity")
     if not isinstance(record, dict) or not record.get("true"):
         return []

@@ -30,7 +30,7 @@ class Verdict(NamedTuple):
 
 
 def signed(measure: Measure, change: Interval | None) -> str:
-    r"""A difference with its interval.
+    r"""A difference of a measure with its unit and its interval; empty where there is none.
 
     Example:
         >>> signed(Measure("psnr", "PSNR", "dB", 2, 10), Interval(-0.14, -0.22, -0.08))

@@ -16,7 +16,7 @@ LOW, ZERO, HIGH = (86, 156, 255), (24, 26, 34), (255, 196, 66)
 
 
 def heat(matrix: Floats, notch: int, description: str) -> Markup:
-    """Draw a square matrix.
+    """Draw a square matrix: blue below 0, dark at 0, yellow above, by the square root of the value.
 
     Args:
         matrix: (n, n).

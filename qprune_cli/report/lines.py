@@ -19,7 +19,7 @@ MOST = 400  # points of a series that are drawn
 
 @dataclass(frozen=True)
 class Series:
-    """Values along an axis.
+    """A line or a row of dots: values along an axis.
 
     Attributes:
         name: in the legend.
@@ -37,7 +37,7 @@ class Series:
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """Those that are finite, thinned evenly where they are many; both ends stay."""
+        """The finite points (x, y), thinned evenly to ``MOST`` where they are more; both ends stay."""
         finite = [(float(x), float(y)) for x, y in zip(self.x, self.y, strict=True) if isfinite(x) and isfinite(y)]
         if len(finite) <= MOST:
             return finite
@@ -75,7 +75,7 @@ class Curves:
     log: bool = False
 
     def chart(self, description: str) -> Chart | None:
-        """Draw it; None where no series has two points.
+        """Draw the chart; None where no series has two points.
 
         Args:
             description: the chart in words.

@@ -79,7 +79,7 @@ class Parts:
 
 
 def read_parts(folder: Path, manifest: Mapping[str, Any] | None = None) -> Parts:
-    """Read a run folder.
+    """Read a run folder as far as it can be read.
 
     Args:
         folder: where it lies.
@@ -152,7 +152,7 @@ class _Reader:
             return without
 
     def read_file(self, name: str, read: Callable[[], Value], without: Value) -> Value:
-        """The same of what is read only where it is a file, with all that the reader has to say."""
+        """As ``read``, of a file that need not be there; what is noted is the reader's own sentence."""
         if not (self.folder / name).is_file():
             return without
         try:

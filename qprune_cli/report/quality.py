@@ -25,7 +25,7 @@ MANY = 300  # points that still say their names under the pointer
 
 @dataclass(frozen=True)
 class Point:
-    """A network.
+    """A network as a point of a chart.
 
     Attributes:
         name: what it is.
@@ -58,7 +58,7 @@ class Cost:
 def quality_chart(
     measure: Measure, cost: Cost, points: Sequence[Point], levels: Sequence[Across], series: Sequence[str], bars: str
 ) -> Chart | None:
-    """Draw one; None where fewer than two points have that cost.
+    """Draw quality against a cost; None where fewer than two points have that cost.
 
     Args:
         measure: of the quality.

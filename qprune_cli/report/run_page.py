@@ -49,7 +49,7 @@ class _Builder:
 
 
 def run_page(parts: Parts, above: str = "") -> str:
-    """The HTML of a run.
+    """The HTML page of a run.
 
     Args:
         parts: what its folder holds.

@@ -69,7 +69,7 @@ def around(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]
 
 
 def short(value: float) -> str:
-    """A number beside an axis.
+    """A number as it stands beside an axis: short, with a true minus sign.
 
     Example:
         >>> [short(value) for value in (0.25, 1500.0, 2e6, 1e-5, 0.0, -3.0)]

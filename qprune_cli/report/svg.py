@@ -8,7 +8,7 @@ VOID = ("img",)  # elements that HTML never closes
 
 
 def node(name: str, *children: object, **attributes: object) -> Markup:
-    """One element; texts are escaped, attributes that are None are left out.
+    """One element of SVG or HTML; texts are escaped, attributes that are None are left out.
 
     Args:
         name: of the element.

@@ -24,7 +24,7 @@ def verdicts(gathered: Gathered) -> list[Verdict]:
 
 
 def those(gathered: Gathered, state: str) -> list[LeftOut]:
-    """The runs that are left out in a state."""
+    """The runs that are left out because they are failed, unfinished or unreadable."""
     return [one for one in gathered.left_out if one.state == state]
 
 
@@ -61,7 +61,7 @@ def name(table: Table, row: Row) -> str:
 
 
 def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
-    """What was done, the best quality, and the smallest networks."""
+    """The large numbers of a sweep: the smallest networks, the best quality, the dense network, and how many runs finished."""
     jobs = len(gathered.runs) + len(gathered.left_out)
     done = Card("Runs finished", f"{len(gathered.runs)} of {jobs}", listed(sum(len(table.rows) for table in tables), "setting"), "")
     if not tables:

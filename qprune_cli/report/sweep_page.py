@@ -80,7 +80,7 @@ class Line:
 
 
 def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None, linked: bool = True) -> str:
-    """The HTML of a sweep.
+    """The HTML page of a sweep, or of all runs below a folder.
 
     Args:
         folder: below which the runs lie.

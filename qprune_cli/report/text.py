@@ -103,7 +103,7 @@ def trimmed(text: str) -> str:
 
 
 def plain(value: Any, digits: int = 4) -> str:
-    """A number with so many digits that matter."""
+    """A number with so many significant digits."""
     amount = number(value)
     return UNKNOWN if amount is None else f"{amount:,.{digits}g}".replace("-", MINUS)
 

@@ -1,4 +1,4 @@
-"""Tells how a sweep goes, whoever runs its jobs: it looks at their folders."""
+"""Progress of a sweep on the terminal, whoever runs its jobs: their folders say what is done."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -34,11 +34,11 @@ def _watch(jobs: Sequence[Job], over: Event) -> None:
             waiting.remove(job)
             ended += 1
             left = timedelta(seconds=round((monotonic() - start) / ended * len(waiting)))
-            print(f"{ended}/{len(jobs)}  {job.path.name}  {_said(job)}" + (f"  (about {left} to go)" if waiting else ""), flush=True)
+            print(f"{ended}/{len(jobs)}  {job.path.name}  {_result(job)}" + (f"  (about {left} to go)" if waiting else ""), flush=True)
 
 
-def _said(job: Job) -> str:
-    """The measures of the last stage of a run, or what went wrong."""
+def _result(job: Job) -> str:
+    """A job that is over in a few words: the measures of the last stage of a run, or what went wrong."""
     if job.ended.error:
         return "failed"
     try:

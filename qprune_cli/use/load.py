@@ -24,7 +24,7 @@ NEEDED = ("config.yaml", "plan.json", "mask.npz", "metrics.json", "model.safeten
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has saved.
+    """A finished run: its smaller network, and the files that say how it was made.
 
     Attributes:
         folder: where it lies.
@@ -81,23 +81,23 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         UserError: the folder is not that of a finished run, or a file in it is missing, damaged or no longer as the run left it.
     """
-    place = Path(folder)
-    check_whole(place)
-    plan, metrics = (_json(place, name) for name in ("plan.json", "metrics.json"))
+    path = Path(folder)
+    check_whole(path)
+    plan, metrics = (_json(path, name) for name in ("plan.json", "metrics.json"))
     component = build(plan["model"], "model")
     dense = component.build().eval()
     layout = trace(dense, torch.empty(*plan["shape"]), plan["granularity"], component.keep_layers, component.wrap)
-    keep = read_arrays(place, "mask.npz")["keep"]
+    keep = read_arrays(path, "mask.npz")["keep"]
     small = shrink(dense, layout, _kept(layout, plan["kept"]))
-    read_weights(small, place / "model.safetensors")
+    read_weights(small, path / "model.safetensors")
     if not fingerprints_match(output_fingerprint(small, plan["shape"]), plan["answer"]):
         made = plan["versions"]["qprune"]
         raise UserError(
-            f"{place}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "
+            f"{path}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "
             "still does, or repeat the run with `qprune run --from`"
         )
     small = small.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # faster on CPUs
-    return Run(place, small, keep, layout, metrics, read_settings(place), plan)
+    return Run(path, small, keep, layout, metrics, read_settings(path), plan)
 
 
 def check_whole(folder: Path, names: Sequence[str] = NEEDED) -> None:
