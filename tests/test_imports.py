@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "qprune_cli"
-GROUND = {"errors", "types", "scores", "places", "clock", "device"}  # what every room may know
+GROUND = {"atomic", "errors", "types", "scores", "places", "clock", "device"}  # what every room may know
 # Who may import whom beside the ground; a room may import itself unless it holds components (siblings are strangers).
 ALLOWED = {
     "problem": set(),

@@ -5,17 +5,16 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 from qprune_cli.images.crops import blocks, random_place, turned
 from qprune_cli.images.image import to_floats
@@ -139,14 +138,11 @@ class PatchCache:
         return path
 
     def _write(self, path: Path, write: Callable[[Path], object]) -> None:
-        temporary = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                write(temporary)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             free = shutil.disk_usage(next(place for place in path.parents if place.exists())).free / 2**30
             raise UserError(
                 f"data.cache: cannot write patches to '{self.folder}' ({error.strerror or error}, {free:.1f} GiB free); "

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 from qprune_cli.types import Measure
 
@@ -115,11 +116,10 @@ class State:
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         since = [float(loss) for loss in self.losses]
         plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict(), "step": self.step, "losses": since}
-        temporary = path.with_suffix(".unfinished")
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
-            temporary.write_bytes(save(whole, {"state": json.dumps(plain)}))
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                temporary.write_bytes(save(whole, {"state": json.dumps(plain)}))
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error}); make room, then go on with --resume {path.parent}") from error
 

@@ -30,7 +30,7 @@ LOSSLESS = {"NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph in memory.
+    """A photograph in memory: its pixels, and what its file keeps beside them.
 
     Attributes:
         path: where it comes from; the ending names its format.
@@ -71,7 +71,7 @@ class Format:
 
 
 def read_photo(path: Path, channels: int) -> Photo:
-    """Read a photograph.
+    """Read a photograph, with all that its file keeps beside the pixels.
 
     Args:
         path: PNG, JPEG or TIFF.
@@ -103,11 +103,11 @@ def read_photo(path: Path, channels: int) -> Photo:
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and whole content of every chunk of a PNG."""
-    place, name = 8, b""
+    at, name = 8, b""
     while name != b"IEND":
-        length, name = struct.unpack(">I4s", content[place : place + 8])
-        yield name, content[place : place + 12 + length]
-        place += 12 + length
+        length, name = struct.unpack(">I4s", content[at : at + 8])
+        yield name, content[at : at + 12 + length]
+        at += 12 + length
 
 
 def _has_alpha(content: bytes) -> bool:
@@ -131,14 +131,14 @@ def _encode_png(pixels: Pixels, kept: bytes) -> bytes:
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and whole content of every segment of a JPEG before its pixels."""
-    place = 2
-    while (marker := content[place + 1]) != 0xDA:
+    at = 2
+    while (marker := content[at + 1]) != 0xDA:
         if marker == 0xFF:  # fill byte
-            place += 1
+            at += 1
             continue
-        (length,) = struct.unpack(">H", content[place + 2 : place + 4])
-        yield marker, content[place : place + 2 + length]
-        place += 2 + length
+        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
+        yield marker, content[at : at + 2 + length]
+        at += 2 + length
 
 
 def _look_jpeg(_: Path, content: bytes) -> list[bytes]:
