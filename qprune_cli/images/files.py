@@ -107,7 +107,7 @@ class Cutting:
         Args:
             items: the images or scenes.
             test_elsewhere: whether test images come from elsewhere: then the last part stays empty, the first three share everything.
-            what: the items are, for messages.
+            what: plural noun for the items, for messages.
             needed: parts that must not be empty.
 
         Raises:
