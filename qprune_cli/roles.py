@@ -14,7 +14,7 @@ from torch import nn
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.evaluations import EvaluationLog
-from qprune_cli.train.distill import AlikeIn
+from qprune_cli.train.distill import FindAlike
 from qprune_cli.train.tuned import OnProgress, Tuned
 from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solution, Splits
 
@@ -118,7 +118,7 @@ class FineTune(Protocol):
         """All settings that the same training of the dense network depends on; empty where it is not wanted."""
 
     def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+        self, model: nn.Module, teacher: nn.Module, alike: FindAlike, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
     ) -> Tuned:
         """Train a copy of a network, at least as good on the refinement images; goes on from ``checkpoint`` where that exists."""
 

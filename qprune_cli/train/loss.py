@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The losses that training can minimise, by the name that settings give them."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ def charbonnier(output: Tensor, clean: Tensor) -> Tensor:
 
 
 def l1(output: Tensor, clean: Tensor) -> Tensor:
-    """Mean absolute error."""
+    """Mean absolute error of two tensors of one shape."""
     return (output - clean).abs().mean()
 
 

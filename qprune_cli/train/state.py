@@ -1,4 +1,4 @@
-"""Everything that a training is at one step, in one safetensors file, so that a killed one goes on exactly."""
+"""The state of a training at one step, saved in one safetensors file, so that a training that was killed goes on exactly."""
 
 import json
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ class Progress(NamedTuple):
     value: float
 
     def text(self, measure: Measure) -> str:
-        """The row to be read.
+        """The row as a line of a log.
 
         Example:
             >>> Progress(5, 0.1, 0.25, 30.0).text(Measure("psnr", "PSNR", "dB", 2, 11))
@@ -39,7 +39,7 @@ class Progress(NamedTuple):
         return f"step {self.step}: {loss}validation {measure.text(self.value)}"
 
     def entries(self, measure: Measure) -> dict[str, float | None]:
-        """The row for a table, without the step."""
+        """The row for a table, by column and without the step; the column of the measure has its name."""
         return {"lr": self.lr, "loss": self.loss, measure.name: self.value}
 
 
@@ -88,17 +88,17 @@ class State:
 
     @property
     def validated(self) -> nn.Module:
-        """The network that counts: the averaged one where there is one."""
+        """The network that is validated and becomes the result: the averaged one where there is one."""
         return self.averaged.module if self.averaged else self.model
 
     @property
     def stale(self) -> int:
-        """Validations since the best one."""
+        """Number of validations since the best one; 0 where the last is the best."""
         values = [row.value for row in self.rows]
         return len(values) - 1 - values.index(max(values))
 
     def add(self, row: Progress) -> None:
-        """Take a validation into the record, and its weights as the best where they are."""
+        """Append a validation to the record; where none was better, its weights become the best ones."""
         self.rows.append(row)
         if self.stale == 0:
             self.best = {name: tensor.detach().clone() for name, tensor in self.validated.state_dict().items()}
@@ -127,7 +127,7 @@ class State:
         """Take over a saved state, in place.
 
         Raises:
-            UserError: damaged, or of another network.
+            UserError: the file is damaged, or of another network.
         """
         try:
             tensors = load_file(path)
