@@ -63,7 +63,7 @@ class ImageSet:
         return tuple(pair.name for pair in self.pairs)
 
     def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
-        """Yield noisy and clean stacks, each (<=size, C, H, W); only neighbours of one shape share a stack."""
+        """Yield stacks of inputs (<=size, C, H, W) and their targets; only neighbours of one shape share a stack."""
         chunk: list[Pair] = []
         for pair in self.pairs:  # each is made once, where they are made when asked for
             if chunk and (len(chunk) == size or pair.input.shape != chunk[0].input.shape):
@@ -93,7 +93,7 @@ class Splits:
         calibration: what scores are computed on.
         refinement: what masks are tuned on.
         test: what is reported; its photographs appear in no other part.
-        task: ``denoise``, or ``classify``: then ``clean`` of every pair is its label, a 0-d int64 array.
+        task: ``denoise``, or ``classify``: then the ``target`` of every pair is its label, a 0-d int64 array.
     """
 
     train: CropSource

@@ -46,9 +46,9 @@ class Block:
             others = {run.made["weights"] for run in self.repeated} - {run.made["weights"] for run in self.runs}
             if others:
                 lines.append("some that were left out are of another dense network (SHA-256 of its weights)")
-        beside = [run for run in self.runs if not run.alone and any(np.isfinite(sizes["latency_ms"]) for sizes in run.sizes.values())]
-        if beside:
-            lines.append(f"latency of {len(beside)} runs was measured while other jobs of their sweep ran beside them")
+        disturbed = [run for run in self.runs if not run.alone and any(np.isfinite(sizes["latency_ms"]) for sizes in run.sizes.values())]
+        if disturbed:
+            lines.append(f"latency of {len(disturbed)} runs was measured while other jobs of their sweep ran beside them")
         return lines + made_differently(self.runs)
 
 

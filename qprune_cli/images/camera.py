@@ -134,7 +134,7 @@ class Camera:
                 raise UserError(f"data.camera.{name}={getattr(self, name)}: give a standard deviation, at least 0")
 
     def shoot(self, name: str, scene: NDArray[np.floating], rng: np.random.Generator, level: float | None = None) -> Pair:
-        """Photograph a clean picture.
+        """Photograph a clean picture with simulated noise.
 
         Args:
             name: name of the resulting pair.

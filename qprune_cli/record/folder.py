@@ -101,7 +101,7 @@ class Folder:
 
     @staticmethod
     def fresh(parent: Path, name: str) -> "Folder":
-        """Make a new folder.
+        """Make a folder that did not exist before.
 
         Args:
             parent: where to make it; made as well.

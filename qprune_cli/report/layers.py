@@ -119,7 +119,7 @@ def chosen(every: list[Layer]) -> list[Layer]:
 
 
 def scores_chart(layer: Layer, linear: Floats) -> Chart | None:
-    """What each filter of a layer is worth alone, from the largest down, and which stay."""
+    """What each filter of a layer is worth alone, of the (n,) linear scores, from the largest down, and which stay."""
     values = np.asarray(linear, float)[layer.at]
     if len(values) != len(layer.keep) or not np.isfinite(values).all():
         return None

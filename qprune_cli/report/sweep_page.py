@@ -122,11 +122,11 @@ def _block(table: Table, tables: Sequence[Table]) -> Block:
     identity = float(table.block.first.qualities["identity"][table.measure].mean())
     levels = [("dense", value, "dense") for value in sorted({round(row.dense, 9) for row in table.rows if isfinite(row.dense)})[:3]]
     levels.append((WITHOUT.get(table.measure, "without a network"), identity, "ignorant"))
-    beside, names = _baselines(table, series)
+    baselines, names = _baselines(table, series)
     bars = "95 % intervals of the difference to the dense network, paired by image" + (
-        "; of baselines the range of their masks" if beside else ""
+        "; of baselines the range of their masks" if baselines else ""
     )
-    charts = [quality_chart(measure, cost, [*points, *beside], levels, names, bars) for cost in SHARES]
+    charts = [quality_chart(measure, cost, [*points, *baselines], levels, names, bars) for cost in SHARES]
     best = _front(table)
     rows = [_line(table, keys, row, measure, k in best) for k, row in enumerate(table.rows)]
     several = any(len(row.by_seed) > 1 for row in table.rows)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 
 def charbonnier(output: Tensor, clean: Tensor) -> Tensor:
-    """Smooth L1: mean of ``sqrt(error**2 + 1e-6)`` (Charbonnier et al., 1994)."""
+    """Smooth L1 of (N, C, H, W) images: mean of ``sqrt(error**2 + 1e-6)`` (Charbonnier et al., 1994)."""
     return ((output - clean).square() + 1e-6).sqrt().mean()
 
 
@@ -17,7 +17,7 @@ def l1(output: Tensor, clean: Tensor) -> Tensor:
 
 
 def psnr(output: Tensor, clean: Tensor) -> Tensor:
-    """Mean over the images of ``10 log10(MSE)``: minus the PSNR in dB, so that every image weighs alike."""
+    """Mean over the (N, C, H, W) images of ``10 log10(MSE)``: minus the PSNR in dB, so that every image weighs alike."""
     return 10 * ((output - clean).square().mean(dim=(1, 2, 3)) + 1e-8).log10().mean()
 
 

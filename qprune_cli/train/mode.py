@@ -25,7 +25,7 @@ class Objective(Protocol):
 
 
 def outputs_alone(loss: Loss, network: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-    """The loss of the outputs and nothing else; the objective of a training without a teacher."""
+    """The loss of the (N, ...) outputs and nothing else; the objective of a training without a teacher."""
     return loss(network(inputs).float(), targets)
 
 

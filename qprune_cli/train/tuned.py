@@ -13,7 +13,7 @@ OnProgress = Callable[[Progress], None]  # is called with every row of the recor
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network after fine-tuning.
+    """A network after fine-tuning, and how that went.
 
     Attributes:
         model: with the weights that validated best; the very network that was given where nothing was to be done.

@@ -88,7 +88,7 @@ class Retrain:
                 )
 
     def load(self, model: nn.Module, seed: int) -> Splits:
-        """Read the other images.
+        """Read the images that the transfer goes to.
 
         Args:
             model: a network that takes the images of the run.

@@ -36,13 +36,13 @@ class Photo:
         path: where it comes from; the ending names its format.
         pixels: (C, H, W) unsigned integers of 8 or 16 bit, or float32 in [0, 1].
         alpha: (H, W) the opacity of a PNG, None without.
-        beside: what its format keeps beside the pixels.
+        extras: what its format keeps beside the pixels.
     """
 
     path: Path
     pixels: Pixels
     alpha: Pixels | None
-    beside: Any
+    extras: Any
 
     def encode(self) -> bytes:
         """The content of a file with these pixels, and with all that the source kept beside its own.
@@ -52,7 +52,7 @@ class Photo:
         """
         channels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[None]])
         array = channels.transpose(1, 2, 0).copy()  # ascontiguousarray would keep odd strides of sides of one pixel
-        return FORMATS[self.path.suffix.lower()].encode(array[..., 0] if len(channels) == 1 else array, self.beside)
+        return FORMATS[self.path.suffix.lower()].encode(array[..., 0] if len(channels) == 1 else array, self.extras)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def read_photo(path: Path, channels: int) -> Photo:
         why = "empty" if not content else f"not a {path.suffix} image, whatever its name says"
         raise UserError(f"{path}: {why}; replace it or take it out")
     try:
-        beside = form.look(path, content)
+        extras = form.look(path, content)
     except UserError:
         raise
     except Exception as error:  # each format has its own kinds of errors; all of them mean a damaged file
@@ -98,7 +98,7 @@ def read_photo(path: Path, channels: int) -> Photo:
         raise UserError(f"{path}: damaged or not a {path.suffix} image ({why}); replace it or take it out") from error
     pixels = decode(path, content, channels)
     alpha = imagecodecs.png_decode(content)[..., -1] if path.suffix.lower() == ".png" and _has_alpha(content) else None
-    return Photo(path, pixels, alpha, beside)
+    return Photo(path, pixels, alpha, extras)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
