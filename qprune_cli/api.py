@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import evaluating
 from qprune_cli.images.memory import split_pairs

@@ -361,10 +361,10 @@ def complete(argv: list[str]) -> int:
     The shell calls ``qprune -sc query=bash`` with the typed line in COMP_LINE. Hydra knows no commands, so the
     command is taken out of the line before Hydra sees it.
     """
-    from qprune_cli.compose.launch import ask_hydra
+    from qprune_cli.compose.hydra import ask
 
     if not any("query=" in word for word in argv):
-        return ask_hydra("run", argv)
+        return ask("run", argv)
     line = os.environ.get("COMP_LINE", "")
     typed = line.split()[1:] if line.endswith(" ") else line.split()[1:-1]
     command = next((word for word in typed if word in COMMANDS), None)
@@ -380,7 +380,7 @@ def complete(argv: list[str]) -> int:
         print(" ".join(roles()))
         return 0
     os.environ["COMP_LINE"] = re.sub(rf"(\S+\s+){command}(\s|$)", r"\1", line, count=1)
-    return ask_hydra("run" if command == "inspect" else command, argv)
+    return ask("run" if command == "inspect" else command, argv)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {

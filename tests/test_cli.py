@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from qprune_cli import cli
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.run.plan import RunPlan
 

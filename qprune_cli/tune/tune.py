@@ -55,7 +55,7 @@ class Tuning:
         settings: TuneSettings = build(dict(search.section), "tune", TuneSettings)
         load_optuna()
         plan, *_ = [plan_of(search, words) for words in search.examples()]
-        fixed = " ".join(sorted((*search.given, *search.quiet)))
+        fixed = " ".join(sorted((*search.given, *search.constants)))
         asked = {entry.name: entry.plain for entry in search.space} | {"fixed": fixed, "settings": job_name(plan)}
         name = settings.name or f"{search.title}_{digest([asked, settings.seed])}"
         grid = search.grid(settings.trials)
@@ -133,6 +133,6 @@ def report(tuning: Tuning, study: Study, judge: Judge) -> str:
 def repeated(search: Search, words: tuple[str, ...]) -> str:
     """What makes the network of a trial again, measured in full."""
     own = [word for word in words if search.chooses(word)]
-    quiet = [word for word in search.quiet if word.split("=")[0] not in MEASURING]
+    quiet = [word for word in search.constants if word.split("=")[0] not in MEASURING]
     place = ["--config-dir", search.extra] if search.extra else []
     return command([*quiet, *search.fixed(own), *words, *place])
