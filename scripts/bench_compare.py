@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 
 SCALES = {"tiny": ((20, 18), (20, 200)), "cpu": ((200, 18), (200, 1280)), "gpu": ((200, 1280), (1000, 1280), (200, 10_000))}  # runs, images
 SOLVERS = ("greedy_taylor", "hybrid_qubo", "greedy_fisher", "greedy_l1")
