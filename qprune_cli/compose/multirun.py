@@ -85,6 +85,6 @@ def work(parent: int, folder: Path, prepare: Callable[[Composed], Any], start: C
         return Ended.by(error)
 
     def begin(job_folder: Folder) -> None:
-        start(replace(plan, place=job_folder))
+        start(replace(plan, begun=job_folder))
 
     return carry_out(plan, folder / job_name(plan), begin)

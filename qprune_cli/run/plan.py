@@ -48,7 +48,7 @@ class RunPlan:
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        place: folder of the run to go on with, or of a job of a sweep; None for a new one.
+        begun: folder of the run to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -62,7 +62,7 @@ class RunPlan:
     transfer: Transfer
     settings: RunSettings
     components: dict[str, str]
-    place: Folder | None = None
+    begun: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "RunPlan":
@@ -73,7 +73,7 @@ class RunPlan:
                 had other settings.
         """
         parts = composed.parts(RunSettings, RUN_ROLES)
-        plan = RunPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
+        plan = RunPlan(**parts, components=composed.components, begun=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         for loss in plan.finetune.losses:
             task_of(plan.data).refuse_loss("finetune.loss", loss, LOSSES)
@@ -105,7 +105,7 @@ class RunPlan:
 
     def folder(self) -> Folder:
         """The folder of the run, made now where none was given."""
-        return self.place or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
+        return self.begun or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class TrainPlan:
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        place: folder of the training to go on with, or of a job of a sweep; None for a new one.
+        begun: folder of the training to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -154,7 +154,7 @@ class TrainPlan:
     train: AdamW
     settings: TrainSettings
     components: dict[str, str]
-    place: Folder | None = None
+    begun: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "TrainPlan":
@@ -165,7 +165,7 @@ class TrainPlan:
                 was finished or had other settings.
         """
         parts = composed.parts(TrainSettings, TRAIN_ROLES)
-        plan = TrainPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
+        plan = TrainPlan(**parts, components=composed.components, begun=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         task_of(plan.data).refuse_loss("train.loss", plan.train.loss, LOSSES)
         check_precision("train", plan.train.precision, pick_device(plan.settings.device))
@@ -188,4 +188,4 @@ class TrainPlan:
 
     def folder(self) -> Folder:
         """The folder of the training, made now where none was given."""
-        return self.place or Folder.fresh(Path(self.settings.output_root) / "train", self.title)
+        return self.begun or Folder.fresh(Path(self.settings.output_root) / "train", self.title)

@@ -25,7 +25,7 @@ class Stopped(UserError):
 
 @dataclass(frozen=True)
 class Tried:
-    """How a trial ended.
+    """How a trial of settings ended.
 
     Attributes:
         folder: its name below that of the search; empty where the settings do not go together.
@@ -96,4 +96,4 @@ def done(plan: RunPlan, path: Path) -> Ended:
 
 
 def _start(plan: RunPlan, folder: Folder) -> None:
-    run(replace(plan, place=folder))
+    run(replace(plan, begun=folder))
