@@ -127,7 +127,7 @@ def test_a_session_turns_errors_into_one_sentence_and_leaves_nothing_behind():
         parse(["seed=[1"])
     with pytest.raises(UserError, match=r"^hydra\.job\.num=x.*: a value of another kind is needed there$"), session():
         compose("run", ["hydra.job.num=x"])
-    with pytest.raises(UserError, match="for a sweep over a list of values add -m$"), session():
+    with pytest.raises(UserError, match=r"for a sweep over a list of values add -m$"), session():
         compose("run", ["seed=1,2"])
     assert not GlobalHydra.instance().is_initialized()
 
