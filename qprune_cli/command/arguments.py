@@ -11,7 +11,7 @@ class Parser(ArgumentParser):
     """The arguments of a command; what it does not understand becomes one sentence that names the command."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse arguments that are not understood.
+        """Refuse arguments that cannot be understood.
 
         Raises:
             UserError: always.

@@ -25,7 +25,7 @@ class Stopped(UserError):
 
 @dataclass(frozen=True)
 class Tried:
-    """How a trial of settings ended.
+    """How a trial ended, and what its network is worth.
 
     Attributes:
         folder: its name below that of the search; empty where the settings do not go together.
