@@ -8,9 +8,9 @@ import numpy as np
 
 from qprune_cli.problem.allocation import least_costs
 from qprune_cli.problem.local_search import polished, repaired
-from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.priced import mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.profile import layer_profiles
 from qprune_cli.types import Floats, Solution
 
 ROWS = 200
@@ -31,8 +31,8 @@ class Profile:
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
         """Profile the layers, choose their counts, swap."""
         start = perf_counter()
-        chosen = profiles(problem)
-        keep, priced = proposed(problem, chosen)
+        chosen = layer_profiles(problem)
+        keep, priced = mask_from_profiles(problem, chosen)
         if not problem.pairs.separable:  # profiles do not see all couplings: removal one by one does
             other = polished(problem, repaired(problem, np.ones(problem.layout.n, bool)))[0]
             keep = min((keep, other), key=lambda mask: (not problem.feasible(mask), float(problem.damage(mask[None])[0])))

@@ -9,9 +9,9 @@ from pyscipopt import Model, quicksum
 
 from qprune_cli.errors import UserError
 from qprune_cli.problem.bound import Relaxation, certificate, decided
-from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.priced import mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.profile import layer_profiles
 from qprune_cli.types import Bools, Floats, Solution
 
 MASKS = 32  # random masks that the model of a cost is compared with
@@ -63,7 +63,7 @@ class Scip:
         """
         start = perf_counter()
         self.check(problem)
-        keep, _ = proposed(problem, profiles(problem))
+        keep, _ = mask_from_profiles(problem, layer_profiles(problem))
         damage = float(problem.damage(keep[None])[0])
         found = certificate(problem)
         stay, go = decided(problem, found, damage) if found else (np.zeros(len(keep), bool),) * 2

@@ -7,10 +7,10 @@ import numpy as np
 
 from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import polished, repaired
-from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.priced import mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
-from qprune_cli.problem.swapping import Chains
+from qprune_cli.problem.profile import layer_profiles
+from qprune_cli.problem.swap_chains import SwapChains
 from qprune_cli.types import Bools, Solution
 
 HOT, COLD = 0.3, 1e-3  # temperatures, as shares of a typical change of the damage
@@ -50,7 +50,8 @@ class Swap:
         """Anneal, repair, descend; the best of the best chains and of what they started from."""
         start, rng = perf_counter(), np.random.default_rng(seed)
         n = problem.layout.n
-        built = [repaired(problem, np.ones(n, bool)), repaired(problem, np.zeros(n, bool)), proposed(problem, profiles(problem))[0]]
+        removal, returned = repaired(problem, np.ones(n, bool)), repaired(problem, np.zeros(n, bool))
+        built = [removal, returned, mask_from_profiles(problem, layer_profiles(problem))[0]]
         drawn = [repaired(problem, rng.permutation(n) < rng.integers(1, n + 1)) for _ in range(self.chains - len(built))]
         annealed = self._annealed(problem, np.stack([*built, *drawn])[: self.chains], rng)
         annealed = annealed[np.argsort(problem.damage(annealed), kind="stable")]
@@ -67,9 +68,9 @@ class Swap:
 
     def _annealed(self, problem: PruningProblem, keep: Bools, rng: np.random.Generator) -> Bools:
         """(chains, n) masks after annealing, each the best that its chain has seen."""
-        chains = Chains(problem, keep)
-        steps = self.sweeps * -(-problem.layout.n // chains.looked_at)
-        scale = chains.typical(rng)
+        chains = SwapChains(problem, keep)
+        steps = self.sweeps * -(-problem.layout.n // chains.filters_per_step)
+        scale = chains.typical_change(rng)
         for temperature in scale * np.geomspace(HOT, COLD, steps):
             chains.step(rng, float(temperature))
         return chains.best
