@@ -15,9 +15,10 @@ from qprune_cli.embedding.pieces import Pieces
 from qprune_cli.embedding.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.graph.network import Network
-from qprune_cli.program.answer import Search, Task, answers, check_workers
 from qprune_cli.program.build import Formulation
 from qprune_cli.program.loss import CLASSIFIER, LOSSES
+from qprune_cli.program.task import SolveSettings, Task
+from qprune_cli.program.workers import check_workers, solve_all
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.types import Bools, Layout, Splits
 
@@ -138,7 +139,7 @@ class Mip:
         shown = few or centres(images, self.patches, self.patch)
         pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, keep).over(inputs_of(model, shown))
         pieces.refuse_damaged(layout)
-        how, search = self._how(loss), Search(tuple(self.lambdas), self.seconds, self.gap)
+        how, search = self._how(loss), SolveSettings(tuple(self.lambdas), self.seconds, self.gap)
         binary = self.scores == "binary"
         tasks: Sequence[Task]
         if self.mode == "decoupled":
@@ -147,7 +148,7 @@ class Mip:
         else:
             limit = joint_limit(model, layout, self.sparsity, self.budget) if binary else None
             tasks = joint_tasks(model, layout, shown, keep, how, search, self.mode == "by_class", limit)
-        found = answers(tasks, self.jobs, self.backend, self.cluster)
+        found = solve_all(tasks, self.jobs, self.backend, self.cluster)
         each = [answer.scores for answer in found]
         scores = np.concatenate(each) if self.mode == "decoupled" else np.mean(each, axis=0)
         norms = weight_norms(model, layout)
