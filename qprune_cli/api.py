@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import evaluating
 from qprune_cli.images.memory import split_pairs
@@ -92,10 +92,18 @@ def prune(
         raise UserError(
             f"transfer={settings['transfer']}: networks in memory are pruned alone; transfer with `qprune run transfer=retrain`"
         )
-    given: dict[str, Any] = {"sparsity": sparsity, "budget": budget, "loss": loss, "granularity": granularity, "cache": False} | settings
-    plain = {name: value for name, value in given.items() if not isinstance(value, Mapping | list | tuple)}
-    nested = {name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in given.items() if isinstance(v, Mapping | list | tuple)}
-    composed = compose_jobs("run", _chosen(solver, scorer) + [f"{name}={value}" for name, value in plain.items()]).jobs[0]
+    all_settings: dict[str, Any] = {
+        "sparsity": sparsity,
+        "budget": budget,
+        "loss": loss,
+        "granularity": granularity,
+        "cache": False,
+    } | settings
+    plain = {name: value for name, value in all_settings.items() if not isinstance(value, Mapping | list | tuple)}
+    nested = {
+        name: dict(v) if isinstance(v, Mapping) else list(v) for name, v in all_settings.items() if isinstance(v, Mapping | list | tuple)
+    }
+    composed = compose_jobs("run", _overrides(solver, scorer) + [f"{name}={value}" for name, value in plain.items()]).jobs[0]
     plan = RunPlan.of(replace(composed, settings=composed.settings | nested))
     splits = data if isinstance(data, Splits) else split_pairs(data, plan.settings.seed)
     with evaluating(model), TemporaryDirectory() as folder:
@@ -105,7 +113,7 @@ def prune(
     return Result(pruned.model.eval(), pruned.keep.copy(), job.layout, pruned.metrics)
 
 
-def _chosen(solver: str, scorer: str) -> list[str]:
-    """Overrides for solver and scorer; an alias brings its own scorer."""
+def _overrides(solver: str, scorer: str) -> list[str]:
+    """The solver and the scorer as on the command line; an alias of a solver brings its own scorer."""
     alias = components("solver").get(solver, "").startswith("alias")
     return [f"solver={solver}"] + ([] if alias else [f"scorer={scorer}"])

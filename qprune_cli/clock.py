@@ -27,5 +27,5 @@ class Clock:
         self.add(stage, perf_counter() - start)
 
     def add(self, stage: str, seconds: float) -> None:
-        """Count seconds that a stage took elsewhere."""
+        """Add seconds that were measured elsewhere to those of a stage."""
         self.seconds[stage] = round(self.seconds.get(stage, 0.0) + seconds, 3)

@@ -1,4 +1,4 @@
-"""Which device to compute on."""
+"""The setting ``device``: which device networks are computed on."""
 
 import torch
 

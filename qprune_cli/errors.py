@@ -1,4 +1,4 @@
-"""What can go wrong, and whose mistake it is."""
+"""The errors that qprune raises on purpose, and pieces of their sentences."""
 
 import difflib
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ class UserError(ValueError):
 
 
 class MissedTarget(Exception):
-    """The smaller network exceeds what was asked; its run is complete, and the command line exits with code 3."""
+    """The smaller network is larger or slower than its budget; the run is complete, and the command line exits with code 3."""
 
 
 class StructureError(UserError):
@@ -26,7 +26,7 @@ class StructureError(UserError):
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names to choose from, as in a sentence.
+    """Join names to choose from, as in a sentence.
 
     Example:
         >>> listed(["psnr", "mse", "l1"])

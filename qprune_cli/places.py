@@ -7,12 +7,12 @@ from qprune_cli.errors import UserError, nearest
 
 
 def config_dir() -> Path:
-    """The folder ``configs``."""
+    """The folder ``configs``, with one folder for each role and one yaml file for each component."""
     return _shipped("configs", "run.yaml")
 
 
 def checkpoint_dir() -> Path:
-    """The folder ``checkpoints``."""
+    """The folder ``checkpoints``, with the weights that ship with qprune."""
     return _shipped("checkpoints", "README.md")
 
 
@@ -23,12 +23,12 @@ def _shipped(name: str, sign: str) -> Path:
 
 
 def roles() -> list[str]:
-    """Names of all roles, such as ``scorer``."""
+    """Names of all roles, such as ``scorer``, in alphabetical order."""
     return sorted(folder.name for folder in config_dir().iterdir() if folder.is_dir())
 
 
 def components(role: str) -> dict[str, str]:
-    """Components of a role and what each is for.
+    """Names of the components of a role, each with the first comment of its yaml file: what it is for.
 
     Raises:
         UserError: no such role.
@@ -43,7 +43,12 @@ def _purpose(path: Path) -> str:
     return next((comment for comment in comments if not comment.startswith("@package")), "")
 
 
+def absolute_path(path: str) -> str:
+    """A path from the root, with ``~`` expanded, so that a record of the settings holds in any folder."""
+    return str(Path(path).expanduser().absolute())
+
+
 def cache_home() -> Path:
-    """QPRUNE_CACHE, or else ``qprune`` in the user's cache folder."""
+    """The folder of caches: QPRUNE_CACHE, or else ``qprune`` in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("QPRUNE_CACHE") or Path(home) / "qprune").expanduser()

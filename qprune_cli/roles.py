@@ -18,7 +18,7 @@ from torch import nn
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Scores
 from qprune_cli.search.evaluations import EvaluationLog
-from qprune_cli.train.distill import AlikeIn
+from qprune_cli.train.distill import FindAlike
 from qprune_cli.train.tuned import OnProgress, Tuned
 from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solution, Splits
 
@@ -203,7 +203,7 @@ class FineTune(Protocol):
         """All settings that the same training of the dense network depends on; empty where that control is not wanted."""
 
     def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+        self, model: nn.Module, teacher: nn.Module, alike: FindAlike, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
     ) -> Tuned:
         """Train a copy of a network.
 
@@ -230,7 +230,7 @@ class Refiner(Protocol):
 
     @property
     def objective(self) -> str:
-        """The network whose metric is tuned, one of ``OBJECTIVES``: silenced, as the mask leaves it, or compensated, with re-fitted weights."""
+        """The network whose metric is tuned, one of ``OBJECTIVES``: silenced by the mask, or compensated, with re-fitted weights."""
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
         """Search for a better mask.

@@ -140,7 +140,7 @@ def compare(model: nn.Module, tiling: Tiling, seed: int, level: float, side: int
 def memory(run: Path, size: tuple[int, int], place: Path) -> dict[str, Any]:
     """Peak memory of a process of its own that denoises one photograph."""
     (place / "photos").mkdir()
-    pixels = np.rint(255 * photograph(size, 0, 0.5).noisy.transpose(1, 2, 0)).astype(np.uint8)
+    pixels = np.rint(255 * photograph(size, 0, 0.5).input.transpose(1, 2, 0)).astype(np.uint8)
     (place / "photos" / "coffee.png").write_bytes(imagecodecs.png_encode(pixels.copy()))
     command = [sys.executable, "-c", WATCH, str(run), str(place / "photos"), str(place / "denoised")]
     said = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.cost.cost import Cost
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 
 SCALES = {"tiny": ((20, 18), (20, 200)), "cpu": ((200, 18), (200, 1280)), "gpu": ((200, 1280), (1000, 1280), (200, 10_000))}  # runs, images
 SOLVERS = ("greedy_taylor", "hybrid_qubo", "greedy_fisher", "greedy_l1")
@@ -33,7 +33,7 @@ def write_runs(root: Path, runs: int, images: int, seed: int) -> None:
     """Write finished runs, four solvers at as many sparsities as it takes."""
     rng = np.random.default_rng(seed)
     dense = rng.normal(33, 3, images)
-    composed = {solver: compose_jobs("run", [f"solver={solver}"])[0] for solver in SOLVERS}
+    composed = {solver: compose_jobs("run", [f"solver={solver}"]).jobs[0] for solver in SOLVERS}
     for k in range(runs):
         solver, row = SOLVERS[k // PER_ROW % len(SOLVERS)], k // PER_ROW // len(SOLVERS)
         settings = composed[solver].settings | {"sparsity": round(0.1 + 0.005 * row, 3), "seed": k % PER_ROW}

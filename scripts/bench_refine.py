@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import outputs, psnr

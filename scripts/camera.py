@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from checkpoints import test_sets  # the script beside this one
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import judge, outputs
 from qprune_cli.run.plan import RunPlan, TrainPlan

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.cost.cost import counted
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95

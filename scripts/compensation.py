@@ -20,7 +20,7 @@ from baselines import data_overrides, interval
 from tqdm import tqdm
 
 from qprune_cli.compensate.ridge import Ridge
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import qualities, shrunk

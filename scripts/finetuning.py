@@ -23,7 +23,7 @@ from tqdm import tqdm
 from qprune_cli.cache.shared import Shared
 from qprune_cli.cache.store import Store
 from qprune_cli.clock import Clock
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.cost.cost import counted
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95

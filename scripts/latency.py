@@ -19,7 +19,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.cost.cost import counted
 from qprune_cli.cost.latency import latencies
 from qprune_cli.cost.memory import peak_activations

@@ -24,7 +24,7 @@ SIZES = {"tiny": (600, 800), "cpu": (3464, 4624), "gpu": (3464, 4624)}
 WATCH = """
 import json, resource, sys, time
 from qprune_cli import cli
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 import numpy as np
 start = time.perf_counter()
 TASK

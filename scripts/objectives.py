@@ -26,7 +26,7 @@ import torch
 from torch import nn
 
 from qprune_cli.clock import Clock
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.fidelity import correlation, mean_loss
 from qprune_cli.evaluate.masked import qualities, shrunk

@@ -25,7 +25,7 @@ import torch
 from torch import nn
 
 from qprune_cli.cli import dispatch
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.evaluate.interval import t95
 from qprune_cli.evaluate.masked import qualities, shrunk
 from qprune_cli.evaluate.task import task_of

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from qprune_cli.calibration.gates import gate_statistics
 from qprune_cli.calibration.loss import losses_of
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.graph.trace import trace
 from qprune_cli.types import ImageSet, Layout

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.device import pick_device
 from qprune_cli.run.plan import TrainPlan
 from qprune_cli.train.adamw import PRECISIONS, AdamW

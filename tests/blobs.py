@@ -1,6 +1,6 @@
 """A classification task of one's own, for tests: squares in one of three places of a small noisy image, and networks that tell which."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -81,7 +81,7 @@ class Reader:
         )
 
     def load(self) -> nn.Module:
-        return load_weights(self.build(), self.weights, asdict(self))
+        return load_weights(self)
 
 
 def reader(**settings):

@@ -1,4 +1,4 @@
-"""No baselines."""
+"""No baselines: a run measures its own masks only."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from qprune_cli.types import Baseline
 
 @dataclass(frozen=True)
 class NoBaselines:
-    """A method is looked at alone, beside the dense network."""
+    """A method is compared with the dense network alone."""
 
     def list(self, seed: int) -> Sequence[Baseline]:
-        """There are none."""
+        """Return no baseline, whatever the seed."""
         return ()

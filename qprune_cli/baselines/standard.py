@@ -1,4 +1,4 @@
-"""What every method has to beat: masks at random, and of the exact cost of each filter alone."""
+"""What every method has to beat: random masks, and masks by what the loss costs when each filter goes alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ class Standard:
             raise UserError(f"baselines.draws={self.draws}: give a number of random masks, at least 1, or take baselines=none")
 
     def list(self, seed: int) -> Sequence[Baseline]:
-        """All masks that are wanted, by their scorer and its seed."""
-        found = []
+        """List a baseline for each mask: its scorer, its solver and the seed of both, counted up from ``seed`` for random ones."""
+        baselines = []
         for scorer in self.scorers:
             name = type(scorer).__module__.rpartition(".")[2]
             draws = self.draws if name == "random" else 1
-            found += [Baseline(name, scorer, self.solver, seed + draw) for draw in range(draws)]
-        return found
+            baselines += [Baseline(name, scorer, self.solver, seed + draw) for draw in range(draws)]
+        return baselines

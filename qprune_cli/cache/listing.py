@@ -19,7 +19,7 @@ ABANDONED = 3600  # seconds after which a file that was never finished belongs t
 
 @dataclass(frozen=True)
 class Kept:
-    """One file of the cache.
+    """One file of the user's cache.
 
     Attributes:
         path: where.
@@ -34,8 +34,8 @@ class Kept:
     days: float
 
     @property
-    def told(self) -> str:
-        """What it is and what it saves; empty where it does not say so."""
+    def text(self) -> str:
+        """What it is and the seconds that it saves; empty where it does not say so."""
         try:
             with np.load(self.path) as file:
                 about = json.loads(str(file[NOTES]))
@@ -58,12 +58,12 @@ def listing(kinds: Collection[str] = (), every: bool = False) -> str:
     home = cache_home()
     if home.exists() and not home.is_dir():
         raise UserError(f"QPRUNE_CACHE={home}: a file; give a folder")
-    found = _chosen(kept(home), kinds)
-    lines = [f"{home}: {_size(found) if found else 'nothing is kept'}"]
-    for kind in sorted({one.kind for one in found}):
-        own = [one for one in found if one.kind == kind]
-        lines.append(f"  {kind:<10}{_files_of(own):>12}{_size(own):>12}   used {_age(own[0].days)} to {_age(own[-1].days)} ago")
-        lines += [f"    {one.told or one.path.name}, {_size([one])}, {_age(one.days)} ago" for one in own] if every else []
+    chosen = _chosen(kept(home), kinds)
+    lines = [f"{home}: {_size(chosen) if chosen else 'nothing is kept'}"]
+    for kind in sorted({one.kind for one in chosen}):
+        files = [one for one in chosen if one.kind == kind]
+        lines.append(f"  {kind:<10}{_files_of(files):>12}{_size(files):>12}   used {_age(files[0].days)} to {_age(files[-1].days)} ago")
+        lines += [f"    {one.text or one.path.name}, {_size([one])}, {_age(one.days)} ago" for one in files] if every else []
     return "\n".join(lines)
 
 
@@ -84,9 +84,9 @@ def clear(kinds: Collection[str] = (), days: float = 0.0) -> str:
 
 def _files(home: Path) -> Iterator[Kept]:
     """Results, and what the readers of image files keep; what is being written just now belongs to its writer."""
-    places = {f"results/{folder.name}": folder.name for folder in (home / "results").glob("*")} | {"patches": "patches", "known": "patches"}
-    for place, kind in places.items():
-        for path in (home / place).glob("*"):
+    folders = {f"results/{folder.name}": folder.name for folder in (home / "results").glob("*")}
+    for name, kind in (folders | {"patches": "patches", "known": "patches"}).items():
+        for path in (home / name).glob("*"):
             with suppress(OSError):  # deleted meanwhile
                 state = path.stat()
                 old = time.time() - max(state.st_mtime, state.st_atime if kind == "patches" else 0)
@@ -94,12 +94,12 @@ def _files(home: Path) -> Iterator[Kept]:
                     yield Kept(path, kind, state.st_size, max(0.0, old) / SECONDS_A_DAY)
 
 
-def _chosen(found: list[Kept], kinds: Collection[str]) -> list[Kept]:
-    known = {one.kind for one in found} | {"scores", "quality", "fidelity", "patches"}
+def _chosen(every: list[Kept], kinds: Collection[str]) -> list[Kept]:
+    valid = {one.kind for one in every} | {"scores", "quality", "fidelity", "patches"}
     for kind in kinds:
-        if kind not in known:
-            raise UserError(f"{kind}: the cache holds no such kind; {nearest(kind, known)}")
-    return [one for one in found if not kinds or one.kind in kinds]
+        if kind not in valid:
+            raise UserError(f"{kind}: the cache holds no such kind; {nearest(kind, valid)}")
+    return [one for one in every if not kinds or one.kind in kinds]
 
 
 def _files_of(files: Collection[Kept]) -> str:

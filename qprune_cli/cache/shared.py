@@ -47,7 +47,7 @@ class Shared:
     recalled: list[str] = field(default_factory=list)
 
     def scores(self, scorer: Mapping[str, Any], seed: int, keep: Bools, network: nn.Module, make: Callable[[], Scores]) -> Scores:
-        """Scores at a mask.
+        """Scores of a scorer at a mask.
 
         Args:
             scorer: its settings.
@@ -56,9 +56,9 @@ class Shared:
             network: with weights that were re-fitted, or the dense one.
             make: computes them.
         """
-        told = f"{str(scorer.get('_target_')).rsplit('.', 1)[-1]}, {int(keep.sum())} of {self.layout.n} filters, seed {seed}"
+        title = f"{str(scorer.get('_target_')).rsplit('.', 1)[-1]}, {int(keep.sum())} of {self.layout.n} filters, seed {seed}"
         key = {"scorer": scorer, "seed": seed}
-        return _unpacked(self._recall("scores", lambda: self._there(keep, network) | key, "score", told, lambda: _packed(make())))
+        return _unpacked(self._recall("scores", lambda: self._there(keep, network) | key, "score", title, lambda: _packed(make())))
 
     def quality(self, name: str, volume: bool, make: Callable[[], Quality]) -> Quality:
         """Quality on the test images, of the dense network or of what needs none.
@@ -70,18 +70,18 @@ class Shared:
         """
 
         def key() -> dict[str, Any]:
-            known = self._network if name == "dense" else [self.splits.task, self._calibration]
-            return {"of": name, "by": known, "images": self._test, "volume": volume}
+            source = self._network if name == "dense" else [self.splits.task, self._calibration]
+            return {"of": name, "by": source, "images": self._test, "volume": volume}
 
         entry = self._recall("quality", key, "measure", name, lambda: _measured(make()))
         return Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
 
-    def baseline(self, settings: Mapping[str, Any], told: str, volume: bool, make: Callable[[], dict[str, Quality]]) -> dict[str, Quality]:
+    def baseline(self, settings: Mapping[str, Any], title: str, volume: bool, make: Callable[[], dict[str, Quality]]) -> dict[str, Quality]:
         """Quality of the mask that a method is compared with, by stage.
 
         Args:
             settings: all that it depends on beside network and images.
-            told: what it is, in short.
+            title: what it is, in short.
             volume: whether the 3-D SSIM belongs to it.
             make: measures it.
         """
@@ -91,11 +91,11 @@ class Shared:
             return {"network": self._network, "images": images, "settings": settings, "volume": volume}
 
         def made() -> Entry:
-            found = make()
-            arrays = {f"{stage}.{name}": values for stage, quality in found.items() for name, values in quality.measures.items()}
-            return Entry(arrays, {"stages": {stage: list(quality.measures) for stage, quality in found.items()}})
+            qualities = make()
+            arrays = {f"{stage}.{name}": values for stage, quality in qualities.items() for name, values in quality.measures.items()}
+            return Entry(arrays, {"stages": {stage: list(quality.measures) for stage, quality in qualities.items()}})
 
-        entry = self._recall("baseline", key, "baselines", told, made)
+        entry = self._recall("baseline", key, "baselines", title, made)
         return {
             stage: Quality(self.splits.test.names, {name: entry.arrays[f"{stage}.{name}"] for name in measures})
             for stage, measures in entry.notes["stages"].items()
@@ -119,12 +119,12 @@ class Shared:
             return {"network": self._network, "images": images, "settings": settings, "seed": seed, "volume": volume}
 
         def made() -> Entry:
-            quality, told = make()
-            return Entry(dict(quality.measures), {"measures": list(quality.measures), "told": told})
+            quality, record = make()
+            return Entry(dict(quality.measures), {"measures": list(quality.measures), "record": record})
 
         entry = self._recall("tuned", key, "finetune", f"dense network, {settings['steps']} steps, seed {seed}", made)
         quality = Quality(self.splits.test.names, {measure: entry.arrays[measure] for measure in entry.notes["measures"]})
-        return quality, dict(entry.notes["told"])
+        return quality, dict(entry.notes["record"])
 
     def fidelity(self, settings: Mapping[str, Any], keep: Bools, network: nn.Module, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """How far scores can be trusted at a mask.
@@ -135,23 +135,23 @@ class Shared:
             network: with weights that were re-fitted, or the dense one.
             make: finds out.
         """
-        told = f"{int(keep.sum())} of {self.layout.n} filters"
+        title = f"{int(keep.sum())} of {self.layout.n} filters"
         key = {"settings": settings}
-        return dict(self._recall("fidelity", lambda: self._there(keep, network) | key, "fidelity", told, lambda: Entry({}, make())).notes)
+        return dict(self._recall("fidelity", lambda: self._there(keep, network) | key, "fidelity", title, lambda: Entry({}, make())).notes)
 
     def _there(self, keep: Bools, network: nn.Module) -> dict[str, Any]:
-        """What everything that is found at a mask depends on."""
-        own = None if network is self.dense else weights_digest(network)
-        return {"network": self._network, "images": self._calibration, "keep": _array(keep), "own": own}
+        """What everything that is computed at a mask depends on."""
+        refitted = None if network is self.dense else weights_digest(network)
+        return {"network": self._network, "images": self._calibration, "keep": _array(keep), "refitted": refitted}
 
-    def _recall(self, kind: str, key: Callable[[], Mapping[str, Any]], stage: str, told: str, make: Callable[[], Entry]) -> Entry:
+    def _recall(self, kind: str, key: Callable[[], Mapping[str, Any]], stage: str, title: str, make: Callable[[], Entry]) -> Entry:
         if self.store.folder is None:  # nothing is hashed for nothing
             return make()
-        entry = self.store.recall(kind, key(), told, make)
+        entry = self.store.recall(kind, key(), title, make)
         if entry.hit:
             self.clock.add(stage, entry.seconds)
-            self.recalled.append(f"{kind}: {told}")
-            LOG.info("%s (%s): as an earlier run has found in %.1f s", kind, told, entry.seconds)
+            self.recalled.append(f"{kind}: {title}")
+            LOG.info("%s (%s): as an earlier run has found in %.1f s", kind, title, entry.seconds)
         return entry
 
     @cached_property
@@ -180,16 +180,16 @@ class Shared:
 
 def images_digest(images: ImageSet) -> str:
     """SHA-256 of names, shapes and values of all images."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for pair in images.pairs:
-        found.update(repr((pair.name, pair.input.shape, pair.target.shape)).encode())
+        digest.update(repr((pair.name, pair.input.shape, pair.target.shape)).encode())
         for array in (pair.input, pair.target):
-            found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def scores_digest(scores: Scores) -> str:
-    """SHA-256 of all that scores hold."""
+    """SHA-256 over all arrays that scores hold, couplings included."""
     packed = _packed(scores)
     return hashlib.sha256("".join(name + _array(array) for name, array in packed.arrays.items()).encode()).hexdigest()
 

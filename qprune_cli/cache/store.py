@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.places import cache_home
 
 LOG = logging.getLogger("qprune_cli")
@@ -28,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Entry:
-    """A result.
+    """A result: arrays, and plain values beside them.
 
     Attributes:
         arrays: by name.
@@ -59,10 +60,10 @@ class Store:
 
     @staticmethod
     def of_user(used: bool) -> "Store":
-        """The store of this user, or none."""
+        """The store in this user's cache folder; where it is not to be used, one that keeps nothing."""
         return Store(cache_home() / "results" if used else None)
 
-    def recall(self, kind: str, key: Mapping[str, Any], told: str, make: Callable[[], Entry]) -> Entry:
+    def recall(self, kind: str, key: Mapping[str, Any], title: str, make: Callable[[], Entry]) -> Entry:
         """Find a result, or compute it and keep it.
 
         A process that computes the same result is waited for. A store that cannot be written is done without.
@@ -70,20 +71,23 @@ class Store:
         Args:
             kind: of the result.
             key: plain values that it depends on; the code and the versions of libraries are added.
-            told: what it is, in short, for a list.
+            title: what it is, in short, for a list.
             make: computes it.
+
+        Returns:
+            The result; ``hit`` says whether it was there, ``seconds`` what it took when it was computed.
         """
         if self.folder is None:
             return make()
         path = self.folder / kind / f"{_hash(key)}.npz"
-        if (found := _read(path)) is not None:
-            return found
+        if (entry := _read(path)) is not None:
+            return entry
         with _alone(path):
-            if (found := _read(path)) is not None:
-                return found
+            if (entry := _read(path)) is not None:
+                return entry
             start = perf_counter()
             made = make()
-            _write(path, Entry(made.arrays, made.notes, round(perf_counter() - start, 3)), told)
+            _write(path, Entry(made.arrays, made.notes, round(perf_counter() - start, 3)), title)
             return made
 
 
@@ -91,10 +95,10 @@ class Store:
 def code_digest() -> str:
     """A hash of this package's code: results of other code are never taken."""
     package = Path(__file__).resolve().parents[1]
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
-        found.update(str(path.relative_to(package)).encode() + path.read_bytes())
-    return found.hexdigest()
+        digest.update(str(path.relative_to(package)).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _hash(key: Mapping[str, Any]) -> str:
@@ -115,15 +119,11 @@ def _read(path: Path) -> Entry | None:
         return None
 
 
-def _write(path: Path, entry: Entry, told: str) -> None:
-    about = json.dumps({"told": told, "seconds": entry.seconds, "notes": entry.notes})
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.unfinished.npz")
+def _write(path: Path, entry: Entry, title: str) -> None:
+    about = json.dumps({"told": title, "seconds": entry.seconds, "notes": entry.notes})
     try:
-        try:
+        with whole_file(path) as temporary:
             np.savez(temporary, **entry.arrays, **{NOTES: np.array(about)})  # type: ignore[arg-type]
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
     except OSError as error:
         LOG.warning("cache: %s cannot be written (%s); what was computed is used and not kept", path.parent, error.strerror or error)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from qprune_cli.compare.gather import named
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.settings import IDLE
 
 SAME = 1e-6  # by which values of the same images may differ
@@ -34,21 +34,21 @@ class Block:
 
     @property
     def first(self) -> Run:
-        """One that stands for all in what they share."""
+        """The first run, which stands for all in what they share: images, measures, and what these give without a network."""
         return self.runs[0]
 
     def lines(self) -> list[str]:
-        """What a reader should know of the runs."""
+        """What a reader should know of the runs: those left out, latency beside other jobs, and other means."""
         lines = []
         if self.repeated:
-            told = named(run.folder.name for run in self.repeated)
-            lines.append(f"the latest of runs with the same settings and seed is taken; {len(self.repeated)} left out: {told}")
+            names = named(run.folder.name for run in self.repeated)
+            lines.append(f"the latest of runs with the same settings and seed is taken; {len(self.repeated)} left out: {names}")
             others = {run.made["weights"] for run in self.repeated} - {run.made["weights"] for run in self.runs}
             if others:
                 lines.append("some that were left out are of another dense network (SHA-256 of its weights)")
-        beside = [run for run in self.runs if not run.alone and any(np.isfinite(own["latency_ms"]) for own in run.sizes.values())]
-        if beside:
-            lines.append(f"latency of {len(beside)} runs was measured while other jobs of their sweep ran beside them")
+        disturbed = [run for run in self.runs if not run.alone and any(np.isfinite(sizes["latency_ms"]) for sizes in run.sizes.values())]
+        if disturbed:
+            lines.append(f"latency of {len(disturbed)} runs was measured while other jobs of their sweep ran beside them")
         return lines + made_differently(self.runs)
 
 
@@ -56,19 +56,19 @@ def blocks(runs: Iterable[Run]) -> list[Block]:
     """Split runs by data set, images, measures, and what the images give without a network."""
     alike: list[list[Run]] = []
     for run in runs:
-        own = next((those for those in alike if _same_images(those[0], run)), None)
-        if own is None:
+        block = next((those for those in alike if _same_images(those[0], run)), None)
+        if block is None:
             alike.append([run])
         else:
-            own.append(run)
+            block.append(run)
     return [Block(*_latest(those)) for those in alike]
 
 
 def _same_images(one: Run, other: Run) -> bool:
     if one.settings.get("data") != other.settings.get("data") or one.images != other.images or set(one.measures) != set(other.measures):
         return False
-    own, others = one.qualities["identity"], other.qualities["identity"]
-    return all(np.allclose(own[measure], others[measure], rtol=0, atol=SAME) for measure in own)
+    first, second = one.qualities["identity"], other.qualities["identity"]
+    return all(np.allclose(first[measure], second[measure], rtol=0, atol=SAME) for measure in first)
 
 
 def _latest(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
@@ -81,11 +81,11 @@ def _latest(runs: Sequence[Run]) -> tuple[tuple[Run, ...], tuple[Run, ...]]:
 
 
 def made_differently(runs: Sequence[Run]) -> list[str]:
-    """How runs were made by different means, which may be what makes them differ."""
+    """A line for each of versions, weights, commit and device in which runs differ, as that may be what makes them differ."""
     lines = []
     for what, many in DIFFERENT.items():
         counts = Counter(run.made[what] for run in runs)
         if len(counts) > 1:
-            told = named(f"{name[:12] if what in ('weights', 'commit') else name} ({count})" for name, count in counts.most_common())
-            lines.append(f"made with {len(counts)} different {many}, which may be part of a difference: {told}")
+            names = named(f"{name[:12] if what in ('weights', 'commit') else name} ({count})" for name, count in counts.most_common())
+            lines.append(f"made with {len(counts)} different {many}, which may be part of a difference: {names}")
     return lines

@@ -14,7 +14,7 @@ GAP = 2  # characters between columns
 
 
 class Column(NamedTuple):
-    """A title, a cell for each row, and how soon it goes where a line is too long; 0 never."""
+    """A column of a table: a title, a cell for each row, and when it is left out of a line that is too long: 1 first, 0 never."""
 
     title: str
     cells: list[str]
@@ -22,12 +22,12 @@ class Column(NamedTuple):
 
     @property
     def wide(self) -> int:
-        """Characters of the longest cell."""
+        """Number of characters of the longest cell, the title included."""
         return max(map(len, (self.title, *self.cells)))
 
     @property
     def is_number(self) -> bool:
-        """Whether a cell begins like a number."""
+        """Whether some cell begins like a number, so that the column goes to the right."""
         return any(cell[:1] in set("+-.0123456789") for cell in self.cells if cell)
 
 
@@ -41,8 +41,8 @@ def columns(table: Table, keys: Sequence[str]) -> list[Column]:
     rows, measure = table.rows, measure_of(table.measure)
     second = next(iter(rows[0].others), None)
     unit = f", {measure.unit}" if measure.unit else ""
-    found = [Column(key, [row.keys[table.keys.index(key)] for row in rows]) for key in keys]
-    found += [
+    shown = [Column(key, [row.keys[table.keys.index(key)] for row in rows]) for key in keys]
+    shown += [
         Column("runs", [_runs(row) for row in rows]),
         Column("obtained", [_number(row.obtained, 3) for row in rows], goes=6),
         Column("filters", [_number(row.sizes["filters"], 3) for row in rows], goes=4),
@@ -51,24 +51,24 @@ def columns(table: Table, keys: Sequence[str]) -> list[Column]:
         Column(f"{measure.title}{unit}", [_quality(row, measure) for row in rows]),
     ]
     if second is not None:
-        found.append(Column(measure_of(second).title, [measure_of(second).number(row.others[second]) for row in rows], goes=7))
-    found.append(Column("- dense", [measure.number(row.lost, "+") for row in rows]))
+        shown.append(Column(measure_of(second).title, [measure_of(second).number(row.others[second]) for row in rows], goes=7))
+    shown.append(Column("- dense", [measure.number(row.lost, "+") for row in rows]))
     if table.baseline is not None:
-        found.append(Column("- baseline", [_against(row, measure) for row in rows]))
-    found += [
+        shown.append(Column("- baseline", [_against(row, measure) for row in rows]))
+    shown += [
         Column("latency ratio", [_number(row.sizes["latency_ms"], 2) for row in rows], goes=5),
         Column("fidelity at mask", [_number(row.fidelity, 2) for row in rows], goes=3),
         Column("gap", ["" if isnan(row.gap) else f"{row.gap:.1e}" for row in rows], goes=1),
         Column("seconds", [_number(row.seconds, 0) for row in rows], goes=2),
         Column("warnings", [f"{row.warnings}" for row in rows], goes=8),
     ]
-    return [column for column in found if any(column.cells)]
+    return [column for column in shown if any(column.cells)]
 
 
-def fitting(given: Sequence[Column]) -> tuple[list[Column], list[str]]:
+def fitting(every: Sequence[Column]) -> tuple[list[Column], list[str]]:
     """The columns that fit into a line, and the titles of those that are left out for it."""
-    kept, gone = list(given), []
-    for column in sorted((one for one in given if one.goes), key=lambda one: one.goes):
+    kept, gone = list(every), []
+    for column in sorted((one for one in every if one.goes), key=lambda one: one.goes):
         if sum(one.wide + GAP for one in kept) - GAP <= WIDTH:
             break
         kept.remove(column)
@@ -87,11 +87,11 @@ def _quality(row: Row, measure: Measure) -> str:
 
 
 def _against(row: Row, measure: Measure) -> str:
-    found = row.against
-    if found is None:
+    difference = row.against
+    if difference is None:
         return "baseline" if row.is_baseline else ""
-    mean, low, high = (measure.number(value, "+") for value in (found.mean, *found.over_images))
-    return f"{mean}* [{low}, {high}]" if found.shown else f"{mean} (none) [{low}, {high}]"
+    mean, low, high = (measure.number(value, "+") for value in (difference.mean, *difference.over_images))
+    return f"{mean}* [{low}, {high}]" if difference.shown else f"{mean} (none) [{low}, {high}]"
 
 
 def _number(value: float, digits: int) -> str:

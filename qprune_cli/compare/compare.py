@@ -1,4 +1,4 @@
-"""Run folders in, tables out."""
+"""Finished runs side by side: from the paths of their folders to tables, as text or as files."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from qprune_cli.compare.find import find
 from qprune_cli.compare.frame import frame
 from qprune_cli.compare.gather import Gathered, gather, named
 from qprune_cli.compare.keys import row_keys
-from qprune_cli.compare.read import AT_LAST
+from qprune_cli.compare.run import AT_LAST
 from qprune_cli.compare.table import Table, table
 from qprune_cli.compare.words import Configured, Words, pieces, select, words
 from qprune_cli.errors import UserError, nearest
@@ -40,15 +40,19 @@ class Comparison:
         return frame(self.tables)
 
     def csv(self) -> str:
-        """The same as text."""
+        """All tables as the text of one CSV file, with the columns of ``frame``."""
         return self.frame().to_csv(index=False, lineterminator="\n")
 
     def markdown(self) -> str:
-        """The tables in markdown."""
+        """All tables as the text of a Markdown file."""
         return show.markdown(self.tables, self.left_out) + "\n"
 
     def save(self, csv: Path | None, markdown: Path | None) -> None:
-        """Write the files that are asked for."""
+        """Write the files that are wanted; None leaves one out.
+
+        Raises:
+            UserError: a file cannot be written.
+        """
         if csv is not None:
             write(csv, self.csv())
         if markdown is not None:
@@ -84,11 +88,11 @@ def compare(
 
 
 def _compared(
-    gathered: Gathered, asked: Words, by: Sequence[str] | str | None, baseline: Words | None, stage: str | None, metric: str | None
+    gathered: Gathered, wanted: Words, by: Sequence[str] | str | None, baseline: Words | None, stage: str | None, metric: str | None
 ) -> Comparison:
-    if asked:
-        known: list[Configured] = [*gathered.runs, *(one for one in gathered.left_out if one.settings)]
-        chosen = select(known, asked)
+    if wanted:
+        configured: list[Configured] = [*gathered.runs, *(one for one in gathered.left_out if one.settings)]
+        chosen = select(configured, wanted)
         kept = {id(one) for one in chosen}
         runs = tuple(one for one in gathered.runs if id(one) in kept)
         left_out = tuple(one for one in gathered.left_out if id(one) in kept or not one.settings)
@@ -107,16 +111,20 @@ def _compared(
     return Comparison(tables, tuple(gathered.lines()))
 
 
-def _offered(option: str, asked: str | None, offers: Sequence[Sequence[str]], default: str = "") -> str:
-    """What was asked for, if all runs have it; else what they have: the default, or the last of all."""
-    every = reduce(lambda known, offer: [name for name in known if name in offer], offers)
-    if asked is None:
-        return default if default in every or not every else every[-1]
-    if asked not in every:
-        some = any(asked in offer for offer in offers)
-        said = "not all of these runs have it, so choose runs with it by words such as data=NAME" if some else "no run has it"
-        raise UserError(f"{option} {asked}: {said}; {nearest(asked, every)}")
-    return asked
+def _offered(option: str, name: str | None, offers: Sequence[Sequence[str]], default: str = "") -> str:
+    """The name that an option gives, if all runs offer it; without one the default where all do, or else the last that all do.
+
+    Raises:
+        UserError: some run does not offer it.
+    """
+    common = reduce(lambda names, offer: [one for one in names if one in offer], offers)
+    if name is None:
+        return default if default in common or not common else common[-1]
+    if name not in common:
+        some = any(name in offer for offer in offers)
+        why = "not all of these runs have it, so choose runs with it by words such as data=NAME" if some else "no run has it"
+        raise UserError(f"{option} {name}: {why}; {nearest(name, common)}")
+    return name
 
 
 def side_by_side(gathered: Gathered) -> Comparison | None:
@@ -136,11 +144,11 @@ def write_tables(folder: str | Path) -> str:
     Raises:
         UserError: there is no job at all.
     """
-    place = Path(folder)
-    gathered = gather(find([place]))
+    path = Path(folder)
+    gathered = gather(find([path]))
     compared = side_by_side(gathered)
     if compared is None:
         return "\n".join(["no run has finished, so there is no table", *gathered.lines()])
-    write(place / "table.csv", compared.csv())
-    write(place / "table.md", compared.markdown())
+    write(path / "table.csv", compared.csv())
+    write(path / "table.md", compared.markdown())
     return str(compared)

@@ -1,4 +1,4 @@
-"""Files that a user names."""
+"""Files that a user names on the command line: checked before work begins, and written whole."""
 
 from pathlib import Path
 

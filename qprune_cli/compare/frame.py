@@ -39,18 +39,18 @@ def _line(block: int, table: Table, row: Row) -> dict[str, Any]:
 
 
 def _against(row: Row) -> dict[str, Any]:
-    name, found = "minus_baseline", row.against
-    if found is None:
+    name, difference = "minus_baseline", row.against
+    if difference is None:
         return {}
     return {
-        name: found.mean,
-        f"{name}_low": found.over_images[0],
-        f"{name}_high": found.over_images[1],
-        f"{name}_seeds_low": found.over_seeds[0],
-        f"{name}_seeds_high": found.over_seeds[1],
-        f"{name}_seeds": found.seeds,
-        f"{name}_p": found.p,
-        f"{name}_p_holm": found.p_holm,
+        name: difference.mean,
+        f"{name}_low": difference.over_images[0],
+        f"{name}_high": difference.over_images[1],
+        f"{name}_seeds_low": difference.over_seeds[0],
+        f"{name}_seeds_high": difference.over_seeds[1],
+        f"{name}_seeds": difference.seeds,
+        f"{name}_p": difference.p,
+        f"{name}_p_holm": difference.p_holm,
     }
 
 

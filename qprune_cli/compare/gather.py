@@ -1,14 +1,13 @@
 """Found folders -> the runs that can be compared, and why the others cannot."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from qprune_cli.compare.content import Unreadable
-from qprune_cli.compare.find import Place
-from qprune_cli.compare.read import Run, read_run
+from qprune_cli.compare.find import ResultFolder
+from qprune_cli.compare.run import Run, read_run
 from qprune_cli.compare.settings import flat
+from qprune_cli.record.read import Unreadable, read_json
 
 FEW = 5  # folders that are named before the others are only counted
 
@@ -21,7 +20,7 @@ class LeftOut:
         folder: where it lies.
         state: unfinished, failed or unreadable.
         why: one sentence; empty for unfinished ones.
-        settings: as of a run; empty where they are not known.
+        settings: as of a run; empty where config.yaml is missing or damaged.
     """
 
     folder: Path
@@ -49,10 +48,10 @@ STATES = {
 }
 
 
-def gather(places: Sequence[Place]) -> Gathered:
-    """Read every run that can be read."""
-    found = [_one(place) for place in places]
-    return Gathered(tuple(one for one in found if isinstance(one, Run)), tuple(one for one in found if isinstance(one, LeftOut)))
+def gather(folders: Sequence[ResultFolder]) -> Gathered:
+    """Read every run that can be read, and say of every other one why it cannot."""
+    every = [_one(folder) for folder in folders]
+    return Gathered(tuple(one for one in every if isinstance(one, Run)), tuple(one for one in every if isinstance(one, LeftOut)))
 
 
 def named(names: Iterable[str], separator: str = ", ", few: int = FEW) -> str:
@@ -66,27 +65,27 @@ def named(names: Iterable[str], separator: str = ", ", few: int = FEW) -> str:
     return separator.join(every[:few]) + (f" and {len(every) - few} more" if len(every) > few else "")
 
 
-def _one(place: Place) -> Run | LeftOut:
-    folder, settings = place.folder, {} if place.config is None else flat(place.config)
-    if not (folder / "manifest.json").is_file():
-        if (folder / "failed.json").is_file():
-            return LeftOut(folder, "failed", _sentence(folder / "failed.json"), settings)
-        return LeftOut(folder, "unfinished", "", settings)
+def _one(folder: ResultFolder) -> Run | LeftOut:
+    path, settings = folder.path, {} if folder.config is None else flat(folder.config)
+    if not (path / "manifest.json").is_file():
+        if (path / "failed.json").is_file():
+            return LeftOut(path, "failed", _failure(path), settings)
+        return LeftOut(path, "unfinished", "", settings)
     try:
-        return read_run(place)
+        return read_run(folder)
     except Unreadable as error:
-        return LeftOut(folder, "unreadable", str(error), settings)
+        return LeftOut(path, "unreadable", str(error), settings)
 
 
-def _sentence(path: Path) -> str:
+def _failure(folder: Path) -> str:
     try:
-        return str(json.loads(path.read_bytes())["error"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(folder, "failed.json")["error"])
+    except (Unreadable, KeyError):
         return "failed.json is damaged"
 
 
 def _line(state: str, those: list[LeftOut]) -> str:
     if not those:
         return ""
-    told = [f"{one.folder}: {one.why}" if one.why else str(one.folder) for one in those]
-    return f"{len(those)} {STATES[state]}: {named(told, '; ' if those[0].why else ', ')}"
+    names = [f"{one.folder}: {one.why}" if one.why else str(one.folder) for one in those]
+    return f"{len(those)} {STATES[state]}: {named(names, '; ' if those[0].why else ', ')}"

@@ -1,10 +1,10 @@
-"""By which settings rows differ."""
+"""The settings that name the rows of a table: those in which its runs differ, other than seeds."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from qprune_cli.compare.gather import named
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.settings import IDLE, in_order
 from qprune_cli.compare.words import refuse_unknown_key
 
@@ -15,7 +15,7 @@ MAY_FOLLOW = ("scorer", "loss")  # settings without a dot that components bring 
 
 @dataclass(frozen=True)
 class Keys:
-    """Settings that name rows.
+    """The settings that name the rows of a table.
 
     Attributes:
         shown: in the order of the columns.
@@ -26,7 +26,7 @@ class Keys:
     follow: tuple[str, ...] = ()
 
     def of(self, run: Run) -> tuple[str, ...]:
-        """What names the row of a run."""
+        """The values of the keys, which name the row of a run; empty where it lacks a setting."""
         return tuple(run.settings.get(key, "") for key in self.shown)
 
     def lines(self) -> list[str]:
@@ -95,13 +95,13 @@ def grouped(runs: Iterable[Run], keys: Keys) -> dict[tuple[str, ...], list[Run]]
 
 
 def inside(rows: Mapping[tuple[str, ...], Sequence[Run]], keys: Keys) -> list[str]:
-    """What rows that were asked for average over, beside seeds."""
+    """What the rows that ``--by`` names average over, beside seeds."""
     names = dict.fromkeys(name for runs in rows.values() for name in row_keys(runs).shown if name not in keys.shown)
     if not names:
         return []
     values = {name: sorted({run.settings.get(name, "") for runs in rows.values() for run in runs}, key=in_order) for name in names}
-    told = (f"{name}={named(values[name], ',')}" for name in names)
-    lines = [f"rows average over {named(told, ' and ')}"]
+    averaged = (f"{name}={named(values[name], ',')}" for name in names)
+    lines = [f"rows average over {named(averaged, ' and ')}"]
     if len({frozenset(tuple(run.settings.get(name) for name in names) for run in runs) for runs in rows.values()}) > 1:
         lines.append("not every row averages over the same of these, so part of a difference between rows may come from that")
     return lines

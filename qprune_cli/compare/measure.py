@@ -1,8 +1,8 @@
-"""How measures are printed."""
+"""The measures of all tasks with their titles, units and digits, for tables that are made without torch."""
 
 from qprune_cli.types import Measure
 
-KNOWN = {
+MEASURES = {
     measure.name: measure
     for measure in (
         Measure("psnr", "PSNR", "dB", 2, 10),
@@ -22,4 +22,4 @@ def measure_of(name: str) -> Measure:
         >>> measure_of("accuracy").number(0.9817), measure_of("other").number(0.5)
         ('98.17', '0.5000')
     """
-    return KNOWN.get(name, Measure(name, name, "", 4, 10))
+    return MEASURES.get(name, Measure(name, name, "", 4, 10))

@@ -1,11 +1,11 @@
-"""One line of a table."""
+"""One line of a table: what runs of the same settings measured together."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from qprune_cli.compare.baseline import Difference
-from qprune_cli.compare.read import Run
+from qprune_cli.compare.run import Run
 from qprune_cli.types import Floats
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from qprune_cli.errors import UserError
+from qprune_cli.record.read import LOADER
 
-LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ABSENT = "null"  # what a setting counts as that a run does not have
 IDLE = ("output_root", "device", "cache", "fidelity", "certify", "latency")  # settings that change no network
 
@@ -35,7 +35,7 @@ def plain(value: Any) -> str:
 
 
 def spelled(word: str) -> str:
-    """The same of what a user wrote.
+    """The one text of a value that a user wrote, which ``plain`` gives as well.
 
     Raises:
         UserError: it is no YAML value.
@@ -66,7 +66,7 @@ def numeric(word: str) -> float | None:
 
 
 def in_order(word: str) -> tuple[int, float, str]:
-    """What to sort by: numbers by size, then words.
+    """A key to sort values by: numbers by size, then words.
 
     Example:
         >>> sorted(["10", "9", "none", "0.5"], key=in_order)

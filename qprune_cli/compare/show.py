@@ -22,7 +22,7 @@ def terminal(tables: Sequence[Table], more: Iterable[str]) -> str:
 
 
 def markdown(tables: Sequence[Table], more: Iterable[str]) -> str:
-    """The same in markdown."""
+    """All tables in Markdown, with the notes of each beneath it, and at last what was left out."""
     parts = []
     for table in tables:
         shown = shown_keys(table, tables)
@@ -38,15 +38,15 @@ def heading(table: Table, shown: Sequence[str]) -> str:
     shared = [f"{key}={table.rows[0].keys[k]}" for k, key in enumerate(table.keys) if key != "data" and key not in shown]
     without = f"without a network {measure.text(float(first.qualities['identity'][table.measure].mean()))}"
     dense = {measure.text(row.dense) for row in table.rows}
-    known = f"{without}, dense {next(iter(dense))}" if len(dense) == 1 else without
+    levels = f"{without}, dense {next(iter(dense))}" if len(dense) == 1 else without
     images = f"{len(first.images)} image{'s' if len(first.images) != 1 else ''}"
     titles = " and ".join(measure_of(name).title for name in first.measures)
-    return "; ".join([f"data={first.settings.get('data', '')}", *shared, images, titles, f"stage {table.stage}", known])
+    return "; ".join([f"data={first.settings.get('data', '')}", *shared, images, titles, f"stage {table.stage}", levels])
 
 
 def shown_keys(table: Table, tables: Sequence[Table]) -> list[str]:
     """The keys that are columns; where there are several tables, what all rows of one share stands in its heading."""
-    return [key for k, key in enumerate(table.keys) if len(tables) == 1 or len({row.keys[k] for row in table.rows}) > 1]
+    return list(table.keys if len(tables) == 1 else table.varying)
 
 
 def _lines(table: Table, gone: Sequence[str]) -> list[str]:

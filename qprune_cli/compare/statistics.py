@@ -1,35 +1,13 @@
-"""Intervals and tests for all rows of a table at once."""
-
-from collections.abc import Iterator
+"""Tests for all rows of a table at once."""
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import stdtr
 
-from qprune_cli.evaluate.interval import AT_ONCE, RESAMPLES
+from qprune_cli.evaluate.interval import parts
 from qprune_cli.types import Floats
 
 FLIPS = 10_000
 ROUNDING = 1e-9  # relative difference between sums of the same numbers
-
-
-def image_intervals(values: Floats) -> Floats:
-    """95 % percentile-bootstrap interval of the mean of each row: that of ``ci95``, from the same draws, for all rows in one product.
-
-    Args:
-        values: (r, N) one value per image.
-
-    Returns:
-        (r, 2) low and high.
-
-    Example:
-        >>> image_intervals(np.array([[1.0, 1.0, 1.0], [2.0, 2.0, 2.0]])).tolist()
-        [[1.0, 1.0], [2.0, 2.0]]
-    """
-    rng, count = np.random.default_rng(0), values.shape[1]
-    means = [_counts(rng.integers(count, size=(part, count)), count) @ values.T / count for part in _parts(RESAMPLES, count)]
-    ends: Floats = np.percentile(np.concatenate(means), [2.5, 97.5], axis=0).T
-    return ends
 
 
 def sign_flips(differences: Floats) -> Floats:
@@ -50,7 +28,7 @@ def sign_flips(differences: Floats) -> Floats:
     at_least = np.zeros(rows)
     scale = np.abs(differences).sum(axis=1)
     true = np.abs(differences.sum(axis=1)) - ROUNDING * scale
-    for part in _parts(FLIPS, count):
+    for part in parts(FLIPS, count):
         signs = rng.integers(2, size=(part, count), dtype=np.int8).astype(np.float64) * 2 - 1
         at_least += (np.abs(signs @ differences.T) >= true).sum(axis=0)
     p: Floats = np.where(np.isfinite(scale), (1 + at_least) / (1 + FLIPS), np.nan)
@@ -91,15 +69,3 @@ def holm(p: Floats) -> Floats:
     order = tested[np.argsort(p[tested], kind="stable")]
     adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)))
     return adjusted
-
-
-def _parts(total: int, count: int) -> Iterator[int]:
-    """How many draws of so many numbers are made at a time."""
-    rows = max(1, AT_ONCE // count)
-    return (min(rows, total - start) for start in range(0, total, rows))
-
-
-def _counts(drawn: NDArray[np.int64], count: int) -> Floats:
-    """(part, N) how often each image was drawn."""
-    places = (drawn + count * np.arange(len(drawn))[:, None]).ravel()
-    return np.bincount(places, minlength=drawn.size).reshape(drawn.shape).astype(np.float64)

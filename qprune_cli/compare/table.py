@@ -9,17 +9,16 @@ import numpy as np
 from qprune_cli.compare.baseline import differences
 from qprune_cli.compare.blocks import Block
 from qprune_cli.compare.keys import Keys, grouped, inside
-from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Ends, Row
-from qprune_cli.compare.statistics import image_intervals
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.words import Words
-from qprune_cli.evaluate.interval import t95
+from qprune_cli.evaluate.interval import ci95, t95
 from qprune_cli.types import Floats
 
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """What was measured on the same images.
+    """Rows of runs that were measured on the same images.
 
     Attributes:
         block: its runs.
@@ -39,6 +38,11 @@ class Table:
     lines: tuple[str, ...]
     baseline: Words | None
 
+    @property
+    def varying(self) -> tuple[str, ...]:
+        """The keys in which its rows differ."""
+        return tuple(key for k, key in enumerate(self.keys) if len({row.keys[k] for row in self.rows}) > 1)
+
 
 def table(block: Block, keys: Keys, stage: str, measure: str, baseline: Words | None = None) -> Table:
     """Put the runs of a block into rows.
@@ -54,25 +58,25 @@ def table(block: Block, keys: Keys, stage: str, measure: str, baseline: Words | 
     seeds = {row: _by_seed(runs, stage, measure) for row, runs in groups.items()}
     dense = [np.mean(list(_by_seed(runs, "dense", measure).values()), axis=0) for runs in groups.values()]
     means = np.array([np.mean(list(values.values()), axis=0) for values in seeds.values()])
-    images, lost = image_intervals(means), image_intervals(means - np.array(dense))
+    images, lost = ci95(means), ci95(means - np.array(dense))
     rows = [
         _row(name, runs, seeds[name], stage, measure, float(dense[k].mean()), Ends(*images[k]), Ends(*lost[k]))
         for k, (name, runs) in enumerate(groups.items())
     ]
     lines = [*keys.lines(), *inside(groups, keys)]
     if baseline is not None:
-        found = differences(keys, groups, seeds, baseline)
-        rows = [replace(row, against=found.by_row.get(row.keys), is_baseline=row.keys in found.baselines) for row in rows]
-        lines += found.lines
+        paired = differences(keys, groups, seeds, baseline)
+        rows = [replace(row, against=paired.by_row.get(row.keys), is_baseline=row.keys in paired.baselines) for row in rows]
+        lines += paired.lines
     return Table(block, keys.shown, stage, measure, tuple(rows), (*lines, *block.lines()), baseline)
 
 
 def _by_seed(runs: Sequence[Run], stage: str, measure: str) -> dict[str, Floats]:
     """(N,) mean over the runs of each seed."""
-    found: dict[str, list[Floats]] = {}
+    values: dict[str, list[Floats]] = {}
     for run in runs:
-        found.setdefault(run.seed, []).append(run.qualities[stage][measure])
-    return {seed: np.mean(values, axis=0) for seed, values in found.items()}
+        values.setdefault(run.seed, []).append(run.qualities[stage][measure])
+    return {seed: np.mean(those, axis=0) for seed, those in values.items()}
 
 
 def _row(
@@ -108,6 +112,6 @@ def _row(
 
 
 def _mean(values: Iterable[float]) -> float:
-    """Of those that were measured."""
-    known = [value for value in values if not isnan(value)]
-    return float(np.mean(known)) if known else nan
+    """The mean of those that were measured, which are not nan; nan where none was."""
+    measured = [value for value in values if not isnan(value)]
+    return float(np.mean(measured)) if measured else nan

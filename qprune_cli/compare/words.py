@@ -1,4 +1,4 @@
-"""Which runs: ``solver=hybrid_qubo,greedy_taylor sparsity=0.5``, in the words of the command line."""
+"""Which runs: ``solver=hybrid_qubo,greedy_taylor sparsity=0.5``, in words as a user gives them on the command line."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,11 +13,11 @@ Words = Mapping[str, tuple[str, ...]]
 
 
 class Configured(Protocol):
-    """Anything with settings."""
+    """Whatever words can choose: it has settings."""
 
     @property
     def settings(self) -> Mapping[str, str]:
-        """By their names on the command line."""
+        """Values by the names of the settings on the command line."""
 
 
 One = TypeVar("One", bound=Configured)
@@ -33,7 +33,7 @@ def words(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
         >>> words(["solver=greedy,swap,sparsity=0.50", "seed=0"])
         {'solver': ('greedy', 'swap'), 'sparsity': ('0.5',), 'seed': ('0',)}
     """
-    found: dict[str, tuple[str, ...]] = {}
+    values: dict[str, tuple[str, ...]] = {}
     for word in given:
         key = ""
         for piece in pieces(word):
@@ -42,13 +42,13 @@ def words(given: Iterable[str]) -> dict[str, tuple[str, ...]]:
                 key = name.strip()
             if not key:
                 raise UserError(f"{word}: begins without a setting; write it as in solver=greedy,swap")
-            asked = spelled(value if is_setting else piece)
-            found[key] = (*(known for known in found.get(key, ()) if known != asked), asked)
-    return found
+            last = spelled(value if is_setting else piece)
+            values[key] = (*(one for one in values.get(key, ()) if one != last), last)
+    return values
 
 
 def apart(given: Iterable[str]) -> tuple[list[str], list[str]]:
-    """What of the command line are paths, and what are words: whatever has a ``=`` and does not exist.
+    """Tell paths of the command line from words: a word has a ``=`` and is no path that exists.
 
     Raises:
         UserError: nothing is a path.
@@ -61,15 +61,15 @@ def apart(given: Iterable[str]) -> tuple[list[str], list[str]]:
 
 
 def pieces(word: str) -> list[str]:
-    """What stands between commas, or before another setting; what is in brackets or quotes belongs together.
+    """Split a word at commas and before another setting; what is in brackets or quotes stays together.
 
     Example:
         >>> pieces("scorer.lambdas=[1,5],seed=0 data.root=My photos")
         ['scorer.lambdas=[1,5]', 'seed=0', 'data.root=My photos']
     """
     settings = re.split(r"\s+(?=[\w.]+=)", word.strip())
-    found = [piece for setting in settings for piece in re.findall(PIECE, setting)]
-    return [piece.strip() for piece in found if piece.strip()]
+    every = [piece for setting in settings for piece in re.findall(PIECE, setting)]
+    return [piece.strip() for piece in every if piece.strip()]
 
 
 def refuse_unknown_key(key: str, runs: Iterable[Configured], option: str = "") -> None:
@@ -78,37 +78,37 @@ def refuse_unknown_key(key: str, runs: Iterable[Configured], option: str = "") -
     Raises:
         UserError: it names the nearest one.
     """
-    known = {name for run in runs for name in run.settings}
-    if key not in known:
-        section = {name for name in known if name.split(".")[0] == key.split(".")[0]}
-        plain = {name for name in known if "." not in name}
+    names = {name for run in runs for name in run.settings}
+    if key not in names:
+        section = {name for name in names if name.split(".")[0] == key.split(".")[0]}
+        plain = {name for name in names if "." not in name}
         raise UserError(f"{option}{key}: no run has such a setting; {nearest(key, section | plain)}")
 
 
-def select(runs: Sequence[One], asked: Words, option: str = "") -> list[One]:
+def select(runs: Sequence[One], wanted: Words, option: str = "") -> list[One]:
     """The runs that have one of the values of every setting.
 
     Args:
         runs: to choose from.
-        asked: as ``words`` gives them.
+        wanted: the values that each setting may have, as ``words`` gives them.
         option: what stood before them, such as ``"--baseline "``.
 
     Raises:
         UserError: a setting or value that no run has, or no run has all of them.
     """
-    for key, values in asked.items():
+    for key, values in wanted.items():
         refuse_unknown_key(key, runs, option)
-        known = {run.settings.get(key, ABSENT) for run in runs}
+        there = {run.settings.get(key, ABSENT) for run in runs}
         for value in values:
-            if value not in known:
-                raise UserError(f"{option}{key}={value}: no run has it; {nearest(value, sorted(known, key=in_order))}")
-    found = [run for run in runs if fits(run, asked)]
-    if not found:
-        told = " ".join(f"{key}={','.join(values)}" for key, values in asked.items())
-        raise UserError(f"{option}{told}: each is there, but no run has all of them; leave one out")
-    return found
+            if value not in there:
+                raise UserError(f"{option}{key}={value}: no run has it; {nearest(value, sorted(there, key=in_order))}")
+    chosen = [run for run in runs if fits(run, wanted)]
+    if not chosen:
+        text = " ".join(f"{key}={','.join(values)}" for key, values in wanted.items())
+        raise UserError(f"{option}{text}: each is there, but no run has all of them; leave one out")
+    return chosen
 
 
-def fits(run: Configured, asked: Words) -> bool:
+def fits(run: Configured, wanted: Words) -> bool:
     """Whether a run has one of the values of every setting."""
-    return all(run.settings.get(key, ABSENT) in values for key, values in asked.items())
+    return all(run.settings.get(key, ABSENT) in values for key, values in wanted.items())

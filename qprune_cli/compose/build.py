@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from types import MappingProxyType
 from typing import Any, cast
 
-from hydra.utils import get_class
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from qprune_cli.compose.hydra import get_class
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.places import components, config_dir
 
@@ -35,13 +35,13 @@ class Composed:
             roles: the sections that must be there, and no others.
 
         Returns:
-            The component of each role, and ``settings``.
+            The component of each role by its name, and under ``settings`` the dataclass.
 
         Raises:
             UserError: an unknown or missing section or setting, or a value of the wrong type or out of range.
         """
-        own = {field.name for field in fields(settings)}
-        top = {name: value for name, value in self.settings.items() if name in own or (not isinstance(value, dict) and name not in roles)}
+        names = {field.name for field in fields(settings)}
+        top = {name: value for name, value in self.settings.items() if name in names or (not isinstance(value, dict) and name not in roles)}
         for name in self.settings.keys() - top.keys() - set(roles):
             raise UserError(f"{name}: no such section; {nearest(name, roles)}")
         return {role: self.component(role) for role in roles} | {"settings": build(top, "", settings)}
@@ -67,6 +67,9 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None, root:
         cls: the dataclass.
         root: all settings, which those of components in a list may refer to.
 
+    Returns:
+        An instance of the dataclass, its own range checks passed.
+
     Raises:
         UserError: unknown target or key, missing value, wrong type.
     """
@@ -80,13 +83,13 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None, root:
             raise UserError(f"{dot}_target_={target}: no such class; give the import path of a dataclass") from error
     if not is_dataclass(cls):
         raise UserError(f"{dot}_target_={target}: not a dataclass; a component is one")
-    known = [field.name for field in fields(cls)]
+    names = [field.name for field in fields(cls)]
     for name, value in values.items():
-        if name not in known:
-            raise UserError(f"{dot}{name}: no such setting; {nearest(name, known)}")
+        if name not in names:
+            raise UserError(f"{dot}{name}: no such setting; {nearest(name, names)}")
         if value == "???":
             raise UserError(f"{dot}{name}: a value is required; add {dot}{name}=... to the command")
-    held = {
+    parts = {
         field.name: HOLDERS[kind](values.pop(field.name), field.metadata[kind], f"{dot}{field.name}", root)
         for field in fields(cls)
         for kind in HOLDERS.keys() & field.metadata.keys()
@@ -94,7 +97,7 @@ def build(values: dict[str, Any], path: str, cls: type[Any] | None = None, root:
     }
     try:
         built = OmegaConf.to_object(OmegaConf.merge(_writable(OmegaConf.structured(cls)), values))
-        return replace(cast(Any, built), **held) if held else built
+        return replace(cast(Any, built), **parts) if parts else built
     except OmegaConfBaseException as error:
         raise UserError(f"{dot}{error.full_key or ''}: {str(error.msg or error).splitlines()[0]}") from error
 
@@ -119,9 +122,9 @@ def _item(item: Any, group: str, path: str, root: Mapping[str, Any]) -> Any:
     (name, settings), *more = item.items() if isinstance(item, dict) and item else [(item, {})]
     if more or name not in components(group) or not isinstance(settings, dict):
         raise UserError(f"{path}: {name}: no such {group}; {nearest(str(name), components(group))}")
-    place = "the item of a list"
-    whole = OmegaConf.create({**root, place: _stated(group, name) | settings})
-    return build(cast(dict[str, Any], OmegaConf.to_container(whole[place], resolve=True)), f"{path}.{name}", root=root)
+    key = "the item of a list"
+    whole = OmegaConf.create({**root, key: _stated(group, name) | settings})
+    return build(cast(dict[str, Any], OmegaConf.to_container(whole[key], resolve=True)), f"{path}.{name}", root=root)
 
 
 # Fields that hold components say of which role in their metadata: a list of them is a "group", one alone a "component".
@@ -130,13 +133,13 @@ HOLDERS = {"group": _listed, "component": _single}
 
 def buildable(role: str) -> dict[str, Any]:
     """The components of a role that need no further settings, by name."""
-    found = {}
+    built = {}
     for name in components(role):
         try:
-            found[name] = build({key: value for key, value in _stated(role, name).items() if key != "defaults"}, role)
+            built[name] = build({key: value for key, value in _stated(role, name).items() if key != "defaults"}, role)
         except UserError:  # an alias, or one that needs more
             continue
-    return found
+    return built
 
 
 def _stated(group: str, name: str) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from omegaconf import DictConfig
-
-from qprune_cli.compose.jobs import Composer, find_setting, lines, parse
-from qprune_cli.errors import UserError
+from qprune_cli.compose.composer import Composer
+from qprune_cli.compose.hydra import lines, parse
+from qprune_cli.compose.keys import has_setting
 
 
 def fitting(composer: Composer, jobs: Sequence[Sequence[str]], swept: frozenset[str]) -> list[tuple[str, ...]]:
@@ -17,6 +16,9 @@ def fitting(composer: Composer, jobs: Sequence[Sequence[str]], swept: frozenset[
         composer: of the jobs.
         jobs: the overrides of each, in Hydra's grammar.
         swept: roles that the sweep chooses for.
+
+    Returns:
+        The overrides of each job, in the same order; some may be equal now.
     """
     given = {word.split("=", 1)[0].lstrip("+~") for words in jobs for word in words}
     keys = {key for key in given if "." in key and key.partition(".")[0] in swept}
@@ -24,16 +26,8 @@ def fitting(composer: Composer, jobs: Sequence[Sequence[str]], swept: frozenset[
         return [tuple(words) for words in jobs]
     parsed = [parse(list(words)) for words in jobs]
     bases = [composer.base(overrides) for overrides in parsed]
-    somewhere = {key for key in keys if any(_has(base, key) for base in bases)}
+    somewhere = {key for key in keys if any(has_setting(base, key) for base in bases)}
     return [
-        tuple(lines(one for one in overrides if one.key_or_group not in somewhere or _has(base, str(one.key_or_group))))
+        tuple(lines(one for one in overrides if one.key_or_group not in somewhere or has_setting(base, one.key_or_group)))
         for overrides, base in zip(parsed, bases, strict=True)
     ]
-
-
-def _has(settings: DictConfig, key: str) -> bool:
-    try:
-        find_setting(settings, key)
-    except UserError:
-        return False
-    return True

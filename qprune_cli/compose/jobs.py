@@ -1,250 +1,147 @@
-"""From overrides, or from a finished run, to the settings of every job."""
+"""From the overrides of a command to the settings of one job, or of the jobs of a sweep."""
 
-import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
-from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig
 
 from qprune_cli.compose.build import Composed
-from qprune_cli.errors import UserError, nearest
-from qprune_cli.places import config_dir
+from qprune_cli.compose.composer import Composer
+from qprune_cli.compose.fitting import fitting
+from qprune_cli.compose.hydra import (
+    Override,
+    changes_a_value,
+    choices,
+    compose,
+    is_hydra_setting,
+    is_sweep,
+    jobs_of,
+    lines,
+    parse,
+    session,
+    swept_values,
+)
+from qprune_cli.compose.keys import check_setting, freed
+from qprune_cli.compose.launcher import check_launcher, described
+from qprune_cli.errors import UserError
 
-FREE = ("model.arguments", "limits", "solver.options")  # sections whose keys are the user's own
+NAMING = ("data", "model")  # the components that a sweep is called by, where no experiment is asked for
 
 
-def freed(overrides: list[str]) -> list[str]:
-    """Write overrides of the sections with free keys as Hydra wants keys that may be new.
+@dataclass(frozen=True)
+class Sweep:
+    """What there is to a sweep beside its jobs.
 
-    Example:
-        >>> freed(["model.arguments.depth=17", "seed=1"])
-        ['++model.arguments.depth=17', 'seed=1']
+    Attributes:
+        title: the experiment, or what all jobs have in common.
+        folder: where the user wants it; None for one below output_root.
+        overrides: of each job, in Hydra's grammar, without those of Hydra's own settings.
+        hydra: those of Hydra's own settings.
+        launcher: who runs it (see ``described``).
     """
-    starts = tuple(f"{section}{sign}" for section in FREE for sign in ".=")
-    return [f"++{word}" if word.startswith(starts) else word for word in overrides]
+
+    title: str
+    folder: Path | None
+    overrides: tuple[tuple[str, ...], ...]
+    hydra: tuple[str, ...]
+    launcher: dict[str, Any]
 
 
-def parse(overrides: list[str]) -> list[Override]:
-    """Overrides in Hydra's grammar, lists of values and globs over names included; called while Hydra is initialised."""
-    return OverridesParser.create(config_loader=GlobalHydra.instance().config_loader()).parse_overrides(overrides)
+@dataclass(frozen=True)
+class Jobs:
+    """What a command is to do.
+
+    Attributes:
+        jobs: composed and checked.
+        sweep: where and how they are done, where they are a sweep; None for a single job.
+    """
+
+    jobs: list[Composed]
+    sweep: Sweep | None = None
 
 
-def lines(overrides: Iterable[Override]) -> list[str]:
-    """Overrides as they were written."""
-    return [str(override.input_line) for override in overrides]
+def compose_jobs(config: str, overrides: list[str], extra: str | None = None, multirun: bool = False) -> Jobs:
+    """Compose and check the settings of every job that the overrides describe.
 
-
-class Composer:
-    """Composes jobs that share much, while Hydra is initialised: each choice of components is composed once.
+    An experiment may be a sweep by itself: ``hydra.mode=MULTIRUN`` and the lists in ``hydra.sweeper.params``. Lists on the command line
+    take the place of its own.
 
     Args:
         config: name of the primary config.
+        overrides: in Hydra's grammar.
         extra: another folder of configs, searched first.
-    """
-
-    def __init__(self, config: str, extra: str | None = None) -> None:
-        self.config, self.extra = config, extra
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-
-    def one(self, overrides: list[str]) -> Composed:
-        """Compose and check the settings of one job.
-
-        Args:
-            overrides: in Hydra's grammar.
-
-        Raises:
-            UserError: unknown keys or names, an alias against an explicit scorer.
-        """
-        parsed = OverridesParser.create().parse_overrides(overrides)
-        base, values = self.known([o for o in parsed if not str(o.key_or_group).startswith("hydra")])
-        hydra = any(str(override.key_or_group).startswith("hydra") for override in parsed)
-        if hydra or not all(_plain(override) for override in values):
-            settings = compose(self.config, overrides + search(self.extra), return_hydra_config=True)
-        else:  # as Hydra does it
-            settings = copy.deepcopy(base)
-            for override in values:
-                OmegaConf.update(settings, override.key_or_group, override.value())
-        composed = resolved(settings, settings.hydra.runtime.choices)
-        _refuse_contradiction(composed.components, self.extra)
-        return composed
-
-    def known(self, overrides: list[Override]) -> tuple[DictConfig, list[Override]]:
-        """The settings of the components alone, and the overrides that change values of theirs.
-
-        Raises:
-            UserError: a group, a choice or a key does not exist; it names the nearest one that does.
-        """
-        groups = refuse_no_choice(overrides, self.extra)
-        base = self._base(groups)
-        values = [override for override in overrides if override not in groups]
-        for override in values:
-            if not override.is_add() and not override.is_force_add():
-                find_setting(base, override.key_or_group)
-        return base, values
-
-    def base(self, overrides: list[Override]) -> DictConfig:
-        """The settings of the components that overrides choose, before any value is changed.
-
-        Raises:
-            UserError: a choice does not exist.
-        """
-        return self._base(refuse_no_choice(overrides, self.extra))
-
-    def _base(self, groups: list[Override]) -> DictConfig:
-        chosen = tuple(lines(groups))
-        if chosen not in self._bases:
-            self._bases[chosen] = compose(self.config, [*chosen, *search(self.extra)], return_hydra_config=True)
-        return self._bases[chosen]
-
-
-def _plain(override: Override) -> bool:
-    """Whether an override gives a setting that is there another value, and no more."""
-    return override.type is OverrideType.CHANGE and not override.is_sweep_override()
-
-
-def repeated(command: str, folder: Path, overrides: list[str], extra: str | None = None, finished: bool = False) -> Composed:
-    """Take the job of an earlier run, with other values where given.
-
-    The components are composed anew and then given the values of the run, so that a setting which others follow (such as
-    ``loss``) still leads them.
-
-    Args:
-        command: what made it, ``run`` or ``train``.
-        folder: its folder.
-        overrides: ``key=value`` for settings that the run has.
-        extra: another folder of configs, where components of the run come from it.
-        finished: whether it has to be.
+        multirun: whether lists of values make a sweep.
 
     Raises:
-        UserError: no such run, an unknown key, or another component.
+        UserError: unknown keys or names, a value that cannot be parsed, an alias against an explicit scorer, a launcher that is not there.
     """
-    if finished and not (folder / "manifest.json").is_file():
-        raise UserError(f"{folder}: holds no manifest.json; give the folder of a finished run, or go on with one by --resume")
-    if not (folder / "config.yaml").is_file():
-        raise UserError(f"{folder}: holds no config.yaml; give the folder of a `qprune {command}`")
-    with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-        saved = cast(DictConfig, OmegaConf.load(folder / "config.yaml"))
-        components = cast(dict[str, str], OmegaConf.to_container(saved.pop("components", DictConfig({}))))
-        if {"run": "solver", "train": "train"}[command] not in components:
-            raise UserError(f"{folder}: not the folder of a `qprune {command}`")
-        chosen = [f"{role}={name}" for role, name in components.items()]
-        settings = compose(command, chosen + search(extra), return_hydra_config=True)
-        _take_over(settings, saved)
-        for override in OverridesParser.create().parse_overrides(overrides):
-            if override.key_or_group in components or override.is_sweep_override():
-                raise UserError(f"{override.input_line}: a run is repeated with its own components; compose a new one for others")
-            find_setting(settings, override.key_or_group)
-            OmegaConf.update(settings, override.key_or_group, override.value())
-        return resolved(settings, components)
+    words = freed(overrides)
+    with session():
+        parsed = parse(words)
+        for override in parsed:
+            _refuse_taken(override)
+        composer = Composer(config, extra)
+        if multirun or any(override.key_or_group == "experiment" for override in parsed):
+            hydra = [override for override in parsed if is_hydra_setting(override)]
+            given = [override for override in parsed if override not in hydra]
+            shared = _shared(composer, given, hydra)
+            if multirun or is_sweep(shared):
+                return _sweep(composer, shared, given, hydra)
+        return Jobs([composer.one(words)])
 
 
-def _take_over(settings: DictConfig, saved: DictConfig) -> None:
-    """Give settings the saved values; where they agree, an interpolation stays one. Another component takes the place of one."""
-    for key in map(str, saved):
-        value = saved[key]
-        own = settings._get_node(key) if key in settings else None
-        if isinstance(value, DictConfig) and isinstance(own, DictConfig) and value.get("_target_") == own.get("_target_"):
-            _take_over(own, value)
-        elif OmegaConf.select(settings, key, throw_on_missing=False) != value:
-            OmegaConf.update(settings, key, value, merge=False, force_add=True)
+def _shared(composer: Composer, given: list[Override], hydra: list[Override]) -> DictConfig:
+    """The settings that all jobs have, and those of Hydra: whether it is a sweep, of what, and who runs it."""
+    swept = {override.key_or_group for override in given if override.is_sweep_override()}
+    fixed = [one for one in given if not one.is_sweep_override() and one.key_or_group.partition(".")[0] not in swept]
+    composer.checked(fixed)
+    _refuse_unknown_hydra(composer, hydra)
+    return compose(composer.config, lines([*fixed, *hydra]), composer.extra)
 
 
-def resolved(settings: DictConfig, choices: Mapping[str, Any]) -> Composed:
-    """Take Hydra's own part away and fill in the interpolations."""
-    own = OmegaConf.masked_copy(settings, [str(key) for key in settings if key != "hydra"])
-    values = cast(dict[str, Any], OmegaConf.to_container(own, resolve=True))
-    return Composed(values, {role: str(name) for role, name in choices.items() if role in values and name})
+def _sweep(composer: Composer, shared: DictConfig, given: list[Override], hydra: list[Override]) -> Jobs:
+    """The jobs of a sweep: every combination of the lists that are given, and of those that the experiment has beside."""
+    keys = {override.key_or_group for override in given}
+    overrides = parse([f"{key}={value}" for key, value in swept_values(shared).items() if key not in keys]) + given
+    roles = frozenset(override.key_or_group for override in overrides if override.is_sweep_override())
+    jobs = {words: composer.one(list(words)) for words in fitting(composer, jobs_of(overrides), roles)}
+    common = "_".join(_same(job.components[role] for job in jobs.values()) for role in NAMING)
+    folder = next((override.value() for override in hydra if override.key_or_group == "hydra.sweep.dir"), None)
+    sweep = Sweep(
+        title=str(choices(shared).get("experiment") or common),
+        folder=Path(str(folder)) if folder else None,
+        overrides=tuple(jobs),
+        hydra=tuple(lines(hydra)),
+        launcher=described(shared),
+    )
+    return Jobs(list(jobs.values()), sweep)
 
 
-def search(extra: str | None) -> list[str]:
-    """Hydra's word for another folder of configs."""
-    return [f"hydra.searchpath=[file://{Path(extra).absolute()}]"] if extra else []
+def _same(names: Iterable[str]) -> str:
+    """A name that all share."""
+    one, *others = dict.fromkeys(names)
+    return "various" if others else one
 
 
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """Turn what Hydra, OmegaConf and yaml have to say into one sentence."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError) as error:
-        said = " ".join(str(error).split("\n")[0].split())
-        if isinstance(error, OverrideParseException):
-            said = f"{str(error.override).lstrip('+')}: cannot be read as an override ({said})"
-        if "RecursionError" in said:
-            said = (
-                "model, data: each follows the other, so they are not of one kind: networks that name classes go with data that has labels "
-                "(model=mlp data=digits), those that restore images with photographs (model=half_unet data=sample)"
-            )
-        if "Error merging override" in said:
-            said = f"{said.removeprefix('Error merging override ')}: a value of another kind is needed there"
-        if "Ambiguous value" in said:
-            said += "; for a sweep over a list of values add -m"
-        raise UserError(said) from error
+def _refuse_unknown_hydra(composer: Composer, hydra: list[Override]) -> None:
+    """Name the nearest setting for one that Hydra, or the launcher that was chosen, does not have."""
+    choosing = [override for override in hydra if "/" in override.key_or_group]
+    settings = compose(composer.config, lines(choosing), composer.extra)
+    for override in hydra:
+        if override not in choosing and changes_a_value(override):
+            check_setting(settings, override.key_or_group)
 
 
-def refuse_no_choice(overrides: list[Override], extra: str | None) -> list[Override]:
-    """Name the nearest choice for one that a group does not have; called while Hydra is initialised.
-
-    Returns:
-        The overrides that choose from a group.
-    """
-    loader = GlobalHydra.instance().config_loader()
-    names = set(loader.list_groups(""))
-    groups = [override for override in overrides if override.key_or_group in names]
-    for override in groups:
-        own = (Path(extra) / override.key_or_group).glob("*.yaml") if extra else ()
-        options = {*loader.get_group_options(override.key_or_group), *(path.stem for path in own)}
-        value = override.value()
-        if not isinstance(value, list) and value not in options and not override.is_delete():
-            raise UserError(f"{override.input_line}: no such {override.key_or_group}; {nearest(str(value), options)}")
-    return groups
-
-
-def find_setting(settings: DictConfig, key: str) -> None:
-    """Walk to a dotted key; refuse one that is not there."""
-    node: Any = settings
-    walked: list[str] = []
-    for word in key.split("."):
-        if not isinstance(node, DictConfig) or word not in node.keys():  # noqa: SIM118  (a value that is still missing counts)
-            known = (
-                [".".join([*walked, str(name)]) for name in node if walked or name != "hydra"] if isinstance(node, DictConfig) else walked
-            )
-            raise UserError(f"{key}: no such setting; {nearest(key, known)}")
-        walked.append(word)
-        node = node._get_node(word)
-
-
-def _refuse_contradiction(components: dict[str, str], extra: str | None) -> None:
-    """An alias of the solver names its scorer; another one is a contradiction."""
-    solver = str(components.get("solver"))
-    wanted = brought(solver, extra)
-    if wanted and components["scorer"] != wanted:
-        raise UserError(
-            f"scorer={components['scorer']}: solver={solver} is an alias that brings scorer={wanted}; "
-            f"leave the scorer out or name the solver behind the alias (annealing, greedy)"
-        )
-
-
-def brought(solver: str, extra: str | None) -> str:
-    """The scorer that an alias of a solver brings; empty where it brings none.
-
-    Example:
-        >>> brought("greedy_taylor", None), brought("greedy", None)
-        ('taylor', '')
-    """
-    folders = ([Path(extra)] if extra else []) + [config_dir()]
-    paths = [path for path in (folder / "solver" / f"{solver}.yaml" for folder in folders) if path.is_file()]
-    stated = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(paths[0]))) if paths else {}
-    entries = [entry for entry in stated.get("defaults", []) if isinstance(entry, dict)]
-    return next((str(name) for entry in entries for role, name in entry.items() if "/scorer" in str(role)), "")
+def _refuse_taken(override: Override) -> None:
+    """Refuse what qprune does itself, and launchers that are not there."""
+    key, value = override.key_or_group, override.value()
+    if key.startswith("hydra.run"):
+        raise UserError("hydra.run: qprune names its own run folders; say with output_root=FOLDER where they go")
+    if key == "hydra.sweep.subdir":
+        raise UserError("hydra.sweep.subdir: the settings of a job name its folder; hydra.sweep.dir=FOLDER is that of the whole sweep")
+    if key == "hydra/sweeper" and value != "basic":
+        raise UserError(f"hydra/sweeper={value}: lists are swept by Hydra's basic sweeper; leave it out (`qprune tune` searches)")
+    if key == "hydra/launcher":
+        check_launcher(str(value))

@@ -1,22 +1,19 @@
-"""What the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions."""
+"""Do what the arguments of a command ask for: one job, a sweep, or one of Hydra's own questions."""
 
 import sys
 import traceback
-from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
-from hydra import main as hydra_main
-from hydra._internal.utils import get_args_parser
-
-from qprune_cli.compose.asked import Asked, compose_jobs
+from qprune_cli.compose.arguments import is_question, parsed_arguments
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import freed, repeated
-from qprune_cli.compose.multirun import sweep
+from qprune_cli.compose.hydra import ask
+from qprune_cli.compose.jobs import Jobs, compose_jobs
+from qprune_cli.compose.multirun import start_sweep
+from qprune_cli.compose.repeat import repeated
 from qprune_cli.errors import MissedTarget, UserError
-from qprune_cli.places import config_dir
 
 Plan = TypeVar("Plan")
 
@@ -50,57 +47,32 @@ def launch(
         UserError: something in the arguments cannot be composed or prepared.
     """
     arguments, flags = parsed_arguments(argv)
-    config, extra, flags_first = arguments.config_name or command, arguments.config_dir, flags + arguments.overrides
+    config, extra, words = arguments.config_name or command, arguments.config_dir, [*flags, *arguments.overrides]
     if arguments.cfg and (arguments.multirun or source):
         raise UserError(
             "--cfg: shows one job that is composed; leave --multirun, --from and --resume out (config.yaml in a folder shows that run)"
         )
-    if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
-        return ask_hydra(command, flags_first)
+    if is_question(arguments):
+        return ask(command, words)
     if arguments.multirun and source:
         raise UserError("--from, --resume: one run is repeated or resumed; leave --multirun out")
-    found = (
-        Asked([repeated(command, source, arguments.overrides, extra, finished)])
-        if source
-        else compose_jobs(config, arguments.overrides, extra, arguments.multirun)
-    )
+    if source:
+        composed = Jobs([repeated(command, source, arguments.overrides, extra, finished)])
+    else:
+        composed = compose_jobs(config, arguments.overrides, extra, arguments.multirun)
     if arguments.cfg:
-        return ask_hydra(command, flags_first)
-    plans = [prepare(job) for job in found.jobs]
-    if found.sweep is None:
+        return ask(command, words)
+    plans = [prepare(job) for job in composed.jobs]
+    if composed.sweep is None:
         start(plans[0])
         return 0
     if not kept:
         return max(attempt(partial(start, plan)) for plan in plans)
-    return sweep(command, config, extra, found.sweep, plans, prepare, start)
-
-
-def parsed_arguments(argv: list[str]) -> tuple[Namespace, list[str]]:
-    """Read Hydra's flags and overrides, in any order.
-
-    Returns:
-        Both, and the words of the flags alone.
-
-    Raises:
-        UserError: no such flag, or a folder of configs that is not there.
-    """
-    parser = get_args_parser()
-    parser.error = _refuse_arguments  # type: ignore[method-assign]
-    arguments = parser.parse_intermixed_args(argv)
-    arguments.overrides = freed(arguments.overrides)
-    if arguments.config_path:
-        raise UserError("--config-path: qprune's own configs are always needed; add yours with --config-dir")
-    if arguments.config_dir and not Path(arguments.config_dir).is_dir():
-        raise UserError(f"--config-dir {arguments.config_dir}: no such folder; give the folder of your own configs")
-    return arguments, [word for word in freed(argv) if word not in arguments.overrides]
-
-
-def _refuse_arguments(message: str) -> NoReturn:
-    raise UserError(f"{message}; overrides are written key=value, `qprune --help` shows the flags")
+    return start_sweep(command, config, extra, composed.sweep, plans, prepare, start)
 
 
 def attempt(job: Callable[[], object]) -> int:
-    """Run one job of a sweep; what goes wrong is told and becomes an exit code, so that the others still run."""
+    """Run one job of a sweep; what goes wrong is printed and becomes an exit code, so that the others still run."""
     try:
         job()
         return 0
@@ -113,10 +85,3 @@ def attempt(job: Callable[[], object]) -> int:
     except Exception:  # a bug in one job must not lose the others
         traceback.print_exc()
         return 1
-
-
-def ask_hydra(command: str, argv: list[str]) -> int:
-    """Let Hydra answer --help, --cfg, --info and shell completion; it reads sys.argv."""
-    sys.argv = [sys.argv[0], *argv]
-    hydra_main(config_path=str(config_dir()), config_name=command, version_base="1.3")(lambda settings: None)()
-    return 0

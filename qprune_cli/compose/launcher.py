@@ -3,20 +3,12 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-from hydra._internal.callbacks import Callbacks
-from hydra._internal.hydra import Hydra
-from hydra._internal.utils import create_config_search_path
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from qprune_cli.compose.hydra import launcher_settings, launching, options
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.places import config_dir
 
 PACKAGES = {  # of launchers that do not come with Hydra
     "joblib": "'qprune[joblib]'",
@@ -29,17 +21,17 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def check_launcher(name: str) -> None:
-    """Refuse a launcher that is not there; called while Hydra is initialised.
+    """Refuse a launcher that is not there; within a Hydra session.
 
     Raises:
         UserError: what to install, or which there are.
     """
-    known = GlobalHydra.instance().config_loader().get_group_options("hydra/launcher")
-    if name in known:
+    installed = options("hydra/launcher")
+    if name in installed:
         return
     if name in PACKAGES:
         raise UserError(f"hydra/launcher={name}: is not installed; pip install {PACKAGES[name]}")
-    raise UserError(f"hydra/launcher={name}: no such launcher; {nearest(name, {*known, *PACKAGES})}")
+    raise UserError(f"hydra/launcher={name}: no such launcher; {nearest(name, {*installed, *PACKAGES})}")
 
 
 def at_once(name: str, settings: DictConfig) -> int | None:
@@ -82,22 +74,13 @@ def launcher(
 
     def launch(jobs: Sequence[Sequence[str]]) -> list[Any]:
         """Run jobs, given the overrides of each."""
-        search_path = create_config_search_path(str(config_dir()))
-        if extra:
-            search_path.prepend("command-line", f"file://{Path(extra).absolute()}")
-        hydra = Hydra.create_main_hydra2("qprune", search_path)
-        try:
-            settings = hydra.compose_config(config, [*words, "hydra.mode=MULTIRUN"], RunMode.MULTIRUN)
-            context = HydraContext(config_loader=hydra.config_loader, callbacks=Callbacks(settings))
-            made: Launcher = Plugins.instance().instantiate_launcher(hydra_context=context, task_function=task, config=settings)
-            name = settings.hydra.runtime.choices["hydra/launcher"]
-            size = at_once(name, settings.hydra.launcher)
+        with launching(config, words, extra, task) as (settings, start):
+            name, section = launcher_settings(settings)
+            size = at_once(name, section)
             step = size if name == "submitit_local" and size else len(jobs)  # which would start all of them at once
             with shared_cores(size):
-                batches = [made.launch(jobs[start : start + step], start) for start in range(0, len(jobs), step)]
-            return [done.return_value for batch in batches for done in batch]
-        finally:
-            GlobalHydra.instance().clear()
+                batches = [start(jobs[first : first + step], first) for first in range(0, len(jobs), step)]
+            return [job.return_value for batch in batches for job in batch]
 
     return launch
 
@@ -105,15 +88,26 @@ def launcher(
 @contextmanager
 def shared_cores(jobs: int | None) -> Iterator[None]:
     """Tell processes that start in the block how many threads are theirs, unless the user has said so; nothing where they are alone."""
-    mine = [name for name in THREADS if name not in os.environ] if jobs and jobs > 1 else []
-    os.environ.update(dict.fromkeys(mine, str(max(1, (os.cpu_count() or 1) // (jobs or 1)))))
+    unset = [name for name in THREADS if name not in os.environ] if jobs and jobs > 1 else []
+    os.environ.update(dict.fromkeys(unset, str(max(1, (os.cpu_count() or 1) // (jobs or 1)))))
     try:
         yield
     finally:
-        for name in mine:
+        for name in unset:
             del os.environ[name]
 
 
-def described(name: str, settings: DictConfig) -> dict[str, Any]:
-    """What a record of a sweep says of its launcher."""
-    return {"name": name, "at_once": at_once(name, settings), "settings": OmegaConf.to_container(settings)}
+def described(settings: DictConfig) -> dict[str, Any]:
+    """What a record of a sweep says of its launcher.
+
+    Args:
+        settings: of the sweep, Hydra's own included.
+
+    Returns:
+        ``name``, ``at_once`` (see ``at_once``) and the launcher's own ``settings``.
+
+    Raises:
+        UserError: a number of jobs that makes no sense.
+    """
+    name, section = launcher_settings(settings)
+    return {"name": name, "at_once": at_once(name, section), "settings": OmegaConf.to_container(section)}

@@ -6,15 +6,14 @@ from functools import cached_property, partial
 from itertools import product
 from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from qprune_cli.compose.build import Composed
-from qprune_cli.compose.jobs import Composer, readable_errors, search
+from qprune_cli.compose.composer import Composer
+from qprune_cli.compose.hydra import compose, session, without_hydra
 from qprune_cli.compose.keys import dotted, has, near
 from qprune_cli.compose.space import Entry
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.places import config_dir
 
 SECTION = "tune"
 LOOKED_AT = 1000  # combinations, to see whether those that differ are few enough to try them all
@@ -23,12 +22,12 @@ Pick = Callable[[Entry], str | float]
 
 @dataclass(frozen=True)
 class Search:
-    """A search.
+    """A search over settings, as the command line and the configs describe it.
 
     Attributes:
         space: what trials may take; components come before their settings.
         given: overrides of the command that are the same in all trials.
-        quiet: those of the config's own space that are.
+        constants: overrides of the config's own space that are the same in all trials, such as ``latency=false``.
         section: the section ``tune`` of the settings, its space taken out.
         groups: roles that a component is chosen for.
         title: the experiment, or the data and the network.
@@ -37,12 +36,12 @@ class Search:
 
     space: tuple[Entry, ...]
     given: tuple[str, ...]
-    quiet: tuple[str, ...]
+    constants: tuple[str, ...]
     section: Mapping[str, Any]
     groups: frozenset[str]
     title: str
     extra: str | None = None
-    _known: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
+    _names: dict[tuple[str, ...], frozenset[str]] = field(default_factory=dict, repr=False, compare=False)
 
     def composed(self, words: Sequence[str]) -> Composed:
         """Compose and check the job of a trial.
@@ -53,9 +52,9 @@ class Search:
         Raises:
             UserError: they do not go together.
         """
-        own = [word for word in words if self.chooses(word)]
-        with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-            job = self._composer.one([*self.quiet, *self.fixed(own), *words])
+        components = [word for word in words if self.chooses(word)]
+        with session():
+            job = self._composer.one([*self.constants, *self.fixed(components), *words])
         return Composed({name: value for name, value in job.settings.items() if name != SECTION}, job.components)
 
     @cached_property
@@ -68,23 +67,32 @@ class Search:
         Args:
             pick: gives a value of an entry; it is asked only for what the trial has.
         """
-        own = tuple(entry.word(pick(entry)) for entry in self.space if entry.name in self.groups)
-        known = self.known(own)
-        return own + tuple(entry.word(pick(entry)) for entry in self.space if entry.name not in self.groups and has(known, entry.name))
+        components = tuple(entry.word(pick(entry)) for entry in self.space if entry.name in self.groups)
+        names = self.setting_names(components)
+        others = (entry for entry in self.space if entry.name not in self.groups and has(names, entry.name))
+        return components + tuple(entry.word(pick(entry)) for entry in others)
 
-    def fixed(self, own: Sequence[str]) -> tuple[str, ...]:
-        """The overrides of the command that a trial with these components has."""
-        known = self.known(tuple(own))
-        return tuple(word for word in self.given if self.chooses(word) or word[0] in "+~" or has(known, word.split("=", 1)[0]))
+    def fixed(self, components: Sequence[str]) -> tuple[str, ...]:
+        """The overrides of the command that a trial with these components has.
 
-    def known(self, own: tuple[str, ...]) -> frozenset[str]:
-        """Dotted names of all settings that there are with these components."""
-        if own not in self._known:
-            chosen = [word for word in (*self.given, *own) if self.chooses(word)]
-            with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
-                settings = compose(SECTION, chosen + search(self.extra))
-            self._known[own] = frozenset(dotted(cast(dict[str, Any], OmegaConf.to_container(settings))))
-        return self._known[own]
+        Args:
+            components: overrides that choose them, such as ``scorer=gram``.
+        """
+        names = self.setting_names(tuple(components))
+        return tuple(word for word in self.given if self.chooses(word) or word[0] in "+~" or has(names, word.split("=", 1)[0]))
+
+    def setting_names(self, components: tuple[str, ...]) -> frozenset[str]:
+        """Dotted names of all settings that there are with these components.
+
+        Args:
+            components: overrides that choose them, beside those of the command.
+        """
+        if components not in self._names:
+            choosing = [word for word in (*self.given, *components) if self.chooses(word)]
+            with session():
+                settings = without_hydra(compose(SECTION, choosing, self.extra))
+            self._names[components] = frozenset(dotted(cast(dict[str, Any], OmegaConf.to_container(settings))))
+        return self._names[components]
 
     def examples(self) -> Iterator[tuple[str, ...]]:
         """Words of trials that between them hold every value of the space once, of intervals both ends.
@@ -98,21 +106,28 @@ class Search:
         yield from dict.fromkeys(self.words(partial(_given, self._host(entry.name) | {entry.name: value})) for entry, value in each)
 
     def grid(self, most: int) -> list[dict[str, str | float]] | None:
-        """All that can be tried, as the values by key; None where that is more than ``most``."""
+        """All combinations that can be tried.
+
+        Args:
+            most: combinations to list.
+
+        Returns:
+            The values by key of each, without settings that its components do not have; None where there are more.
+        """
         count = 1
         for entry in self.space:
             count *= len(entry.values)
             if entry.endless or count > LOOKED_AT:
                 return None
-        found: dict[tuple[str, ...], dict[str, str | float]] = {}
-        all_values: list[tuple[str | float, ...]] = [entry.values for entry in self.space]
-        for values in product(*all_values):
-            taken: dict[str, str | float] = {}
-            words = self.words(partial(_noted, dict(zip((entry.name for entry in self.space), values, strict=True)), taken))
-            found[words] = taken
-            if len(found) > most:
+        combinations: dict[tuple[str, ...], dict[str, str | float]] = {}
+        values_of_each: list[tuple[str | float, ...]] = [entry.values for entry in self.space]
+        for values in product(*values_of_each):
+            by_name = {entry.name: value for entry, value in zip(self.space, values, strict=True)}
+            words = self.words(partial(_given, by_name))
+            combinations[words] = {entry.name: by_name[entry.name] for entry in self.space if entry.word(by_name[entry.name]) in words}
+            if len(combinations) > most:
                 return None
-        return list(found.values())
+        return list(combinations.values())
 
     def _host(self, key: str) -> dict[str, str | float]:
         """The component under which there is a setting, as the value of its role; empty where the first ones have it."""
@@ -121,10 +136,10 @@ class Search:
         seen: set[str] = set()
         roles = [entry for entry in self.space if entry.name in self.groups]
         for host in ({}, *({role.name: value} for role in roles for value in role.values[1:])):
-            known = self.known(tuple(role.word(_given(host, role)) for role in roles))
-            if has(known, key):
+            names = self.setting_names(tuple(role.word(_given(host, role)) for role in roles))
+            if has(names, key):
                 return host
-            seen |= known
+            seen |= names
         raise UserError(f"{key}: no such setting; {nearest(key, near(key, seen))}")
 
     def chooses(self, word: str) -> bool:
@@ -133,9 +148,5 @@ class Search:
 
 
 def _given(values: Mapping[str, str | float], entry: Entry) -> str | float:
+    """The value that is given for an entry, or else its first one."""
     return values.get(entry.name, entry.values[0])
-
-
-def _noted(values: Mapping[str, str | float], taken: dict[str, str | float], entry: Entry) -> str | float:
-    taken[entry.name] = values[entry.name]
-    return values[entry.name]

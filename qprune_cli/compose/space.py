@@ -12,27 +12,27 @@ class Choice:
     Attributes:
         key: of the setting, such as ``scorer``; ``++`` before one whose keys are the user's own.
         values: in Hydra's grammar.
-        told: as it was asked for.
+        text: as the user wrote it, such as ``gram,hybrid``.
     """
 
     key: str
     values: tuple[str, ...]
-    told: str
-    endless = False
+    text: str
+    endless = False  # its values can be listed
 
     @property
     def name(self) -> str:
-        """The key alone."""
+        """The key, without ``++`` before it."""
         return self.key.lstrip("+")
 
     @property
     def plain(self) -> str:
-        """What it may take, however it was asked for."""
+        """The values it may take, the same text however the user wrote them."""
         return f"choice({', '.join(self.values)})"
 
     @property
     def ends(self) -> tuple[str, ...]:
-        """What to look at to see that all can be taken."""
+        """The values to try out to see that all of them can be taken."""
         return self.values
 
     def word(self, value: str | float) -> str:
@@ -53,7 +53,7 @@ class Span:
         key: of the setting.
         low: the least number.
         high: the largest.
-        told: as it was asked for.
+        text: as the user wrote it, such as ``interval(0.3, 0.8)``.
         step: between neighbours; 0 for any number.
         log: whether the logarithm is drawn evenly, not the number.
         whole: whether only whole numbers are meant.
@@ -62,31 +62,31 @@ class Span:
     key: str
     low: float
     high: float
-    told: str
+    text: str
     step: float = 0
     log: bool = False
     whole: bool = False
 
     @property
     def name(self) -> str:
-        """The key alone."""
+        """The key, without ``++`` before it."""
         return self.key.lstrip("+")
 
     @property
     def plain(self) -> str:
-        """What it may take, however it was asked for."""
+        """The values it may take, the same text however the user wrote them."""
         kinds = [name for name, is_so in (("log", self.log), ("int", self.whole)) if is_so]
         step = f", step {self.step:g}" if self.step else ""
         return " ".join([*kinds, f"interval({self.low:g}, {self.high:g}{step})"])
 
     @property
     def endless(self) -> bool:
-        """Whether any number between the ends is meant."""
+        """Whether it may take any number between two different ends, so that its values cannot be listed."""
         return not self.step and self.low < self.high
 
     @property
     def ends(self) -> tuple[float, ...]:
-        """What to look at to see that all can be taken."""
+        """The values to try out to see that all of them can be taken."""
         return tuple(dict.fromkeys((self.low, self.high)))
 
     @property

@@ -1,21 +1,19 @@
 """From the arguments of `qprune tune` to what it searches."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.types import Override
-from hydra.types import RunMode
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
+from qprune_cli.compose.arguments import is_question, parsed_arguments
+from qprune_cli.compose.choice import alias_scorer, checked_choices
 from qprune_cli.compose.entry import entry
-from qprune_cli.compose.jobs import brought, freed, lines, parse, readable_errors, refuse_no_choice, search
-from qprune_cli.compose.launch import ask_hydra, parsed_arguments
+from qprune_cli.compose.hydra import Override, ask, choices, compose, groups, is_sweep, lines, parse, session
+from qprune_cli.compose.keys import freed
 from qprune_cli.compose.search import SECTION, Search
 from qprune_cli.compose.space import Entry
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.places import config_dir
 
 ALONE = {  # what cannot be searched, and why
     "data": "trials are judged on the same images",
@@ -45,20 +43,25 @@ def launch_search(argv: list[str], start: Callable[[Search], int]) -> int:
         raise UserError("--multirun: a search takes lists and intervals as they are; leave -m out")
     if arguments.config_name:
         raise UserError("--config-name: a search has its own settings; put yours into a folder for --config-dir")
-    if arguments.help or arguments.hydra_help or arguments.shell_completion or arguments.info:
-        return ask_hydra(SECTION, [*flags, *arguments.overrides])
-    asked = asked_search(arguments.overrides, arguments.config_dir)
+    if is_question(arguments):
+        return ask(SECTION, [*flags, *arguments.overrides])
+    search = compose_search(arguments.overrides, arguments.config_dir)
     if arguments.cfg:
-        space = ", ".join(f"{one.name}: '{one.told}'" for one in asked.space)
-        plain = ", ".join(word.replace("=", ": ", 1) for word in asked.quiet)
-        own = [word for word in arguments.overrides if word.startswith("tune.") and not word.startswith("tune.space")]
-        shown = f"+tune.space={{{', '.join(part for part in (space, plain) if part)}}}"
-        return ask_hydra(SECTION, [*flags, *asked.fixed(asked.words(lambda one: one.values[0])), *own, "~tune.space", shown])
-    return start(asked)
+        return ask(SECTION, [*flags, *_first_trial(search, arguments.overrides)])
+    return start(search)
 
 
-def asked_search(overrides: Sequence[str], extra: str | None = None) -> Search:
-    """What is searched: the space of the config, and in its place what the overrides say.
+def _first_trial(search: Search, overrides: Sequence[str]) -> list[str]:
+    """Overrides that compose the first trial, with the space that is searched in the section ``tune``."""
+    space = ", ".join(f"{one.name}: '{one.text}'" for one in search.space)
+    constants = ", ".join(word.replace("=", ": ", 1) for word in search.constants)
+    about = [word for word in overrides if word.startswith(f"{SECTION}.") and not word.startswith(f"{SECTION}.space")]
+    shown = f"+{SECTION}.space={{{', '.join(part for part in (space, constants) if part)}}}"
+    return [*search.fixed(search.words(lambda one: one.values[0])), *about, f"~{SECTION}.space", shown]
+
+
+def compose_search(overrides: Sequence[str], extra: str | None = None) -> Search:
+    """Compose what is searched: the space of the config, and in its place what the overrides say.
 
     Args:
         overrides: in Hydra's grammar.
@@ -67,48 +70,50 @@ def asked_search(overrides: Sequence[str], extra: str | None = None) -> Search:
     Raises:
         UserError: unknown names, a value that cannot be parsed, an empty space, or one that would make trials incomparable.
     """
-    with readable_errors(), initialize_config_dir(str(config_dir()), version_base="1.3"):
+    with session():
         parsed = parse(freed(list(overrides)))
-        own = [one for one in parsed if one.key_or_group.split(".")[0] != SECTION]
-        lists = [one for one in own if one.is_sweep_override()]
-        given = [one for one in own if not one.is_sweep_override()]
+        about = [one for one in parsed if one.key_or_group.split(".")[0] == SECTION]
+        swept = [one for one in parsed if one not in about and one.is_sweep_override()]
+        given = [one for one in parsed if one not in about and not one.is_sweep_override()]
         _refuse_settings(parsed)
-        chosen = refuse_no_choice(given, extra)
-        about = [one for one in parsed if one not in own]
-        _refuse_unknown_settings(about, compose(SECTION, lines(chosen) + search(extra)).get(SECTION) or {})
-        whole = compose(SECTION, lines([*chosen, *about]) + search(extra), return_hydra_config=True)
-        if whole.hydra.mode is RunMode.MULTIRUN:
-            raise UserError(f"experiment={whole.hydra.runtime.choices['experiment']}: is a sweep; a search takes none")
-        section = cast(dict[str, Any], OmegaConf.to_container(whole.get(SECTION) or OmegaConf.create({})))
-        roles = frozenset(GlobalHydra.instance().config_loader().list_groups("")) - {"hydra"}
-        fixed = {one.key_or_group: str(one.value()) for one in chosen}
-        if scorer := brought(fixed.get("solver", ""), extra):
+        choosing = checked_choices(given, extra)
+        _refuse_unknown_settings(about, compose(SECTION, lines(choosing), extra).get(SECTION) or {})
+        settings = compose(SECTION, lines([*choosing, *about]), extra)
+        if is_sweep(settings):
+            raise UserError(f"experiment={choices(settings)['experiment']}: is a sweep; a search takes none")
+        section = cast(dict[str, Any], OmegaConf.to_container(settings.get(SECTION) or OmegaConf.create({})))
+        roles = frozenset(groups()) - {"hydra"}
+        fixed = {one.key_or_group: str(one.value()) for one in choosing}
+        if scorer := alias_scorer(fixed.get("solver", ""), extra):
             fixed.setdefault("scorer", scorer)
-        taken = {one.get_key_element().lstrip("+~") for one in own} | fixed.keys()
+        taken = {one.get_key_element().lstrip("+~") for one in (*swept, *given)} | fixed.keys()
         configured = parse(freed([_word(key, value) for key, value in (section.pop("space", None) or {}).items() if key not in taken]))
-        entries = [entry(one) for one in [*configured, *lists] if one.is_sweep_override()]
-        for one in [*lists, *configured]:
+        entries = [entry(one) for one in [*configured, *swept] if one.is_sweep_override()]
+        for one in [*swept, *configured]:
             _refuse_alone(one)
-        refuse_no_choice([one for each in entries for one in parse([each.word(value) for value in each.values])], extra)
-        quiet = lines(one for one in configured if not one.is_sweep_override())
-        choices = whole.hydra.runtime.choices
-        title = str(choices.get("experiment") or f"{choices['data']}_{choices['model']}")
+        checked_choices([one for each in entries for one in parse([each.word(value) for value in each.values])], extra)
     space = tuple(sorted(entries, key=lambda one: one.name not in roles))
-    found = Search(space, tuple(lines(given)), tuple(quiet), section, roles, title, extra)
-    return _without_lost(found, {one.get_key_element().lstrip("+") for one in configured}, fixed)
+    constants = lines(one for one in configured if not one.is_sweep_override())
+    search = Search(space, tuple(lines(given)), tuple(constants), section, roles, _title(settings), extra)
+    return _without_lost(search, {one.get_key_element().lstrip("+") for one in configured}, fixed)
 
 
-def _without_lost(found: Search, configured: set[str], fixed: dict[str, str]) -> Search:
+def _title(settings: DictConfig) -> str:
+    chosen = choices(settings)
+    return str(chosen.get("experiment") or f"{chosen['data']}_{chosen['model']}")
+
+
+def _without_lost(search: Search, configured: set[str], fixed: dict[str, str]) -> Search:
     """Take out of the config's space the settings of components that the command has replaced by ones without them."""
-    hosts = tuple(one for one in found.space if one.name in found.groups)
+    roles = tuple(one for one in search.space if one.name in search.groups)
     kept: list[Entry] = []
-    for one in found.space:
-        lost = one.name in configured and one.name.split(".")[0] in fixed and one.name not in found.groups
-        if not lost or one.name in found.known(tuple(role.word(role.values[0]) for role in hosts)):
+    for one in search.space:
+        lost = one.name in configured and one.name.split(".")[0] in fixed and one.name not in search.groups
+        if not lost or one.name in search.setting_names(tuple(role.word(role.values[0]) for role in roles)):
             kept.append(one)
     if not kept:
         raise UserError("tune.space: nothing to search; give a setting several values, such as 'sparsity=interval(0.3, 0.8)'")
-    return Search(tuple(kept), found.given, found.quiet, found.section, found.groups, found.title, found.extra)
+    return replace(search, space=tuple(kept))
 
 
 def _refuse_settings(parsed: Sequence[Override]) -> None:
@@ -125,9 +130,9 @@ def _refuse_settings(parsed: Sequence[Override]) -> None:
             raise UserError(f"{one.input_line}: {key} is given twice; leave one of them out")
 
 
-def _refuse_unknown_settings(about: Sequence[Override], known: Any) -> None:
-    """Refuse a setting of the search that there is not."""
-    names = [f"{SECTION}.{name}" for name in known]
+def _refuse_unknown_settings(about: Sequence[Override], section: Any) -> None:
+    """Refuse a setting that the section of the search does not have."""
+    names = [f"{SECTION}.{name}" for name in section]
     for one in about:
         if one.key_or_group not in (SECTION, *names):
             raise UserError(f"{one.key_or_group}: no such setting; {nearest(one.key_or_group, names)}")

@@ -1,11 +1,13 @@
-"""CIFAR-10, from its original files."""
+"""CIFAR-10, read from its original files."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from qprune_cli.images.batches import find_folder, read_part
 from qprune_cli.images.labelled import Labelled
 from qprune_cli.images.sharing import Sharing, check_fixed
+from qprune_cli.places import absolute_path
 from qprune_cli.types import ImageSet, Splits
 
 
@@ -45,6 +47,7 @@ class CIFAR10:
         qprune_cli.errors.UserError: data.channels=1: these images have 3; leave it at 3
     """
 
+    task: ClassVar[str] = "classify"
     root: str
     channels: int = 3
     side: int = 32
@@ -60,15 +63,10 @@ class CIFAR10:
     def __post_init__(self) -> None:
         check_fixed(self, channels=3, classes=10)
         Sharing.of(self)
-        object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
-
-    @property
-    def task(self) -> str:
-        """What its networks do."""
-        return "classify"
+        object.__setattr__(self, "root", absolute_path(self.root))
 
     def load(self, seed: int) -> Splits:
-        """Read the images and split them.
+        """Read the files and share their images out among the four parts.
 
         Args:
             seed: draws the calibration images.
@@ -79,12 +77,12 @@ class CIFAR10:
         return Sharing.of(self).split(self._read("train"), self._read("test"), seed, self.augment)
 
     def test(self) -> ImageSet:
-        """Read the test images alone.
+        """Read the test images alone: all of them, or ``test_images``.
 
         Raises:
             UserError: as ``load``.
         """
-        return Sharing.of(self).tested(self._read("test"))
+        return Sharing.of(self).test_set(self._read("test"))
 
     def _read(self, part: str) -> Labelled:
         return read_part(find_folder(Path(self.root)), part)

@@ -1,15 +1,16 @@
 """The embedded default for classifiers: the handwritten digits that ship with scikit-learn."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from sklearn.datasets import load_digits
 
 from qprune_cli.images.labelled import Labelled
-from qprune_cli.images.sharing import Sharing, check_fixed, parted
+from qprune_cli.images.sharing import Sharing, check_fixed, take_balanced
 from qprune_cli.types import ImageSet, Splits
 
-TESTED = 360  # images that are held out, the same ones always
+TEST_IMAGES = 360  # the same ones always
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Digits:
         (256, 256, 360)
     """
 
+    task: ClassVar[str] = "classify"
     channels: int = 1
     side: int = 8
     classes: int = 10
@@ -53,13 +55,8 @@ class Digits:
         check_fixed(self, channels=1, classes=10)
         Sharing.of(self)
 
-    @property
-    def task(self) -> str:
-        """What its networks do."""
-        return "classify"
-
     def load(self, seed: int) -> Splits:
-        """Read the images and split them.
+        """Share the images out among the four parts.
 
         Args:
             seed: draws the calibration images.
@@ -67,23 +64,21 @@ class Digits:
         Raises:
             UserError: more images are asked for than there are.
         """
-        return Sharing.of(self).split(*_held_out(), seed)
+        return Sharing.of(self).split(*_train_and_test(), seed)
 
     def test(self) -> ImageSet:
-        """Read the test images alone.
+        """Read the test images alone: all 360, or ``test_images``.
 
         Raises:
             UserError: more images are asked for than there are.
         """
-        return Sharing.of(self).tested(_held_out()[1])
+        return Sharing.of(self).test_set(_train_and_test()[1])
 
 
-def _held_out() -> tuple[Labelled, Labelled]:
-    """The images to learn from and those to test on."""
+def _train_and_test() -> tuple[Labelled, Labelled]:
+    """The 1,437 images to learn from and the 360 to test on."""
     digits = load_digits()
-    everything = Labelled((digits.images[:, None] / 16).astype(np.float32), digits.target.astype(np.int64), "digits")
-    tested, learnt = parted(everything, np.arange(len(everything)), TESTED, np.random.default_rng(0))
-    first, second = (
-        Labelled(everything.images[part], everything.labels[part], name) for part, name in ((learnt, "train"), (tested, "test"))
-    )
-    return first, second
+    images, labels = (digits.images[:, None] / 16).astype(np.float32), digits.target.astype(np.int64)
+    rng = np.random.default_rng(0)
+    test, train = take_balanced(Labelled(images, labels, "digits"), np.arange(len(labels)), TEST_IMAGES, rng)
+    return Labelled(images[train], labels[train], "train"), Labelled(images[test], labels[test], "test")

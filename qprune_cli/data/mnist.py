@@ -1,12 +1,14 @@
-"""MNIST and Fashion-MNIST, from their original files."""
+"""MNIST and Fashion-MNIST, read from their original files."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.images.idx import find_folder, read_part
 from qprune_cli.images.labelled import Labelled
 from qprune_cli.images.sharing import Sharing, check_fixed
+from qprune_cli.places import absolute_path
 from qprune_cli.types import ImageSet, Splits
 
 FOLDERS = {"mnist": "MNIST", "fashion_mnist": "FashionMNIST"}  # what torchvision names the folder of each
@@ -49,6 +51,7 @@ class MNIST:
         qprune_cli.errors.UserError: data.side=4: give 8 to 64 pixels
     """
 
+    task: ClassVar[str] = "classify"
     root: str
     name: str = "mnist"
     channels: int = 1
@@ -66,15 +69,10 @@ class MNIST:
             raise UserError(f"data.name={self.name}: no such images; {nearest(self.name, FOLDERS)}")
         check_fixed(self, channels=1, classes=10)
         Sharing.of(self)
-        object.__setattr__(self, "root", str(Path(self.root).expanduser().absolute()))
-
-    @property
-    def task(self) -> str:
-        """What its networks do."""
-        return "classify"
+        object.__setattr__(self, "root", absolute_path(self.root))
 
     def load(self, seed: int) -> Splits:
-        """Read the images and split them.
+        """Read the files and share their images out among the four parts.
 
         Args:
             seed: draws the calibration images.
@@ -85,13 +83,13 @@ class MNIST:
         return Sharing.of(self).split(self._read("train"), self._read("test"), seed)
 
     def test(self) -> ImageSet:
-        """Read the test images alone.
+        """Read the test images alone: all of them, or ``test_images``.
 
         Raises:
             UserError: as ``load``.
         """
-        return Sharing.of(self).tested(self._read("test"))
+        return Sharing.of(self).test_set(self._read("test"))
 
     def _read(self, part: str) -> Labelled:
-        places = (self.name, f"{FOLDERS[self.name]}/raw", FOLDERS[self.name])
-        return read_part(find_folder(Path(self.root), places), part, self.classes)
+        folders = (self.name, f"{FOLDERS[self.name]}/raw", FOLDERS[self.name])
+        return read_part(find_folder(Path(self.root), folders), part, self.classes)

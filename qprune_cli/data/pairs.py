@@ -8,6 +8,7 @@ from pathlib import Path
 from qprune_cli.errors import UserError
 from qprune_cli.images.files import PARTS, Cutting, PairFiles
 from qprune_cli.images.image import READERS
+from qprune_cli.places import absolute_path
 from qprune_cli.types import ImageSet, Splits
 
 LOG = logging.getLogger("qprune_cli")
@@ -57,10 +58,10 @@ class PairedFolders:
         check_patterns(self.noisy, self.clean)
         for name in ("root", "clean_root", "test_root", "cache"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
-                object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
+                object.__setattr__(self, name, absolute_path(getattr(self, name)))
 
     def load(self, seed: int) -> Splits:
-        """Find the pairs, split them, read what is needed.
+        """Find the pairs, split them, and read and cut their images.
 
         Args:
             seed: draws the calibration crops.
@@ -76,30 +77,34 @@ class PairedFolders:
         Raises:
             UserError: as ``load``.
         """
-        return Cutting.of(self).tested(self._parts(("test",))[3])
+        return Cutting.of(self).test_blocks(self._parts(("test",))[3])
 
     def _parts(self, needed: Sequence[str]) -> list[list[PairFiles]]:
-        """The pairs of each part."""
+        """The pairs of each of the four parts; those in ``needed`` must not be empty."""
         root = Path(self.root)
-        found = find_pairs(root, self.noisy, Path(self.clean_root or root), self.clean)
-        tested = find_pairs(Path(self.test_root), self.noisy, Path(self.test_root), self.clean) if self.test_root else None
-        seen = {path.resolve() for pair in found for path in (pair.noisy, pair.clean)}
-        for pair in tested or ():
-            if not seen.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
+        pairs = find_pairs(root, self.noisy, Path(self.clean_root or root), self.clean)
+        test_pairs = find_pairs(Path(self.test_root), self.noisy, Path(self.test_root), self.clean) if self.test_root else None
+        files = {path.resolve() for pair in pairs for path in (pair.noisy, pair.clean)}
+        for pair in test_pairs or ():
+            if not files.isdisjoint((pair.noisy.resolve(), pair.clean.resolve())):
                 raise UserError(f"data.test_root={self.test_root}: '{pair.noisy}' lies below data.root as well; keep test images apart")
-        parts = Cutting.of(self).shared(found, tested is not None, "pairs", needed)
-        return [*parts[:3], tested or parts[3]]
+        parts = Cutting.of(self).shared(pairs, test_pairs is not None, "pairs", needed)
+        return [*parts[:3], test_pairs or parts[3]]
 
 
 def check_patterns(noisy: str, clean: str) -> None:
-    """Refuse patterns that do not say where the name of a pair stands."""
+    """Refuse patterns that do not say where the name of a pair stands.
+
+    Raises:
+        UserError: a pattern without ``*``, or with several.
+    """
     for name, pattern in (("noisy", noisy), ("clean", clean)):
         if pattern.count("*") - pattern.endswith(".*") != 1:
             raise UserError(f"data.{name}={pattern}: give a pattern with one * for the name of the pair")
 
 
 def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[PairFiles]:
-    """Find all pairs, in order of their names.
+    """Find all pairs of a noisy and a clean image, in order of their names.
 
     Args:
         root: folder of the noisy images.
@@ -113,32 +118,32 @@ def find_pairs(root: Path, noisy: str, clean_root: Path, clean: str) -> list[Pai
     for folder in (root, clean_root):
         if not folder.is_dir():
             raise UserError(f"data: no folder '{folder}'; give data.root the folder of your images")
-    left, right = _matches(root, noisy), _matches(clean_root, clean)
-    if not left:
+    noisy_files, clean_files = _matches(root, noisy), _matches(clean_root, clean)
+    if not noisy_files:
         raise UserError(f"data.noisy={noisy}: no image below '{root}' has such a name; readable endings are {', '.join(READERS)}")
-    for name in left:
-        if name not in right:
-            raise UserError(f"{left[name]}: no clean image '{clean.replace('*', name, 1)}' belongs to it; add it or take the noisy one out")
-    if unused := len(right.keys() - left.keys()):
+    for name, path in noisy_files.items():
+        if name not in clean_files:
+            raise UserError(f"{path}: no clean image '{clean.replace('*', name, 1)}' belongs to it; add it or take the noisy one out")
+    if unused := len(clean_files.keys() - noisy_files.keys()):
         LOG.warning("data: %d clean images below '%s' have no noisy one and are left out", unused, clean_root)
-    return [PairFiles(name, left[name], right[name]) for name in sorted(left)]
+    return [PairFiles(name, noisy_files[name], clean_files[name]) for name in sorted(noisy_files)]
 
 
 def _matches(root: Path, pattern: str) -> dict[str, Path]:
     """Readable files below a folder by what ``*`` stands for, with the folder in front."""
     before, after = pattern.removesuffix(".*").split("*")
     any_ending = pattern.endswith(".*")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(root.rglob("*")):
         if path.suffix.lower() not in READERS or not path.is_file():
             continue
-        place = path.relative_to(root).as_posix()
-        place = place.removesuffix(path.suffix) if any_ending or not after else place
-        folder, _, file = place.rpartition("/") if "/" not in before else ("", "", place)
+        relative = path.relative_to(root).as_posix()
+        relative = relative.removesuffix(path.suffix) if any_ending or not after else relative
+        folder, _, file = relative.rpartition("/") if "/" not in before else ("", "", relative)
         if file.startswith(before) and file.endswith(after) and len(file) > len(before) + len(after):
             middle = file[len(before) : len(file) - len(after)]
             name = f"{folder}/{middle}" if folder else middle
-            if name in found:
-                raise UserError(f"data: '{found[name]}' and '{path}' are two images of the same name; take one out")
-            found[name] = path
-    return found
+            if name in files:
+                raise UserError(f"data: '{files[name]}' and '{path}' are two images of the same name; take one out")
+            files[name] = path
+    return files

@@ -21,8 +21,8 @@ LUMINANCE = np.array([0.2126, 0.7152, 0.0722])
 BANDS = {"train": (0.0, 0.6), "calibration": (0.6, 0.8), "refinement": (0.8, 1.0)}
 
 
-def shown(pair: Pair, channels: int) -> Pair:
-    """The pair in colour, or in grey (Rec. 709 luminance) for one channel."""
+def as_channels(pair: Pair, channels: int) -> Pair:
+    """The pair as it is, (3, H, W), or for one channel in grey (Rec. 709 luminance), (1, H, W)."""
     if channels == 3:
         return pair
     noisy, clean = (np.tensordot(LUMINANCE, picture, axes=1)[None].astype(np.float32) for picture in (pair.input, pair.target))
@@ -54,12 +54,16 @@ class SimulatedCrops:
     recolour: bool = False
 
     def check(self, size: int) -> None:
-        """Refuse crops that are larger than a scene."""
+        """Refuse crops of ``size`` x ``size`` pixels that are larger than a scene.
+
+        Raises:
+            UserError: a scene is too small.
+        """
         for scene in self.scenes:
             random_place(scene[0].shape, size, np.random.default_rng(0))
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Cut ``count`` crops of ``size`` x ``size``, turned at random, with exposures and noise of their own."""
+        """Cut ``count`` crops of ``size`` x ``size``, turned at random; each has an exposure and noise that no other has."""
         levels = (rng.permutation(count) + rng.uniform(size=count)) / count
         return ImageSet(tuple(self._crop(rng, f"crop{k}", size, level) for k, level in enumerate(levels)))
 
@@ -68,7 +72,7 @@ class SimulatedCrops:
         scene = scales[rng.integers(len(scales))]
         crop = turned(scene[:, *random_place(scene.shape, size, rng)], int(rng.integers(4)), bool(rng.uniform() < 0.5))
         crop = recoloured(crop, rng) if self.recolour else crop
-        return shown(self.camera.shoot(name, crop, rng, level), self.channels)
+        return as_channels(self.camera.shoot(name, crop, rng, level), self.channels)
 
 
 @dataclass(frozen=True)
@@ -144,13 +148,13 @@ class Sample:
     def _test(self, scenes: dict[str, Floats]) -> ImageSet:
         rng = np.random.default_rng([3, self.seed])
         cut = [
-            (f"{Path(name).stem}_{k}", scene[:, *place])
+            (f"{Path(name).stem}_{k}", scene[:, *window])
             for name, scene in scenes.items()
-            for k, place in enumerate(blocks(scene.shape, self.block_size))
+            for k, window in enumerate(blocks(scene.shape, self.block_size))
         ]
         levels = (rng.permutation(len(cut)) + 0.5) / len(cut)
         shots = (self.camera.shoot(name, scene, rng, level) for (name, scene), level in zip(cut, levels, strict=True))
-        return ImageSet(tuple(shown(pair, self.channels) for pair in shots))
+        return ImageSet(tuple(as_channels(pair, self.channels) for pair in shots))
 
     @staticmethod
     def _read(name: str) -> Floats:

@@ -8,11 +8,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from qprune_cli.errors import UserError
 from qprune_cli.images.files import PARTS, Cutting, PairFiles
 from qprune_cli.images.mat import read_validation
+from qprune_cli.places import absolute_path
 from qprune_cli.types import ImageSet, Splits
 
 INSTANCE = re.compile(r"(\d{4})_(\d{3})_(\w\w)_(\d{5})_(\d{5})_(\d{4})_([LNH])")
@@ -20,7 +21,7 @@ FRAME = re.compile(r"(?:\d{4}_)?(NOISY|GT)_SRGB_(\d{3})\.PNG", re.IGNORECASE)
 
 
 class SceneInstance(NamedTuple):
-    """What the name of a scene-instance folder says.
+    """A scene as one phone photographed it once, read from the name of its folder.
 
     Attributes:
         number: of the instance.
@@ -42,7 +43,14 @@ class SceneInstance(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """A noisy photograph with its clean one (None where it is missing), and where it was taken."""
+    """A noisy photograph, and the clean one of the same scene.
+
+    Attributes:
+        instance: when and how it was taken.
+        name: path of its folder below the data set, and its number.
+        noisy: file of the noisy photograph.
+        clean: file of the clean one; None where it is missing.
+    """
 
     instance: SceneInstance
     name: str
@@ -57,15 +65,15 @@ def parse_instance(name: str) -> SceneInstance | None:
         >>> parse_instance("0001_001_S6_00100_00060_3200_L").iso
         100
     """
-    found = INSTANCE.fullmatch(name)
-    if not found:
+    match = INSTANCE.fullmatch(name)
+    if not match:
         return None
-    number, scene, phone, iso, shutter, temperature, brightness = found.groups()
+    number, scene, phone, iso, shutter, temperature, brightness = match.groups()
     return SceneInstance(int(number), scene, phone, int(iso), int(shutter), int(temperature), brightness)
 
 
 def find_frames(root: Path) -> list[Frame]:
-    """All noisy frames below a folder, in order of their names, with the clean ones that belong to them.
+    """Find all noisy frames below a folder, in order of their names, and the clean frames that belong to them.
 
     Raises:
         UserError: no such folder, or none with the official layout.
@@ -109,6 +117,7 @@ class SIDD:
         cache: folder of the patches; None for QPRUNE_CACHE, or else the user's cache folder.
     """
 
+    channels: ClassVar[int] = 3  # all photographs are in colour
     root: str
     validation: str | None = None
     seed: int = 0
@@ -125,15 +134,10 @@ class SIDD:
         Cutting.of(self)
         for name in ("root", "validation", "cache"):  # absolute, so that a record of the settings holds in any folder
             if getattr(self, name):
-                object.__setattr__(self, name, str(Path(getattr(self, name)).expanduser().absolute()))
-
-    @property
-    def channels(self) -> int:
-        """SIDD is in colour."""
-        return 3
+                object.__setattr__(self, name, absolute_path(getattr(self, name)))
 
     def load(self, seed: int) -> Splits:
-        """Find the frames, split the scenes, cut what is needed.
+        """Find the frames, split the scenes, and read and cut their frames.
 
         Args:
             seed: draws the calibration crops.
@@ -152,10 +156,10 @@ class SIDD:
         """
         if self.validation:
             return read_validation(Path(self.validation))
-        return Cutting.of(self).tested(self._parts(("test",))[3])
+        return Cutting.of(self).test_blocks(self._parts(("test",))[3])
 
     def _parts(self, needed: Sequence[str]) -> list[list[PairFiles]]:
-        """The frames of each part."""
+        """The frames of each of the four parts; those in ``needed`` must not be empty."""
         frames = find_frames(Path(self.root))
         for frame in frames:
             if frame.clean is None:

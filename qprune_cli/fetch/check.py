@@ -18,7 +18,7 @@ OFFICIAL = {160: "SIDD_Small", 320: "SIDD_Medium"}  # pairs of frames in 160 sce
 
 
 def check(root: Path, noisy: str, clean: str) -> Iterator[str]:
-    """Look at every file below a folder; yields what to tell, line by line.
+    """Look at every file below a folder; yields the lines to print.
 
     SIDD's layout, its validation files and archives are recognised; anything else is taken for pairs of images.
 
@@ -28,7 +28,7 @@ def check(root: Path, noisy: str, clean: str) -> Iterator[str]:
         clean: pattern of the clean ones.
 
     Raises:
-        UserError: no such folder, nothing known in it, or, at the end, how many problems there were.
+        UserError: no such folder, a pattern without ``*``, or, after the last line, how many problems there were.
     """
     if not root.is_dir():
         raise UserError(f"{root}: no such folder; give the folder of a data set")
@@ -62,8 +62,8 @@ def _validation(folder: Path, problems: list[str]) -> Iterator[str]:
 
 def _frames(root: Path, frames: list[Frame], problems: list[str]) -> Iterator[str]:
     instances = {frame.instance for frame in frames}
-    known = OFFICIAL.get(len(frames), f"part of SIDD ({', '.join(f'{n} pairs are {name}' for n, name in OFFICIAL.items())})")
-    yield f"{root}: {len(frames)} noisy frames of {len(instances)} scene instances: {known}"
+    official = OFFICIAL.get(len(frames), f"part of SIDD ({', '.join(f'{n} pairs are {name}' for n, name in OFFICIAL.items())})")
+    yield f"{root}: {len(frames)} noisy frames of {len(instances)} scene instances: {official}"
     for what, values in (("scenes", [i.scene for i in instances]), ("phones", [i.phone for i in instances])):
         yield f"{what}: " + ", ".join(f"{value} ({count})" for value, count in sorted(Counter(values).items()))
     isos = sorted(instance.iso for instance in instances)

@@ -28,19 +28,19 @@ class RemoteFile:
     """A file on a server.
 
     Attributes:
-        place: path below the server's address.
+        path: below the server's address.
         size: in bytes.
         digests: published checksums, by the name of the algorithm.
     """
 
-    place: str
+    path: str
     size: int
     digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """Name of the file."""
-        return self.place.rsplit("/", 1)[-1]
+        """Name of the file, without the folders on the server."""
+        return self.path.rsplit("/", 1)[-1]
 
 
 def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, pause: float = 1.0) -> Path:
@@ -51,7 +51,7 @@ def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, p
 
     Args:
         remote: what to download.
-        server: address that ``remote.place`` is below.
+        server: address that ``remote.path`` is below.
         folder: where to.
         patience: attempts in a row that bring no byte before it gives up.
         pause: seconds before the second attempt; doubled for every further one.
@@ -65,7 +65,7 @@ def download(remote: RemoteFile, server: str, folder: Path, patience: int = 5, p
     path, part = folder / remote.name, folder / f"{remote.name}.part"
     if not server.startswith(("http://", "https://")):
         raise UserError(f"--server {server}: give an address that begins with http:// or https://")
-    url = f"{server.rstrip('/')}/{remote.place}"
+    url = f"{server.rstrip('/')}/{remote.path}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f".{remote.name}.lock", timeout=0) as lock:
@@ -95,7 +95,7 @@ def _complete(path: Path, part: Path, url: str, remote: RemoteFile, patience: in
 
 
 def check_space(folder: Path, needed: int, what: str) -> None:
-    """Refuse to begin what will not fit.
+    """Refuse to begin with a file that will not fit into a folder.
 
     Raises:
         UserError: less than ``needed`` bytes are free.
@@ -106,9 +106,9 @@ def check_space(folder: Path, needed: int, what: str) -> None:
 
 
 def no_space(folder: Path, error: OSError) -> UserError:
-    """One sentence about a folder that cannot be written."""
-    said = "no space left" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror or error})"
-    return UserError(f"{folder}: {said}; make room or give --to FOLDER, what is there already is kept")
+    """The error to raise where writing to a folder failed; its sentence says why, and what to do."""
+    reason = "no space left" if error.errno == errno.ENOSPC else f"cannot be written ({error.strerror or error})"
+    return UserError(f"{folder}: {reason}; make room or give --to FOLDER, what is there already is kept")
 
 
 def _length(path: Path) -> int:
@@ -116,28 +116,28 @@ def _length(path: Path) -> int:
 
 
 def _fill(part: Path, url: str, remote: RemoteFile, patience: int, pause: float) -> None:
-    """Append to the part until it has its size."""
+    """Append to the part until it is as large as the remote file."""
     failures, why = 0, ""
     with tqdm(
         total=remote.size, initial=_length(part), desc=remote.name, unit="B", unit_scale=True, unit_divisor=1024, disable=None
     ) as bar:
-        while (have := _length(part)) < remote.size:
+        while (start := _length(part)) < remote.size:
             if failures == patience:
-                raise UserError(f"{url}: stopped after {have:,} of {remote.size:,} bytes ({why}); run the same command again to go on")
+                raise UserError(f"{url}: stopped after {start:,} of {remote.size:,} bytes ({why}); run the same command again to go on")
             if failures:
                 time.sleep(pause * 2 ** (failures - 1))
             try:
-                for count in _append(part, url, have, remote.size):
+                for count in _append(part, url, start, remote.size):
                     bar.update(count)
             except urllib.error.HTTPError as error:
                 why = f"the server says {error.code} {error.reason}"
                 if error.code in (401, 403, 404, 410):
                     raise UserError(f"{url}: {why}; look for the file elsewhere and give --server ADDRESS") from error
                 if error.code == 416:  # the server has no more, but there should be
-                    raise _another(url, have, remote.size) from error
+                    raise _other_file(url, start, remote.size) from error
             except _Cut as error:
                 why = str(error)
-            failures = 0 if _length(part) > have else failures + 1
+            failures = 0 if _length(part) > start else failures + 1
             if _length(part) < remote.size:
                 LOG.info("%s: %s, trying again", remote.name, why or "cut off")
             bar.n = _length(part)
@@ -148,15 +148,17 @@ class _Cut(Exception):
     """The network failed; another attempt may go on."""
 
 
-def _append(part: Path, url: str, have: int, size: int) -> Iterator[int]:
-    """Ask for what is missing and write it; yields numbers of bytes."""
+def _append(part: Path, url: str, start: int, size: int) -> Iterator[int]:
+    """Ask for the bytes from ``start`` on and write them; yields how many each chunk has."""
     with _network():
-        response = urllib.request.urlopen(urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {}), timeout=TIMEOUT)
+        response = urllib.request.urlopen(
+            urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {}), timeout=TIMEOUT
+        )
     with response:
-        continues = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        begins, offered = have if continues else 0, response.headers.get("Content-Length")
+        continues = response.status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        begins, offered = start if continues else 0, response.headers.get("Content-Length")
         if offered and begins + int(offered) != size:  # not that file: an error page, or another version
-            raise _another(url, begins + int(offered), size)
+            raise _other_file(url, begins + int(offered), size)
         with part.open("ab" if continues else "wb") as file:  # a server without ranges begins anew
             while True:
                 with _network():
@@ -164,7 +166,7 @@ def _append(part: Path, url: str, have: int, size: int) -> Iterator[int]:
                 if not chunk:
                     return
                 if file.tell() + len(chunk) > size:
-                    raise _another(url, file.tell() + len(chunk), size)
+                    raise _other_file(url, file.tell() + len(chunk), size)
                 file.write(chunk)
                 yield len(chunk)
 
@@ -180,19 +182,19 @@ def _network() -> Iterator[None]:
         raise _Cut(" ".join(str(getattr(error, "reason", "") or error or type(error).__name__).split())) from error
 
 
-def _another(url: str, found: int, size: int) -> UserError:
-    return UserError(f"{url}: has {found:,} bytes, the published file {size:,}; it is another one, give --server ADDRESS")
+def _other_file(url: str, size_there: int, size: int) -> UserError:
+    return UserError(f"{url}: has {size_there:,} bytes, the published file {size:,}; it is another one, give --server ADDRESS")
 
 
 def _wrong(path: Path, remote: RemoteFile) -> str:
     """What is wrong with a file, compared with the published size and checksums; nothing where it is right."""
     if _length(path) != remote.size:
         return f"has {_length(path):,} bytes, the published file {remote.size:,}"
-    sums = {name: hashlib.new(name, usedforsecurity=False) for name in remote.digests}
+    hashes = {name: hashlib.new(name, usedforsecurity=False) for name in remote.digests}
     with path.open("rb") as file, tqdm(total=remote.size, desc="verify", unit="B", unit_scale=True, leave=False, disable=None) as bar:
         while chunk := file.read(CHUNK):
             bar.update(len(chunk))
-            for digest in sums.values():
+            for digest in hashes.values():
                 digest.update(chunk)
-    found = {name: digest.hexdigest() for name, digest in sums.items()}
-    return "; ".join(f"its {name} is {found[name]}, published is {right}" for name, right in remote.digests.items() if found[name] != right)
+    sums = {name: digest.hexdigest() for name, digest in hashes.items()}
+    return "; ".join(f"its {name} is {sums[name]}, published is {right}" for name, right in remote.digests.items() if sums[name] != right)

@@ -33,7 +33,7 @@ NAMES = (*ARCHIVES, "sidd_validation")
 
 
 def fetch(name: str, folder: Path, server: str = SERVER) -> str:
-    """Bring one data set into a folder.
+    """Download one data set into a folder, check it and unpack it.
 
     Args:
         name: one of ``NAMES``.
@@ -41,7 +41,7 @@ def fetch(name: str, folder: Path, server: str = SERVER) -> str:
         server: address to download from.
 
     Returns:
-        What is there now, and the setting that uses it.
+        One line to print: the folder, how much it holds, and the settings that use it.
 
     Raises:
         UserError: no connection, no space, a wrong checksum, a damaged archive.
@@ -60,7 +60,10 @@ def fetch(name: str, folder: Path, server: str = SERVER) -> str:
 
 
 def fetch_validation(folder: Path, server: str) -> str:
-    """Bring the validation blocks and look into them; their SHA-256 is kept beside them, and compared the next time.
+    """Download the validation blocks and read them once; their SHA-256 is kept beside them, and compared the next time.
+
+    Returns:
+        As ``fetch``.
 
     Raises:
         UserError: as ``download``; other contents than the official ones.
@@ -114,7 +117,7 @@ def unpack(archive: Path, target: Path) -> None:
 
 
 def _refuse_escape(archive: Path, member: zipfile.ZipInfo) -> None:
-    place = PurePosixPath(member.filename.replace("\\", "/"))
+    path = PurePosixPath(member.filename.replace("\\", "/"))
     link = stat.S_ISLNK(member.external_attr >> 16)
-    if place.is_absolute() or ".." in place.parts or ":" in "".join(place.parts[:1]) or link:
+    if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]) or link:
         raise UserError(f"{archive}: '{member.filename}' would be written outside of its folder; not unpacked, do not trust this archive")

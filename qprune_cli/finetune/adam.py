@@ -1,4 +1,4 @@
-"""Training the smaller network on, alone or with the dense one as its teacher."""
+"""Fine-tuning: the smaller network is trained on, alone or with the dense one as its teacher."""
 
 import copy
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from torch import nn
 
 from qprune_cli.errors import UserError, nearest
 from qprune_cli.train.adamw import AdamW, Diverged
-from qprune_cli.train.distill import AlikeIn, Distillation
+from qprune_cli.train.distill import Distillation, FindAlike
 from qprune_cli.train.mode import TrainingMode, outputs_alone
 from qprune_cli.train.schedule import check_precision, check_schedule
 from qprune_cli.train.state import Progress
@@ -84,11 +84,11 @@ class Adam:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The loss that networks are trained with."""
+        """The one loss that networks are trained with, which the images have to fit."""
         return (self.loss,)
 
     def check(self, device: torch.device) -> None:
-        """Refuse what a device cannot do.
+        """Refuse a precision that a device cannot compute in.
 
         Raises:
             UserError: float16 without CUDA.
@@ -96,7 +96,7 @@ class Adam:
         check_precision("finetune", self.precision, device)
 
     def ready(self, splits: Splits) -> None:
-        """Refuse images that crops cannot be cut from.
+        """Refuse training images that are smaller than a crop.
 
         Raises:
             UserError: an image is too small.
@@ -104,59 +104,60 @@ class Adam:
         splits.train.check(self.crop)
 
     def share(self, part: int, parts: int) -> "Adam":
-        """The steps of one of several parts, from 1, as equal as they can be."""
+        """The same training with the steps of one of ``parts`` parts (``part`` counts from 1), which differ by one step at most."""
         steps = self.steps * part // parts - self.steps * (part - 1) // parts
         return replace(self, steps=max(1, steps))
 
     @property
     def dense_control(self) -> Mapping[str, Any]:
-        """All that the training of the dense network depends on; empty where it is not wanted."""
+        """All settings that the same training of the dense network depends on; empty where ``dense`` is false."""
         return asdict(self) if self.dense else {}
 
     def fit(
-        self, model: nn.Module, teacher: nn.Module, alike: AlikeIn, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
+        self, model: nn.Module, teacher: nn.Module, alike: FindAlike, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
     ) -> Tuned:
         """Train a copy of a network on.
 
         Args:
             model: the network; it is left as it is.
             teacher: the dense network.
-            alike: finds the filters that both have, by layer; only asked for ``features``.
+            alike: finds the filters that both have, by layer; called only with ``features`` above 0.
             splits: crops come from ``train``, validation from ``refinement``.
             seed: draws the crops.
             checkpoint: file of the state; where it exists, training goes on from it.
-            on_progress: hears every row of the record.
+            on_progress: is called with every row of the record.
 
         Returns:
             The network with the weights that validated best, in evaluation mode.
 
         Raises:
-            UserError: the state is damaged or cannot be written.
+            UserError: the state is damaged or cannot be written; the training diverged before its first validation.
         """
         shared = {field.name: getattr(self, field.name) for field in fields(AdamW) if field.name not in ("compile", "seed")}
         training = AdamW(**shared, compile=False, seed=seed)
-        own, master, rows, diverged = copy.deepcopy(model), copy.deepcopy(teacher).eval(), list[Progress](), ""
+        student, fixed_teacher = copy.deepcopy(model), copy.deepcopy(teacher).eval()
+        rows, diverged = list[Progress](), ""
         distilled = self.teacher > 0 or self.features > 0
-        pairs = alike() if self.features > 0 else {}
-        objective = Distillation(master, self.teacher, self.temperature, self.features, pairs) if distilled else outputs_alone
-        mode = TrainingMode("finetune", "fine-tune", objective, self.bn == "frozen", begun=True)
+        common = alike() if self.features > 0 else {}
+        objective = Distillation(fixed_teacher, self.teacher, self.temperature, self.features, common) if distilled else outputs_alone
+        mode = TrainingMode("finetune", "fine-tune", objective, frozen_batchnorm=self.bn == "frozen", warm_start=True)
         try:
-            for row in training.fit(own, splits, checkpoint, mode):
+            for row in training.fit(student, splits, checkpoint, mode):
                 rows.append(row)
                 on_progress(row)
         except Diverged as error:
             if not rows:  # already the network that it begins with
                 raise
             diverged = str(error)
-        return Tuned(own.eval(), self._notes(rows, diverged))
+        return Tuned(student.eval(), self._notes(rows, diverged))
 
     def _notes(self, rows: list[Progress], diverged: str) -> dict[str, Any]:
         best = max(rows, key=lambda row: row.value)
-        early = f"nothing better after {self.patience} more validations" if rows[-1].step < self.steps else "all steps done"
+        ended = f"nothing better after {self.patience} more validations" if rows[-1].step < self.steps else "all steps done"
         return {
             "steps": rows[-1].step,
             "start": rows[0].value,
             "best": {"step": best.step, "value": best.value},
-            "stopped": diverged or early,
+            "stopped": diverged or ended,
             "diverged": bool(diverged),
         }

@@ -27,11 +27,11 @@ class Array:
         self.state: Any = None
 
     def __setstate__(self, state: Any) -> None:
-        """Keep (version, shape, type, whether in Fortran's order, bytes)."""
+        """Keep the tuple (version, shape, type, whether in Fortran's order, bytes)."""
         self.state = state
 
     def values(self) -> NDArray[np.uint8]:
-        """The array.
+        """Return the bytes as an array of the shape and order that were stored with them.
 
         Raises:
             ValueError: it holds something else than bytes, or its size is not its shape.
@@ -49,13 +49,13 @@ class Kind:
         self.name = name
 
     def __setstate__(self, state: Any) -> None:
-        """Leave it: bytes have no order."""
+        """Ignore the byte order of the type: single bytes have none."""
 
 
 class BatchReader(pickle.Unpickler):
     """Reads plain values and arrays of bytes; whatever else a pickle names is refused before it could run."""
 
-    KNOWN = {  # noqa: RUF012  (pickle's own attributes are no fields)
+    STAND_INS = {  # noqa: RUF012  (pickle's own attributes are no fields)
         ("numpy.core.multiarray", "_reconstruct"): Array,
         ("numpy._core.multiarray", "_reconstruct"): Array,
         ("numpy", "ndarray"): Array,
@@ -63,10 +63,14 @@ class BatchReader(pickle.Unpickler):
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        """The stand-in of a name."""
-        if (module, name) not in self.KNOWN:
+        """Return what stands in for a name of a pickle.
+
+        Raises:
+            pickle.UnpicklingError: a name without stand-in.
+        """
+        if (module, name) not in self.STAND_INS:
             raise pickle.UnpicklingError(f"{module}.{name}, which could run code")
-        return self.KNOWN[module, name]
+        return self.STAND_INS[module, name]
 
 
 def find_folder(root: Path) -> Path:
@@ -77,12 +81,12 @@ def find_folder(root: Path) -> Path:
     """
     if not root.is_dir():
         raise UserError(f"data: no folder '{root}'; give data.root the folder of CIFAR-10")
-    places = [root, *(root / name for name in FOLDERS)]
-    for place in places:
-        if any(_there(place / name) for names in FILES.values() for name in names):
-            return place
-    looked = ", ".join(f"'{place}'" for place in places)
-    raise UserError(f"data.root={root}: no {_wanted()} in {looked}; unpack cifar-10-python.tar.gz or cifar-10-binary.tar.gz there")
+    folders = [root, *(root / name for name in FOLDERS)]
+    for folder in folders:
+        if any(_existing(folder / name) for names in FILES.values() for name in names):
+            return folder
+    looked = ", ".join(f"'{folder}'" for folder in folders)
+    raise UserError(f"data.root={root}: no {_file_names()} in {looked}; unpack cifar-10-python.tar.gz or cifar-10-binary.tar.gz there")
 
 
 def read_part(folder: Path, part: str) -> Labelled:
@@ -95,7 +99,7 @@ def read_part(folder: Path, part: str) -> Labelled:
     Raises:
         UserError: a batch is missing, damaged, or holds something else.
     """
-    images, labels = zip(*(read_batch(_find(folder / name)) for name in FILES[part]), strict=True)
+    images, labels = zip(*(read_batch(_required(folder / name)) for name in FILES[part]), strict=True)
     return Labelled(np.concatenate(images), np.concatenate(labels), part)
 
 
@@ -129,31 +133,32 @@ def _bytes(path: Path, content: bytes) -> Batch:
 
 def _pickled(path: Path, content: bytes) -> Batch:
     try:
-        held = BatchReader(io.BytesIO(content), encoding="bytes").load()
+        entries = BatchReader(io.BytesIO(content), encoding="bytes").load()
     except Exception as error:  # a damaged pickle may raise anything
-        said = f"{type(error).__name__}: {error}; {len(content)} bytes, the original has 31 million"
-        raise UserError(f"{path}: not a whole batch of CIFAR-10 ({said}); download it again") from error
+        reason = f"{type(error).__name__}: {error}; {len(content)} bytes, the original has 31 million"
+        raise UserError(f"{path}: not a whole batch of CIFAR-10 ({reason}); download it again") from error
     try:
-        data, labels = (held[name] if name in held else held[name.decode()] for name in (b"data", b"labels"))
+        data, labels = (entries[name] if name in entries else entries[name.decode()] for name in (b"data", b"labels"))
         images = data.values()
         if images.ndim != 2 or images.shape[1] != PIXELS:
             raise ValueError(f"data of shape {images.shape}")
         return images.reshape(-1, *IMAGE), np.array(labels, np.int64)
     except Exception as error:  # what a pickle holds may be anything
-        said = f"{type(error).__name__}: {error}"
-        raise UserError(f"{path}: holds no (N, {PIXELS}) uint8 'data' with 'labels' ({said}); take the original file") from error
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(f"{path}: holds no (N, {PIXELS}) uint8 'data' with 'labels' ({reason}); take the original file") from error
 
 
-def _find(path: Path) -> Path:
-    found = _there(path)
-    if found is None:
-        raise UserError(f"{path}: no such file, nor one with .bin; {_wanted()} belong beside each other")
-    return found
+def _required(path: Path) -> Path:
+    file = _existing(path)
+    if file is None:
+        raise UserError(f"{path}: no such file, nor one with .bin; {_file_names()} belong beside each other")
+    return file
 
 
-def _there(path: Path) -> Path | None:
-    return next((known for known in (path, path.with_name(f"{path.name}.bin")) if known.is_file()), None)
+def _existing(path: Path) -> Path | None:
+    """The file, or the one with .bin behind its name; None where neither exists."""
+    return next((file for file in (path, path.with_name(f"{path.name}.bin")) if file.is_file()), None)
 
 
-def _wanted() -> str:
+def _file_names() -> str:
     return f"{FILES['train'][0]} to {FILES['train'][-1]} and {FILES['test'][0]}"

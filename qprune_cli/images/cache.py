@@ -5,17 +5,16 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
-from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 from qprune_cli.images.crops import blocks, random_place, turned
 from qprune_cli.images.image import to_floats
@@ -27,25 +26,25 @@ READERS = min(4, os.cpu_count() or 1)  # a decoded pair of 16 megapixels takes 1
 
 
 class Source(Protocol):
-    """A pair of image files."""
+    """A pair of image files that patches can be cut from (``PairFiles`` is one)."""
 
     @property
     def name(self) -> str:
-        """Name of the pair."""
+        """Name of the pair, which its crops carry as well."""
 
     @property
     def noisy(self) -> Path:
-        """The noisy file."""
+        """Path of the file with the noisy image."""
 
     @property
     def clean(self) -> Path:
-        """The clean file."""
+        """Path of the file with the clean image."""
 
     def contents(self) -> tuple[bytes, bytes]:
-        """All bytes of both files."""
+        """Read all bytes of the noisy and of the clean file."""
 
     def decode(self, contents: tuple[bytes, bytes], channels: int) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Both images, (C, H, W) each, in their own type."""
+        """Decode the noisy and the clean image, each (C, H, W) in the type that the file stores."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class Entry:
     path: Path
 
     def patches(self) -> NDArray[Any]:
-        """The array, mapped: only what is looked at is read."""
+        """The (2, P, C, h, w) array, mapped into memory: only the patches that are looked at are read."""
         return _mapped(self.path)
 
 
@@ -83,7 +82,7 @@ class PatchCache:
 
     Args:
         folder: where to.
-        size: side of a patch in pixels; a smaller image is one patch of its own size.
+        size: side of a patch in pixels; a smaller image is one patch as large as the image.
         most: at most so many patches of each image, spread evenly; they overlap where they do not fill the image.
     """
 
@@ -102,7 +101,7 @@ class PatchCache:
         Raises:
             UserError: a damaged image; no space left, or a folder that cannot be written.
         """
-        paths = [self._known(source, channels) for source in files]
+        paths = [self._noted(source, channels) for source in files]
         missing = [k for k, path in enumerate(paths) if path is None]
         with ThreadPoolExecutor(READERS) as pool:
             cut = pool.map(lambda k: self._cut(files[k], channels), missing)
@@ -114,7 +113,8 @@ class PatchCache:
                 raise
         return tuple(Entry(source.name, path) for source, path in zip(files, paths, strict=True) if path is not None)
 
-    def _known(self, source: Source, channels: int) -> Path | None:
+    def _noted(self, source: Source, channels: int) -> Path | None:
+        """Patches that an earlier call noted for these very files; None where there are none."""
         note = self._note(source, channels)
         try:
             path = self._patches(note.read_text())
@@ -139,14 +139,11 @@ class PatchCache:
         return path
 
     def _write(self, path: Path, write: Callable[[Path], object]) -> None:
-        temporary = path.with_name(f"{path.name}.{uuid4().hex}.unfinished")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                write(temporary)
         except OSError as error:
-            with suppress(OSError):
-                temporary.unlink(missing_ok=True)
             free = shutil.disk_usage(next(place for place in path.parents if place.exists())).free / 2**30
             raise UserError(
                 f"data.cache: cannot write patches to '{self.folder}' ({error.strerror or error}, {free:.1f} GiB free); "
@@ -177,7 +174,11 @@ class Patches:
     entries: tuple[Entry, ...]
 
     def check(self, size: int) -> None:
-        """Refuse crops that are larger than a patch, and nothing to draw from."""
+        """Refuse an empty set of patches, and crops of ``size`` x ``size`` that are larger than a patch.
+
+        Raises:
+            UserError: it says which of both.
+        """
         if not self.entries:
             raise UserError("data: no image is left for training; give more pairs or other data.shares")
         for entry in self.entries:

@@ -38,12 +38,12 @@ LEVELS = 255  # of the rendered pictures
 
 
 def to_linear(srgb: Floats) -> Floats:
-    """Undo the sRGB transfer curve; values in [0, 1]."""
+    """Undo the sRGB transfer curve of an array of any shape; values in [0, 1]."""
     return np.asarray(np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4))
 
 
 def to_srgb(linear: Floats) -> Floats:
-    """Clip to [0, 1] and apply the sRGB transfer curve."""
+    """Clip an array of any shape to [0, 1] and apply the sRGB transfer curve."""
     clipped = np.clip(linear, 0, 1)
     return np.asarray(np.where(clipped <= 0.0031308, clipped * 12.92, 1.055 * clipped ** (1 / 2.4) - 0.055))
 
@@ -127,14 +127,14 @@ class Camera:
         for name, values in ranges.items():
             least = 1 if name == "white_balance" else 0
             if len(values) != 2 or not least <= values[0] <= values[1] < np.inf or (name in ("shot", "exposure") and not values[0]):
-                said = f"at least {least}" if name not in ("shot", "exposure") else "above 0"
-                raise UserError(f"data.camera.{name}={list(values)}: give the smallest and the largest value, both {said}")
+                limit = f"at least {least}" if name not in ("shot", "exposure") else "above 0"
+                raise UserError(f"data.camera.{name}={list(values)}: give the smallest and the largest value, both {limit}")
         for name in ("read", "offset"):
             if not 0 <= getattr(self, name) < np.inf:
                 raise UserError(f"data.camera.{name}={getattr(self, name)}: give a standard deviation, at least 0")
 
     def shoot(self, name: str, scene: NDArray[np.floating], rng: np.random.Generator, level: float | None = None) -> Pair:
-        """Photograph a clean picture.
+        """Photograph a clean picture with simulated noise.
 
         Args:
             name: name of the resulting pair.

@@ -10,11 +10,11 @@ from qprune_cli.errors import UserError
 
 
 def blocks(shape: tuple[int, ...], size: int, most: int | None = None, cover: bool = False) -> Iterator[tuple[slice, slice]]:
-    """Yield the places of blocks, spread evenly over a picture.
+    """Yield where blocks lie in a picture, spread evenly over it: the rows and the columns of each.
 
     Args:
         shape: (..., H, W) of the picture.
-        size: side of a block in pixels; a picture that is smaller is one block of its own size.
+        size: side of a block in pixels; a smaller picture is one block as large as the picture.
         most: at most so many blocks, evenly spaced among all; None for all.
         cover: let blocks overlap so that they leave nothing out; otherwise they never do.
 
@@ -26,15 +26,15 @@ def blocks(shape: tuple[int, ...], size: int, most: int | None = None, cover: bo
     for length in shape[-2:]:
         count = max(-(-length // size) if cover else length // size, 1)
         starts.append(np.linspace(0, max(length - size, 0), count).astype(int) if count > 1 else [max(length - size, 0) // 2])
-    places = [(int(y), int(x)) for y in starts[0] for x in starts[1]]
-    chosen = np.linspace(0, len(places) - 1, min(most or len(places), len(places))).round().astype(int)
+    corners = [(int(y), int(x)) for y in starts[0] for x in starts[1]]
+    chosen = np.linspace(0, len(corners) - 1, min(most or len(corners), len(corners))).round().astype(int)
     for k in chosen:
-        y, x = places[k]
+        y, x = corners[k]
         yield slice(y, y + size), slice(x, x + size)
 
 
 def random_place(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[slice, slice]:
-    """Draw the place of one crop, uniformly.
+    """Draw the place of one crop of ``size`` x ``size`` pixels in a picture (..., H, W), uniformly: its rows and its columns.
 
     Raises:
         UserError: the picture is smaller than the crop.

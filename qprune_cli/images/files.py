@@ -20,18 +20,28 @@ PARTS = ("train", "calibration", "refinement", "test")
 
 @dataclass(frozen=True)
 class PairFiles:
-    """The files of one pair."""
+    """The two files of a pair of images, and how they are read.
+
+    Attributes:
+        name: of the pair.
+        noisy: the file with the noisy image.
+        clean: the file with the clean image.
+    """
 
     name: str
     noisy: Path
     clean: Path
 
     def contents(self) -> tuple[bytes, bytes]:
-        """All bytes of both files."""
+        """Read all bytes of the noisy and of the clean file.
+
+        Raises:
+            UserError: one of them cannot be read.
+        """
         return read_bytes(self.noisy), read_bytes(self.clean)
 
     def decode(self, contents: tuple[bytes, bytes], channels: int | None) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Decode both files, each to (C, H, W) in its own type.
+        """Decode both files, each to (C, H, W) in the type that it stores.
 
         Raises:
             UserError: damaged, of another number of channels, or of different sizes.
@@ -43,7 +53,7 @@ class PairFiles:
         return noisy, clean
 
     def blocks(self, channels: int, size: int, most: int) -> list[Pair]:
-        """Read both files and cut them into at most so many blocks of a side."""
+        """Read both files and cut them into at most ``most`` pairs of blocks, each (C, size, size) float32 in [0, 1]."""
         noisy, clean = self.decode(self.contents(), channels)
         places = list(blocks(noisy.shape, size, most))
         names = [self.name] if len(places) == 1 else [f"{self.name}_{k}" for k in range(len(places))]
@@ -71,7 +81,7 @@ class Cutting:
 
     @staticmethod
     def of(data: object) -> "Cutting":
-        """Take the settings from a data set that has them all."""
+        """Take the settings from the attributes of a data set, and check them."""
         return Cutting(**{field.name: getattr(data, field.name) for field in fields(Cutting)})
 
     def __post_init__(self) -> None:
@@ -91,29 +101,29 @@ class Cutting:
         if len(self.shares) != len(PARTS) or min(self.shares) < 0 or abs(sum(self.shares) - 1) > 1e-6:
             raise UserError(f"data.shares={list(self.shares)}: give four shares that add up to 1, for {', '.join(PARTS)}")
 
-    def shared(self, things: Sequence[T], tested: bool, what: str, needed: Sequence[str] = PARTS[1:]) -> list[list[T]]:
-        """Split things into the four parts, shuffled by the seed.
+    def shared(self, items: Sequence[T], test_elsewhere: bool, what: str, needed: Sequence[str] = PARTS[1:]) -> list[list[T]]:
+        """Split images or scenes into the four parts, shuffled by the seed.
 
         Args:
-            things: images or scenes.
-            tested: whether test images come from elsewhere: then the last part stays empty, the first three share everything.
-            what: the things, for messages.
+            items: the images or scenes.
+            test_elsewhere: whether test images come from elsewhere: then the last part stays empty, the first three share everything.
+            what: plural noun for the items, for messages.
             needed: parts that must not be empty.
 
         Raises:
             UserError: a part that is needed would be empty.
         """
-        if tested and not sum(self.shares[:3]):
+        if test_elsewhere and not sum(self.shares[:3]):
             raise UserError(
                 f"data.shares={list(self.shares)}: test images come from elsewhere; share data.root among {', '.join(PARTS[:3])}"
             )
-        weights = np.array([*self.shares[:3], 0.0]) / sum(self.shares[:3]) if tested else np.array(self.shares)
-        stops = np.round(np.cumsum(weights) * len(things)).astype(int)
-        order = np.random.default_rng([0, self.seed]).permutation(len(things))
-        parts = [[things[k] for k in sorted(part)] for part in np.split(order, stops[:3])]
-        for name in (part for part in needed if not (tested and part == "test")):
+        weights = np.array([*self.shares[:3], 0.0]) / sum(self.shares[:3]) if test_elsewhere else np.array(self.shares)
+        stops = np.round(np.cumsum(weights) * len(items)).astype(int)
+        order = np.random.default_rng([0, self.seed]).permutation(len(items))
+        parts = [[items[k] for k in sorted(part)] for part in np.split(order, stops[:3])]
+        for name in (part for part in needed if not (test_elsewhere and part == "test")):
             if not parts[PARTS.index(name)]:
-                raise UserError(f"data.root: {len(things)} {what} leave none for {name}; give more or other data.shares")
+                raise UserError(f"data.root: {len(items)} {what} leave none for {name}; give more or other data.shares")
         return parts
 
     def cut(self, parts: Sequence[Sequence[PairFiles]], test: ImageSet | None, seed: int) -> Splits:
@@ -135,11 +145,11 @@ class Cutting:
             train=train,
             calibration=calibration.draw(np.random.default_rng([1, seed]), self.crops, self.crop_size),
             refinement=refinement.draw(np.random.default_rng([2, self.seed]), self.crops, self.crop_size),
-            test=test or self.tested(parts[3]),
+            test=test or self.test_blocks(parts[3]),
         )
 
-    def tested(self, files: Sequence[PairFiles]) -> ImageSet:
-        """Cut files into test blocks.
+    def test_blocks(self, files: Sequence[PairFiles]) -> ImageSet:
+        """Cut test images into blocks of ``block_size`` x ``block_size`` pixels.
 
         Raises:
             UserError: a damaged image.

@@ -23,12 +23,12 @@ def find_folder(root: Path, names: tuple[str, ...]) -> Path:
     """
     if not root.is_dir():
         raise UserError(f"data: no folder '{root}'; give data.root the folder of the four files")
-    places = [root, *(root / name for name in names)]
-    for place in places:
-        if any(_there(place / f"{part}-{kind}") for part in FILES.values() for kind in KINDS):
-            return place
-    looked = ", ".join(f"'{place}'" for place in places)
-    raise UserError(f"data.root={root}: none of {_wanted()} is in {looked}; put them there")
+    folders = [root, *(root / name for name in names)]
+    for folder in folders:
+        if any(_existing(folder / f"{part}-{kind}") for part in FILES.values() for kind in KINDS):
+            return folder
+    looked = ", ".join(f"'{folder}'" for folder in folders)
+    raise UserError(f"data.root={root}: none of {_file_names()} is in {looked}; put them there")
 
 
 def read_part(folder: Path, part: str, classes: int) -> Labelled:
@@ -42,7 +42,7 @@ def read_part(folder: Path, part: str, classes: int) -> Labelled:
     Raises:
         UserError: a file is missing, damaged or of another kind, or images and labels do not belong together.
     """
-    paths = [_find(folder / f"{FILES[part]}-{kind}") for kind in KINDS]
+    paths = [_required(folder / f"{FILES[part]}-{kind}") for kind in KINDS]
     images, labels = (read_idx(path, dims) for path, dims in zip(paths, KINDS.values(), strict=True))
     if len(images) != len(labels):
         raise UserError(f"{paths[1]}: {len(labels)} labels for the {len(images)} images of {paths[0].name}; take both from one source")
@@ -57,6 +57,9 @@ def read_idx(path: Path, dims: int) -> NDArray[np.uint8]:
     Args:
         path: the file; one whose name ends in .gz is decompressed.
         dims: 3 for images, 1 for labels.
+
+    Returns:
+        (N, H, W) images or (N,) labels, uint8.
 
     Raises:
         UserError: it cannot be read, is damaged, or holds something else.
@@ -73,8 +76,8 @@ def read_idx(path: Path, dims: int) -> NDArray[np.uint8]:
         raise UserError(f"{path}: its header says {' x '.join(map(str, shape))}, which is nothing; take the original file")
     one = int(np.prod(shape[1:], dtype=object))
     if len(content) - start != shape[0] * one:
-        found = f"{len(content)} bytes, {(len(content) - start) / one:g} of the {shape[0]} images or labels"
-        raise UserError(f"{path}: holds {found} that it should have in {start + shape[0] * one} bytes; download it again")
+        size = f"{len(content)} bytes, {(len(content) - start) / one:g} of the {shape[0]} images or labels"
+        raise UserError(f"{path}: holds {size} that it should have in {start + shape[0] * one} bytes; download it again")
     if not whole:
         raise UserError(f"{path}: its checksum of 8 bytes is not whole; it was cut short, download it again")
     return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
@@ -90,16 +93,17 @@ def _unzipped(path: Path) -> tuple[bytes, bool]:
         raise UserError(f"{path}: not a whole gzip file ({error}; {len(packed)} bytes); download it again") from error
 
 
-def _find(path: Path) -> Path:
-    found = _there(path)
-    if found is None:
-        raise UserError(f"{path}.gz: no such file, nor one without .gz; {_wanted()} belong beside each other")
-    return found
+def _required(path: Path) -> Path:
+    file = _existing(path)
+    if file is None:
+        raise UserError(f"{path}.gz: no such file, nor one without .gz; {_file_names()} belong beside each other")
+    return file
 
 
-def _there(path: Path) -> Path | None:
-    return next((known for known in (path, path.with_name(f"{path.name}.gz")) if known.is_file()), None)
+def _existing(path: Path) -> Path | None:
+    """The file, or the one with .gz behind its name; None where neither exists."""
+    return next((file for file in (path, path.with_name(f"{path.name}.gz")) if file.is_file()), None)
 
 
-def _wanted() -> str:
+def _file_names() -> str:
     return ", ".join(f"{part}-{kind}.gz" for part in FILES.values() for kind in KINDS)

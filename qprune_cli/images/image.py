@@ -51,7 +51,7 @@ def read_image(path: Path, channels: int) -> Floats:
 
 
 def read_bytes(path: Path) -> bytes:
-    """The content of a file.
+    """Read all bytes of a file.
 
     Raises:
         UserError: it cannot be read.
@@ -63,7 +63,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def to_floats(pixels: NDArray[Any]) -> Floats:
-    """Scale 8 and 16 bit integers to [0, 1]; floats stay as they are."""
+    """Turn pixels of any shape into float32: 8 and 16 bit integers are scaled to [0, 1], floats stay as they are."""
     top = np.iinfo(pixels.dtype).max if pixels.dtype.kind == "u" else 1
     return pixels.astype(np.float32) / np.float32(top)
 

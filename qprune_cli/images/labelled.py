@@ -17,7 +17,7 @@ CHUNK = 512  # images that are made floats at once
 
 @dataclass(frozen=True)
 class Labelled:
-    """All images of a file, and what they show.
+    """All images of a file with their labels, stored as they were read.
 
     Args:
         images: (N, C, H, W) uint8, or float32 in [0, 1].
@@ -39,15 +39,15 @@ class Labelled:
         return len(self.labels)
 
     def sized(self, side: int) -> "Labelled":
-        """The same images with another side, resized bilinearly; those of that side stay as they are."""
+        """The same images resized bilinearly to (N, C, side, side); images of that side stay as they are."""
         return self if self.images.shape[-2:] == (side, side) else replace(self, images=resized(self.images, side))
 
     def pairs(self, index: Ints) -> tuple[Pair, ...]:
-        """Images as float32 in [0, 1] with their labels, each a 0-d array."""
+        """The images ``index`` (n,) as pairs: float32 in [0, 1] of shape (C, H, W), and the label as a 0-d array."""
         return self.named(index, to_floats(self.images[index]))
 
     def named(self, index: Ints, images: NDArray[Any]) -> tuple[Pair, ...]:
-        """Other pictures (n, C, H, W) of the images ``index``, with their names and labels."""
+        """Other pictures (n, C, H, W) in place of the images ``index`` (n,), with the names and labels of these."""
         labels = (np.asarray(label) for label in self.labels[index])
         return tuple(Pair(f"{self.file}_{k:05d}", *both) for k, *both in zip(index.tolist(), images, labels, strict=True))
 
@@ -106,10 +106,10 @@ class LabelledDraws:
 
 
 def moved(images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-    """Mirror and shift (n, C, H, W) images at random, each in its own way."""
+    """Mirror and shift (n, C, H, W) images at random, every image differently; what a shift uncovers is black."""
     height, width = images.shape[-2:]
     padded = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)))
     mirrored = rng.integers(2, size=len(images), dtype=bool)
     padded[mirrored] = padded[mirrored, ..., ::-1]
-    places = rng.integers(2 * SHIFT + 1, size=(len(images), 2)).tolist()
-    return np.stack([image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, places, strict=True)])
+    corners = rng.integers(2 * SHIFT + 1, size=(len(images), 2)).tolist()
+    return np.stack([image[:, y : y + height, x : x + width] for image, (y, x) in zip(padded, corners, strict=True)])

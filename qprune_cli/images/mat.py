@@ -68,11 +68,11 @@ def _read(path: Path, key: str) -> NDArray[np.uint8]:
         why = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not a readable MATLAB 5 file ({why}); fetch it again") from error
     if key not in content:
-        held = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
-        raise UserError(f"{path}: holds {held} where '{key}' is expected; take the official file")
+        names = ", ".join(sorted(name for name in content if not name.startswith("__"))) or "nothing"
+        raise UserError(f"{path}: holds {names} where '{key}' is expected; take the official file")
     blocks = content[key]
     whole = isinstance(blocks, np.ndarray) and blocks.ndim == 5 and blocks.dtype == np.uint8
     if not whole or blocks.shape[2:] != SHAPE[2:] or any(not 1 <= n <= most for n, most in zip(blocks.shape[:2], SHAPE, strict=False)):
-        said = f"{getattr(blocks, 'dtype', type(blocks).__name__)} of shape {getattr(blocks, 'shape', '?')}"
-        raise UserError(f"{path}: '{key}' is {said}; expected uint8 of shape {SHAPE} or a leading slice of it")
+        kind = f"{getattr(blocks, 'dtype', type(blocks).__name__)} of shape {getattr(blocks, 'shape', '?')}"
+        raise UserError(f"{path}: '{key}' is {kind}; expected uint8 of shape {SHAPE} or a leading slice of it")
     return np.ascontiguousarray(blocks)

@@ -1,4 +1,4 @@
-"""Images that are in memory already."""
+"""Images that are in memory already, such as those that ``prune`` is given: how they are split and drawn."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,23 +16,27 @@ LEAST = 4  # images: two to score on, one to refine on, one to test on
 
 @dataclass(frozen=True)
 class MemoryCrops:
-    """Training crops cut from pairs in memory."""
+    """Random training crops, cut from pairs of noisy and clean images in memory."""
 
     images: ImageSet
 
     def check(self, size: int) -> None:
-        """Refuse crops that are larger than an image."""
+        """Refuse crops of ``size`` x ``size`` pixels that are larger than an image.
+
+        Raises:
+            UserError: it names the first image that is too small.
+        """
         for name, noisy, _ in self.images.pairs:
             if min(noisy.shape[-2:]) < size:
                 raise UserError(f"image '{name}': smaller than a crop of {size}; ask for smaller crops")
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Cut random crops, turned and mirrored at random."""
+        """Cut ``count`` random crops of ``size`` x ``size`` pixels, turned and mirrored at random."""
         crops = []
         for _ in range(count):
             name, noisy, clean = self.images.pairs[int(rng.integers(len(self.images)))]
-            place, turns, mirror = random_place(noisy.shape, size, rng), int(rng.integers(4)), bool(rng.integers(2))
-            crops.append(Pair(name, *(turned(picture[:, *place], turns, mirror) for picture in (noisy, clean))))
+            window, turns, mirror = random_place(noisy.shape, size, rng), int(rng.integers(4)), bool(rng.integers(2))
+            crops.append(Pair(name, *(turned(picture[:, *window], turns, mirror) for picture in (noisy, clean))))
         return ImageSet(tuple(crops))
 
 
@@ -43,10 +47,10 @@ class MemoryImages:
     images: ImageSet
 
     def check(self, size: int) -> None:
-        """Nothing is cut, so any size of crops will do."""
+        """Accept every size: images are drawn whole, nothing is cut."""
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Draw random images as they are."""
+        """Draw ``count`` random images whole, with replacement; ``size`` plays no part."""
         return ImageSet(tuple(self.images.pairs[k] for k in rng.integers(len(self.images), size=count)))
 
 
@@ -75,26 +79,27 @@ def split_pairs(pairs: Iterable[tuple[Any, Any]], seed: int) -> Splits:
 
 
 def _pairs(pairs: Iterable[tuple[Any, Any]]) -> Iterator[Pair]:
-    count = 0
+    """Check the pairs, cut stacks into single images, and number them."""
+    number = 0
     for entry in pairs:
         if not isinstance(entry, tuple | list) or len(entry) != 2:
             raise UserError(f"data: give pairs of a noisy and a clean image, or of an image and its label, not {type(entry).__name__}")
         image, target = (np.asarray(part.detach().cpu() if hasattr(part, "detach") else part) for part in entry)
-        images, targets = _labelled(image, target) if target.ndim < 2 else _restored(image, target)
+        images, targets = _image_stacks(image, target) if target.ndim < 2 else _denoise_stacks(image, target)
         for one, other in zip(images, targets, strict=True):
-            yield Pair(f"{count}", _checked(count, one), other if target.ndim < 2 else _checked(count, other))
-            count += 1
+            yield Pair(f"{number}", _checked(number, one), other if target.ndim < 2 else _checked(number, other))
+            number += 1
 
 
-def _restored(noisy: NDArray[Any], clean: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Noisy and clean images as stacks."""
+def _denoise_stacks(noisy: NDArray[Any], clean: NDArray[Any]) -> tuple[Floats, Floats]:
+    """Noisy and clean images as two stacks (N, C, H, W)."""
     if noisy.shape != clean.shape or noisy.ndim not in (3, 4):
         raise UserError(f"data: a pair has shapes {noisy.shape} and {clean.shape}; give (C, H, W) or (N, C, H, W), the same twice")
     return _stacked(noisy), _stacked(clean)
 
 
-def _labelled(image: NDArray[Any], labels: NDArray[Any]) -> tuple[Floats, Ints]:
-    """Images and labels as stacks."""
+def _image_stacks(image: NDArray[Any], labels: NDArray[Any]) -> tuple[Floats, Ints]:
+    """Images as a stack (N, C, H, W), and their (N,) labels."""
     if image.ndim != labels.ndim + 3 or image.shape[:-3] != labels.shape:
         raise UserError(f"data: images {image.shape} have labels {labels.shape}; give (C, H, W) and one label, or (N, C, H, W) and (N,)")
     if not np.issubdtype(labels.dtype, np.integer) or labels.min(initial=0) < 0:
@@ -110,9 +115,10 @@ def _stacked(image: NDArray[Any]) -> Floats:
     return stack
 
 
-def _checked(count: int, image: Floats) -> Floats:
+def _checked(number: int, image: Floats) -> Floats:
+    """The image itself, unless its values cannot be those of an image in [0, 1]."""
     if not np.isfinite(image).all():
-        raise UserError(f"data: image {count} holds values that are not finite")
+        raise UserError(f"data: image {number} holds values that are not finite")
     if image.min() < -1 or image.max() > 2:
-        raise UserError(f"data: image {count} has values from {image.min():g} to {image.max():g}; give images in [0, 1]")
+        raise UserError(f"data: image {number} has values from {image.min():g} to {image.max():g}; give images in [0, 1]")
     return image

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from qprune_cli.types import Floats
 
-CHUNK = 4096  # images that are resized at once, so that little is held as floats
+CHUNK = 4096  # images that are resized at once, so that few are floats at a time
 
 
 def resized(images: NDArray[Any], side: int) -> NDArray[Any]:
@@ -36,7 +36,7 @@ def triangles(length: int, side: int) -> Floats:
     """(side, length) weights of the pixels of a row in those of the resized row."""
     scale = length / side
     centres = (np.arange(side)[:, None] + 0.5) * scale - 0.5
-    places = np.clip(centres, 0, length - 1) if scale < 1 else centres
-    weights = np.maximum(1 - np.abs(np.arange(length) - places) / max(scale, 1), 0)
+    positions = np.clip(centres, 0, length - 1) if scale < 1 else centres
+    weights = np.maximum(1 - np.abs(np.arange(length) - positions) / max(scale, 1), 0)
     shares: Floats = (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
     return shares

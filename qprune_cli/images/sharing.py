@@ -31,7 +31,7 @@ class Sharing:
 
     @staticmethod
     def of(data: object) -> "Sharing":
-        """Take the settings from a data set that has them all."""
+        """Take the settings from the attributes of a data set, and check them."""
         return Sharing(**{field.name: getattr(data, field.name) for field in fields(Sharing)})
 
     def __post_init__(self) -> None:
@@ -65,27 +65,27 @@ class Sharing:
                 f"{of_them} are more than the {len(train)} images there are; ask for fewer"
             )
         train, rng = train.sized(self.side), np.random.default_rng([0, self.seed])
-        pool, rest = parted(train, np.arange(len(train)), wanted["calibration"], rng)
-        refinement, rest = parted(train, rest, self.refinement, rng)
-        seen, _ = parted(train, rest, self.train_images or len(rest), rng)
-        calibration, _ = parted(train, pool, self.calibration, np.random.default_rng([1, seed]))
+        pool, rest = take_balanced(train, np.arange(len(train)), wanted["calibration"], rng)
+        refinement, rest = take_balanced(train, rest, self.refinement, rng)
+        learnt, _ = take_balanced(train, rest, self.train_images or len(rest), rng)
+        calibration, _ = take_balanced(train, pool, self.calibration, np.random.default_rng([1, seed]))
         return Splits(
-            train=LabelledDraws(train, seen, augment),
+            train=LabelledDraws(train, learnt, augment),
             calibration=ImageSet(train.pairs(calibration)),
             refinement=ImageSet(train.pairs(refinement)),
-            test=self.tested(test),
+            test=self.test_set(test),
             task="classify",
         )
 
-    def tested(self, test: Labelled) -> ImageSet:
-        """The test images: all of them, or as many as asked for.
+    def test_set(self, test: Labelled) -> ImageSet:
+        """Choose the test images: all of them, or as many as ``test_images``, balanced over the classes.
 
         Raises:
-            UserError: there are fewer.
+            UserError: there are fewer than ``test_images``.
         """
         if self.test_images > len(test):
             raise UserError(f"data.test_images={self.test_images}: there are {len(test)} test images; ask for fewer, or 0 for all")
-        index, _ = parted(test, np.arange(len(test)), self.test_images or len(test), np.random.default_rng([2, self.seed]))
+        index, _ = take_balanced(test, np.arange(len(test)), self.test_images or len(test), np.random.default_rng([2, self.seed]))
         return ImageSet(LabelledPairs(test.sized(self.side), index))
 
 
@@ -93,14 +93,14 @@ def check_fixed(data: object, channels: int, classes: int) -> None:
     """Refuse other numbers of channels and classes than the images have.
 
     Raises:
-        UserError: another number.
+        UserError: the data set has another number; the sentence names it.
     """
     for name, value in (("channels", channels), ("classes", classes)):
         if getattr(data, name) != value:
             raise UserError(f"data.{name}={getattr(data, name)}: these images have {value}; leave it at {value}")
 
 
-def parted(source: Labelled, among: Ints, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
+def take_balanced(source: Labelled, among: Ints, count: int, rng: np.random.Generator) -> tuple[Ints, Ints]:
     """Take ``count`` images, classes in turn, so that each has as many as another as far as it goes.
 
     Args:
@@ -110,17 +110,17 @@ def parted(source: Labelled, among: Ints, count: int, rng: np.random.Generator) 
         rng: draws them.
 
     Returns:
-        Those that were taken and those that were not, each in order.
+        (count,) images that were taken and (n - count,) that were not, each in ascending order.
 
     Example:
         >>> source = Labelled(np.zeros((6, 1, 8, 8), np.uint8), np.array([0, 0, 0, 0, 1, 1]), "train")
-        >>> taken, rest = parted(source, np.arange(6), 4, np.random.default_rng(0))
+        >>> taken, rest = take_balanced(source, np.arange(6), 4, np.random.default_rng(0))
         >>> source.labels[taken].tolist(), source.labels[rest].tolist()
         ([0, 0, 1, 1], [0, 0])
     """
     shuffled = rng.permutation(among)
     labels = source.labels[shuffled]
-    turn = np.empty(len(shuffled), int)  # the how-manieth of its class
+    turn = np.empty(len(shuffled), int)  # how many of its class come before it
     for label in np.unique(labels):
         turn[labels == label] = np.arange(np.count_nonzero(labels == label))
     order = shuffled[np.argsort(turn, kind="stable")]

@@ -1,4 +1,4 @@
-"""What classifiers share: their settings and their first weights."""
+"""What classifiers have in common: checks of their settings, and their first weights."""
 
 from torch import nn
 
@@ -31,8 +31,11 @@ def check_pool(pool: str) -> None:
         raise UserError(f"model.pool={pool}: no such pooling; {nearest(pool, POOLS)}")
 
 
-def he_(network: nn.Module) -> nn.Module:
-    """Give convolutions and linear layers He's weights for ReLU, and biases of 0.
+def he_init_(network: nn.Module) -> nn.Module:
+    """Draw the weights of convolutions and linear layers anew, with He's variance for ReLU; biases become 0.
+
+    Returns:
+        The network itself.
 
     References:
         He, Zhang, Ren, Sun, "Delving deep into rectifiers: surpassing human-level performance on ImageNet classification",

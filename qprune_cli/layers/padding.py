@@ -17,5 +17,5 @@ def padded(image: Tensor, multiple: int) -> Tensor:
 
 
 def cropped(output: Tensor, image: Tensor) -> Tensor:
-    """Cut what a network made of a padded image to the size of the image itself."""
+    """Cut the output (N, C, H', W') for a padded image to the height and width of the image itself."""
     return output[:, :, : image.shape[-2], : image.shape[-1]]

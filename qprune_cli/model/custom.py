@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError, nearest
+from qprune_cli.places import absolute_path
 from qprune_cli.types import TASKS
 from qprune_cli.weights.checkpoint import check_channels
 from qprune_cli.weights.foreign import read_state
@@ -34,7 +35,7 @@ class NoiseSubtracted(nn.Module):
 
 @dataclass(frozen=True)
 class Custom:
-    """A network of one's own.
+    """A network of the user's own, of any architecture that can be traced.
 
     Args:
         factory: what returns the network: ``package.module:function``, or ``path/file.py:function``; a class will do. Modules are
@@ -73,20 +74,20 @@ class Custom:
             raise UserError(f"model.task={self.task}: say what the network is for; {nearest(self.task, TASKS)}")
         if self.task == "classify" and self.predicts == "noise":
             raise UserError("model.predicts=noise: a network that names classes predicts no noise; leave it out")
-        place, colon, name = self.factory.rpartition(":")
-        if not (colon and place and name):
+        module, colon, name = self.factory.rpartition(":")
+        if not (colon and module and name):
             raise UserError(f"model.factory={self.factory}: write package.module:function or file.py:function")
-        if place.endswith(".py"):
-            object.__setattr__(self, "factory", f"{Path(place).expanduser().absolute()}:{name}")
+        if module.endswith(".py"):
+            object.__setattr__(self, "factory", f"{absolute_path(module)}:{name}")
         if self.predicts == "noise":  # the network lies one level deeper then
             deeper = tuple(name if name.startswith("network.") else f"network.{name}" for name in self.keep_layers)
             object.__setattr__(self, "keep_layers", deeper)
         if self.checkpoint is not None:
-            object.__setattr__(self, "checkpoint", str(Path(self.checkpoint).expanduser().absolute()))
+            object.__setattr__(self, "checkpoint", absolute_path(self.checkpoint))
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.checkpoint is not None
 
     def build(self) -> nn.Module:
@@ -95,7 +96,7 @@ class Custom:
         Raises:
             UserError: the factory does not exist, raises, or returns no network.
         """
-        factory = self._found()
+        factory = self._imported()
         try:
             network = factory(**self.arguments)
         except Exception as error:  # the user's own code may raise anything
@@ -118,22 +119,22 @@ class Custom:
         inner.load_state_dict(read_state(self.checkpoint, inner), strict=False)  # read_state has checked every name
         return network.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]
 
-    def _found(self) -> Callable[..., Any]:
-        place, _, name = self.factory.rpartition(":")
+    def _imported(self) -> Callable[..., Any]:
+        """The function or class that the setting names."""
+        source, _, name = self.factory.rpartition(":")
         try:
-            module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
+            module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
         except Exception as error:  # importing runs the user's code, which may raise anything
-            said = f"{type(error).__name__}: {_first_line(error)}"
+            reason = f"{type(error).__name__}: {_first_line(error)}"
             raise UserError(
-                f"model.factory={self.factory}: '{place}' cannot be imported ({said}); the code of a network of your own must be where it "
-                "was (the model.pt2 of a run works without)"
+                f"model.factory={self.factory}: '{source}' cannot be imported ({reason}); the code of a network of your own must be where "
+                "it was (the model.pt2 of a run works without)"
             ) from error
         factory = getattr(module, name, None)
         if not callable(factory):
-            names = [known for known, value in vars(module).items() if callable(value) and not known.startswith("_")]
-            raise UserError(f"model.factory={self.factory}: '{place}' has no function '{name}'; {nearest(name, names)}")
-        found: Callable[..., Any] = factory
-        return found
+            names = [other for other, value in vars(module).items() if callable(value) and not other.startswith("_")]
+            raise UserError(f"model.factory={self.factory}: '{source}' has no function '{name}'; {nearest(name, names)}")
+        return cast("Callable[..., Any]", factory)
 
 
 def _from_name(name: str) -> Any:

@@ -5,7 +5,7 @@ References:
     IEEE Transactions on Image Processing 26(7), 2017, arXiv:1608.03981.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from torch import Tensor, nn
 
@@ -14,7 +14,7 @@ from qprune_cli.weights.checkpoint import absolute_weights, check_channels, load
 
 
 class DnCNNNetwork(nn.Module):
-    """The network; see ``DnCNN`` for the settings."""
+    """The network that ``DnCNN`` builds; see there for the settings."""
 
     def __init__(self, channels: int, width: int, depth: int, batchnorm: bool) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ class DnCNN:
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
@@ -84,9 +84,5 @@ class DnCNN:
         return network
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

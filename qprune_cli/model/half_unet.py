@@ -5,7 +5,7 @@ References:
     Neuroinformatics 16:911679, 2022.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -34,13 +34,13 @@ class Ghost(nn.Module):
         self.cheap = ConvReLU(outputs // 2, outputs // 2, groups=outputs // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, inputs, H, W) -> (N, outputs, H, W)."""
+        """Map (N, inputs, H, W) features to (N, outputs, H, W)."""
         primary = self.primary(x)
         return torch.cat([primary, self.cheap(primary)], dim=1)
 
 
 class HalfUNetNetwork(nn.Module):
-    """The network; see ``HalfUNet`` for the settings. Images of any size are padded inside."""
+    """The network that ``HalfUNet`` builds; see there for the settings. Images of any size are padded inside."""
 
     def __init__(self, channels: int, width: int, depth: int, ghost: bool, residual: bool) -> None:
         super().__init__()
@@ -105,7 +105,7 @@ class HalfUNet:
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
@@ -113,9 +113,5 @@ class HalfUNet:
         return HalfUNetNetwork(self.channels, self.width, self.depth, self.ghost, self.residual)
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

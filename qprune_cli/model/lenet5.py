@@ -4,27 +4,28 @@ References:
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
-from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_init_
 from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 
 class LeNet5Network(nn.Module):
-    """The network; see ``LeNet5`` for the settings."""
+    """The network that ``LeNet5`` builds; see there for the settings."""
 
     def __init__(self, channels: int, side: int, classes: int, pool: str) -> None:
         super().__init__()
         first, second = paddings(side)
-        left = ((side + 2 * first - 4) // 2 + 2 * second - 4) // 2  # side of what the linear layers read
+        rest = ((side + 2 * first - 4) // 2 + 2 * second - 4) // 2  # side of what the linear layers read
         self.features = nn.Sequential(
             *(nn.Conv2d(channels, 6, 5, padding=first), nn.ReLU(), POOLS[pool](2)),
             *(nn.Conv2d(6, 16, 5, padding=second), nn.ReLU(), POOLS[pool](2)),
         )
         self.head = nn.Sequential(
-            nn.Flatten(), nn.Linear(16 * left**2, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes)
+            nn.Flatten(), nn.Linear(16 * rest**2, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, classes)
         )
 
     def forward(self, image: Tensor) -> Tensor:
@@ -61,6 +62,7 @@ class LeNet5:
         61706
     """
 
+    task: ClassVar[str] = "classify"
     channels: int = 1
     side: int = 28
     classes: int = 10
@@ -75,23 +77,14 @@ class LeNet5:
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
     @property
-    def task(self) -> str:
-        """What the network does."""
-        return "classify"
-
-    @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
         """Make the network with fresh weights (He's initialisation)."""
-        return he_(LeNet5Network(self.channels, self.side, self.classes, self.pool))
+        return he_init_(LeNet5Network(self.channels, self.side, self.classes, self.pool))
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

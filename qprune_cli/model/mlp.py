@@ -4,18 +4,19 @@ References:
     LeCun, Bottou, Bengio, Haffner, "Gradient-based learning applied to document recognition", Proceedings of the IEEE 86(11), 1998.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.layers.classifier import check_classifier, he_
+from qprune_cli.layers.classifier import check_classifier, he_init_
 from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 
 class MLPNetwork(nn.Module):
-    """The network; see ``MLP`` for the settings."""
+    """The network that ``MLP`` builds; see there for the settings."""
 
     def __init__(self, features: int, hidden: tuple[int, ...], classes: int) -> None:
         super().__init__()
@@ -51,6 +52,7 @@ class MLP:
         266610
     """
 
+    task: ClassVar[str] = "classify"
     channels: int = 1
     side: int = 28
     classes: int = 10
@@ -66,23 +68,14 @@ class MLP:
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
     @property
-    def task(self) -> str:
-        """What the network does."""
-        return "classify"
-
-    @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
         """Make the network with fresh weights (He's initialisation)."""
-        return he_(MLPNetwork(self.channels * self.side**2, tuple(self.hidden), self.classes))
+        return he_init_(MLPNetwork(self.channels * self.side**2, tuple(self.hidden), self.classes))
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

@@ -4,7 +4,7 @@ References:
     Chen, Chu, Zhang, Sun, "Simple baselines for image restoration", ECCV 2022, arXiv:2204.04676.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,7 @@ class LayerNorm2d(nn.LayerNorm):
     """Layer normalisation over the channels, at every position."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> (N, C, H, W)."""
+        """Normalise (N, C, H, W) features; the shape stays."""
         normed = F.layer_norm(x.permute(0, 2, 3, 1), self.normalized_shape, self.weight, self.bias, self.eps)
         return normed.permute(0, 3, 1, 2)
 
@@ -28,7 +28,7 @@ class SimpleGate(nn.Module):
     """One half of the channels times the other."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 2C, H, W) -> (N, C, H, W)."""
+        """Multiply the halves of (N, 2C, H, W) features to (N, C, H, W)."""
         first, second = x.chunk(2, dim=1)
         return torch.mul(first, second)
 
@@ -51,7 +51,7 @@ class NAFBlock(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1, width, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, width, H, W) -> (N, width, H, W)."""
+        """Add both parts to (N, width, H, W) features; the shape stays."""
         gated = self.gate(self.conv2(self.conv1(self.norm1(x))))
         y: Tensor = x + self.conv3(gated * self.attention(gated)) * self.beta
         y = y + self.conv5(self.gate(self.conv4(self.norm2(y)))) * self.gamma
@@ -59,7 +59,7 @@ class NAFBlock(nn.Module):
 
 
 class NAFNetNetwork(nn.Module):
-    """The network; see ``NAFNet`` for the settings. Images of any size are padded inside."""
+    """The network that ``NAFNet`` builds; see there for the settings. Images of any size are padded inside."""
 
     def __init__(self, channels: int, width: int, encoder: tuple[int, ...], middle: int, decoder: tuple[int, ...]) -> None:
         super().__init__()
@@ -137,7 +137,7 @@ class NAFNet:
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
@@ -145,9 +145,5 @@ class NAFNet:
         return NAFNetNetwork(self.channels, self.width, tuple(self.encoder), self.middle, tuple(self.decoder))
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

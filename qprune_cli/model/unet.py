@@ -5,7 +5,7 @@ References:
     arXiv:1505.04597.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,7 @@ from qprune_cli.weights.checkpoint import absolute_weights, check_channels, load
 
 
 class UNetNetwork(nn.Module):
-    """The network; see ``UNet`` for the settings. Images of any size are padded inside."""
+    """The network that ``UNet`` builds; see there for the settings. Images of any size are padded inside."""
 
     def __init__(self, channels: int, width: int, depth: int, residual: bool) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class UNet:
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
@@ -95,9 +95,5 @@ class UNet:
         return UNetNetwork(self.channels, self.width, self.depth, self.residual)
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

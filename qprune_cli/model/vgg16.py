@@ -5,19 +5,20 @@ References:
     ElAraby, Wolf, Carvalho, "Identifying efficient sub-networks using mixed integer programming", OPT 2020.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_
+from qprune_cli.layers.classifier import POOLS, check_classifier, check_pool, he_init_
 from qprune_cli.weights.checkpoint import absolute_weights, load_weights
 
 STAGES = ((1, 2), (2, 2), (4, 3), (8, 3), (8, 3))  # width of each stage relative to the first, and its convolutions
 
 
 class VGG16Network(nn.Module):
-    """The network; see ``VGG16`` for the settings."""
+    """The network that ``VGG16`` builds; see there for the settings."""
 
     def __init__(self, channels: int, side: int, classes: int, width: int, hidden: int, pool: str, affine: bool) -> None:
         super().__init__()
@@ -65,6 +66,7 @@ class VGG16:
         14986698
     """
 
+    task: ClassVar[str] = "classify"
     channels: int = 3
     side: int = 32
     classes: int = 10
@@ -86,24 +88,15 @@ class VGG16:
         object.__setattr__(self, "weights", absolute_weights(self.weights))
 
     @property
-    def task(self) -> str:
-        """What the network does."""
-        return "classify"
-
-    @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name a checkpoint."""
         return self.weights is not None
 
     def build(self) -> nn.Module:
         """Make the network with fresh weights (He's initialisation)."""
         network = VGG16Network(self.channels, self.side, self.classes, self.width, self.hidden, self.pool, self.affine)
-        return he_(network)
+        return he_init_(network)
 
     def load(self) -> nn.Module:
-        """Make the network with the weights of the checkpoint, ready to evaluate.
-
-        Raises:
-            UserError: no checkpoint named, missing, damaged, of another architecture, or not finite.
-        """
-        return load_weights(self.build(), self.weights, asdict(self))
+        """Make the network with the weights of the checkpoint, ready to evaluate; for errors see ``load_weights``."""
+        return load_weights(self)

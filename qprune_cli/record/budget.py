@@ -25,7 +25,7 @@ def measured_share(name: str, stages: Mapping[str, Stage]) -> float:
 
 
 def obtained(budget: Budget, keep: Bools, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """The share that was removed; for a cost also what was spent of the limit, as the solver knew it."""
+    """The share that an (n,) mask removed; for a cost also what was spent of the limit, as the solver knew it."""
     if budget.exact:
         return {"got": 1 - float(keep.mean())}
     spent = "predicted" if budget.name == "latency" else "spent"
@@ -36,10 +36,10 @@ def missed_target(budget: Budget, sparsity: float, stages: Mapping[str, Stage]) 
     """Say so where the smaller network, as it was built, exceeds its budget."""
     if budget.exact:
         return []
-    share, asked = measured_share(budget.name, stages), 1 - sparsity
-    if share <= asked + (NOISE if budget.name == "latency" else 1e-9):
+    share, wanted = measured_share(budget.name, stages), 1 - sparsity
+    if share <= wanted + (NOISE if budget.name == "latency" else 1e-9):
         return []
-    return [f"budget={budget.name}: the smaller network has {share:.3f} of the dense one's, more than the {asked:.3f} that was asked"]
+    return [f"budget={budget.name}: the smaller network has {share:.3f} of the dense one's, more than the {wanted:.3f} that was asked"]
 
 
 def solution_lines(problem: PruningProblem, solution: Solution, fidelity: Mapping[str, Any]) -> str:
@@ -48,10 +48,10 @@ def solution_lines(problem: PruningProblem, solution: Solution, fidelity: Mappin
     spent = f"{amount(budget.name, budget.spent(solution.keep))} of {amount(budget.name, budget.limit)}"
     proof = "" if solution.bound is None else f"; no mask can do less than {solution.bound:.5g}"
     lines = [f"budget: {spent}; predicted damage {solution.damage:.5g}{proof}"]
-    known = {name: fidelity[name]["correlation"] for name in ("solved", "at_mask") if name in fidelity}
-    if any(value is not None for value in known.values()):
-        said = {name: "none" if value is None else f"{value:.2f}" for name, value in known.items()}
+    correlations = {name: fidelity[name]["correlation"] for name in ("solved", "at_mask") if name in fidelity}
+    if any(value is not None for value in correlations.values()):
+        texts = {name: "none" if value is None else f"{value:.2f}" for name, value in correlations.items()}
         lines.append(
-            f"fidelity over {fidelity['swaps']} swaps: {said['solved']} as solved, {said['at_mask']} with scores taken at the mask"
+            f"fidelity over {fidelity['swaps']} swaps: {texts['solved']} as solved, {texts['at_mask']} with scores taken at the mask"
         )
     return "\n".join(lines)

@@ -28,27 +28,27 @@ def remove_states(folder: Folder) -> None:
         path.unlink()
 
 
-def finetuning_summary(asked: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
+def finetuning_summary(settings: Mapping[str, Any], notes: Mapping[str, Any]) -> dict[str, Any]:
     """How the trainings went, for metrics.json; empty where there was none.
 
     Args:
-        asked: settings of the fine-tuning.
+        settings: of the fine-tuning.
         notes: of each training, by the name of its network.
     """
     if not notes:
         return {}
-    kind = "distill" if asked["teacher"] or asked["features"] else "adam"
-    return {"kind": kind, "bn": asked["bn"], "steps": asked["steps"], "networks": dict(notes)}
+    kind = "distill" if settings["teacher"] or settings["features"] else "adam"
+    return {"kind": kind, "bn": settings["bn"], "steps": settings["steps"], "networks": dict(notes)}
 
 
 def finetuning_warnings(task: Task, summary: Mapping[str, Any]) -> list[str]:
     """Say so where a training diverged, or gave nothing."""
-    found = []
+    warnings = []
     for name, notes in summary.get("networks", {}).items():
         best = f"step {notes['best']['step']} ({task.primary.text(notes['best']['value'])} on the refinement images)"
         if notes["diverged"]:
-            found.append(f"fine-tuning of the {name} network stopped: {notes['stopped']}; the weights of {best} are kept")
+            warnings.append(f"fine-tuning of the {name} network stopped: {notes['stopped']}; the weights of {best} are kept")
         elif notes["best"]["step"] == 0:
-            said = "the weights that it began with are kept; lower finetune.lr, or give it more steps"
-            found.append(f"fine-tuning gave the {name} network nothing: {said}")
-    return found
+            advice = "the weights that it began with are kept; lower finetune.lr, or give it more steps"
+            warnings.append(f"fine-tuning gave the {name} network nothing: {advice}")
+    return warnings

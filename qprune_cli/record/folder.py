@@ -18,6 +18,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 
 LOG = logging.getLogger("qprune_cli")
@@ -36,14 +37,14 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         UserError: something else is in the way, or it may not be written.
     """
-    place = folder.absolute()
+    path = folder.absolute()
     try:
-        while not place.exists():
-            place = place.parent
-        if not place.is_dir():
-            raise UserError(f"output_root={folder}: '{place}' is a file; give a folder")
-        if not os.access(place, os.W_OK | os.X_OK):
-            raise UserError(f"output_root={folder}: '{place}' may not be written; give another folder")
+        while not path.exists():
+            path = path.parent
+        if not path.is_dir():
+            raise UserError(f"output_root={folder}: '{path}' is a file; give a folder")
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise UserError(f"output_root={folder}: '{path}' may not be written; give another folder")
     except OSError as error:
         raise UserError(f"output_root={folder}: cannot be used ({error.strerror}); give another folder") from error
 
@@ -53,20 +54,20 @@ class Busy(UserError):
 
 
 class NoSpace(UserError):
-    """The disk is full."""
+    """No space is left on the disk, or the user may take no more of it."""
 
 
 def unwritten(path: Path, error: OSError) -> UserError:
-    """Why a file or folder could not be written."""
+    """The error for a user whose file or folder could not be written: ``NoSpace`` where the disk is full."""
     kind = NoSpace if error.errno in (errno.ENOSPC, errno.EDQUOT) else UserError
     return kind(f"{path}: cannot be written ({error.strerror or error}); make room, or give another folder")
 
 
 def refuse_full(path: Path) -> None:
-    """Refuse to begin where next to nothing is left.
+    """Refuse to begin where fewer than ``LEAST_FREE`` bytes of the disk are free.
 
     Raises:
-        NoSpace: it says how much.
+        NoSpace: it says how many are.
     """
     free = shutil.disk_usage(path).free
     if free < LEAST_FREE:
@@ -74,7 +75,7 @@ def refuse_full(path: Path) -> None:
 
 
 class Folder:
-    """A result folder.
+    """A result folder: what is written in it is whole, and one process alone is at work there.
 
     Args:
         path: where it is.
@@ -100,7 +101,7 @@ class Folder:
 
     @staticmethod
     def fresh(parent: Path, name: str) -> "Folder":
-        """Make a new folder.
+        """Make a folder that did not exist before.
 
         Args:
             parent: where to make it; made as well.
@@ -127,31 +128,45 @@ class Folder:
             UserError: the file cannot be written.
         """
         path = self.path / name
-        temporary = path.with_name(f".{hashlib.sha256(path.name.encode()).hexdigest()[:12]}.{os.getpid()}.unfinished{path.suffix}")
         try:
-            yield temporary
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                yield temporary
         except OSError as error:
             raise unwritten(path, error) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
     def text(self, name: str, text: str) -> None:
-        """Write a text file."""
+        """Write a text file, whole or not at all.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         with self.complete(name) as path:
             path.write_text(text)
 
     def json(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON file; NumPy numbers and arrays become plain ones."""
+        """Write a JSON file; NumPy numbers and arrays become plain ones.
+
+        Raises:
+            UserError: it cannot be written.
+            ValueError: a number is not finite, which JSON does not have.
+        """
         self.text(name, json.dumps(value, indent=2, default=_plain, allow_nan=False) + "\n")
 
     def arrays(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Write a compressed .npz file."""
+        """Write a compressed .npz file of arrays by their names.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         with self.complete(name) as path:
             np.savez_compressed(path, **arrays)  # type: ignore[arg-type]
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write a CSV file; the columns are the keys of the first row."""
+        """Write a CSV file; the columns are the keys of the first row.
+
+        Raises:
+            UserError: it cannot be written.
+        """
         with self.complete(name) as path, path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]) if rows else [])
             writer.writeheader()
@@ -228,7 +243,7 @@ class LogFile(logging.FileHandler):
     """A log that may be cut short: where no space is left, the result files say so."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Stay silent."""
+        """Say nothing of a line that could not be written."""
 
 
 def file_digest(path: Path) -> str:

@@ -9,7 +9,7 @@ from qprune_cli.types import BaselineResult, Floats, Quality, Stage
 
 
 def run_metrics(identity: Quality, stages: Mapping[str, Stage], shape: tuple[int, ...], **more: Any) -> dict[str, Any]:
-    """The entries of metrics.json.
+    """Put together what metrics.json holds of a run.
 
     Args:
         identity: quality of what needs no network, such as the noisy images as they are.

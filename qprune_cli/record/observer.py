@@ -67,7 +67,7 @@ class RunFiles:
         write_refinement(self.folder, self.layout, solved, refined, trace)
 
     def compensated(self, notes: Mapping[str, Any]) -> None:
-        """Write compensation.csv."""
+        """Write compensation.csv, where weights were fitted anew."""
         write_compensation(self.folder, notes)
 
     def training_state(self, network: str, round_number: int) -> Path:
@@ -75,7 +75,7 @@ class RunFiles:
         return self.folder.path / state_file(network, round_number)
 
     def trained(self, rows: Rows) -> None:
-        """Write epochs.csv."""
+        """Write epochs.csv anew, with all rows."""
         write_epochs(self.folder, rows)
 
     def measured(self, metrics: Mapping[str, Any], identity: Quality, stages: Mapping[str, Stage]) -> None:
@@ -83,11 +83,11 @@ class RunFiles:
         write_metrics(self.folder, metrics, identity, stages)
 
     def pictured(self, name: str, pair: Pair, results: Mapping[str, Floats]) -> None:
-        """Write crops/NAME.png."""
+        """Write the picture crops/NAME.png of one test image."""
         write_crop(self.folder, name, pair, results)
 
     def built(self, dense: nn.Module, small: nn.Module, keep: Bools, shape: tuple[int, ...], any_size: bool) -> None:
-        """Write plan.json, model.safetensors and model.pt2."""
+        """Write plan.json, model.safetensors and model.pt2 of the smaller network that an (n,) mask leaves."""
         self.digests = {"mask": mask_digest(keep), "weights": weights_digest(dense)}
         write_plan(self.folder, self.config, self.layout, keep, self.digests, small)
         with self.folder.complete("model.safetensors") as path:
@@ -95,7 +95,7 @@ class RunFiles:
         write_program(self.folder, small, shape, any_size)
 
     def transferred(self, task: Task, rows: Sequence[Retrained]) -> None:
-        """Write transfer.csv and transfer.json."""
+        """Write transfer.csv and transfer.json, where there are rows."""
         write_transfer(self.folder, task, rows)
         self.transfer = transfer_table(task, rows)
 
@@ -105,7 +105,7 @@ class RunFiles:
         LOG.warning("stopped; go on with `qprune run --resume %s`%s", self.folder.path, best)
 
     def manifest(self, device: object, seconds: Mapping[str, float], missed: str, recalled: Sequence[str]) -> dict[str, Any]:
-        """The entries of manifest.json.
+        """Put together what manifest.json holds.
 
         Args:
             device: that the run computed on.

@@ -57,7 +57,7 @@ def _why(error: BaseException) -> str:
     while error not in chain:
         chain.append(error)
         error = error.__cause__ or error.__context__ or error
-    said = " ".join(str(one) for one in chain)
-    if found := re.search(r"op='([\w.]+)'|(aten[.:]+[\w.]+)", said):
-        return f"ONNX has no operator for '{found[1] or found[2]}', which the network uses"
+    text = " ".join(str(one) for one in chain)
+    if match := re.search(r"op='([\w.]+)'|(aten[.:]+[\w.]+)", text):
+        return f"ONNX has no operator for '{match[1] or match[2]}', which the network uses"
     return f"the network cannot be written ({next(iter(str(chain[-1]).strip().splitlines()), type(chain[-1]).__name__)})"

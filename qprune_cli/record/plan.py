@@ -15,7 +15,7 @@ from qprune_cli.weights.fingerprint import output_fingerprint
 def write_plan(
     folder: Folder, config: Mapping[str, Any], layout: Layout, keep: Bools, digests: Mapping[str, str], small: nn.Module
 ) -> None:
-    """Write plan.json.
+    """Write what rebuilds the smaller network of an (n,) mask.
 
     Args:
         folder: of the run.

@@ -66,11 +66,11 @@ def write_program(folder: Folder, model: nn.Module, shape: Sequence[int], any_si
         shape: (C, H, W) of an image that it takes.
         any_size: whether it takes others.
     """
-    found = exported(model, shape, any_size)
-    if found is None:
+    program_and_freedom = exported(model, shape, any_size)
+    if program_and_freedom is None:
         LOG.warning("model.pt2 is left out: torch.export cannot follow the network")
         return
-    program, free = found
+    program, free = program_and_freedom
     if not free:
         LOG.warning("model.pt2 takes images of shape %s only: torch.export cannot follow the network for others", [1, *shape])
     with folder.complete("model.pt2") as path:

@@ -25,10 +25,10 @@ def git_commit() -> str | None:
         return None
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=False)
+        described = subprocess.run(command, capture_output=True, text=True, check=False)
     except OSError:  # no git on this machine
         return None
-    return said.stdout.strip() or None
+    return described.stdout.strip() or None
 
 
 def mask_digest(keep: Bools) -> str:

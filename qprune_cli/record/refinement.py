@@ -55,21 +55,21 @@ def write_refinement(folder: Folder, layout: Layout, solved: Solution, refined: 
     (folder.path / STATE).unlink(missing_ok=True)
 
 
-def refinement_summary(task: Task, refined: Solution, objective: str, found: Mapping[str, Quality]) -> dict[str, Any]:
+def refinement_summary(task: Task, refined: Solution, objective: str, quality: Mapping[str, Quality]) -> dict[str, Any]:
     """Gains of the merit side by side, for metrics.json: on the images that were tuned on, on those held out, and on the test images.
 
     Args:
         task: what the network is for.
         refined: the mask, with what the refiner has to say.
         objective: of what network it is the metric.
-        found: quality on the test images of the stages, and of the network that the refinement ``begun`` with.
+        quality: on the test images of the stages, and of the network that the refinement ``begun`` with.
     """
     notes = refined.notes
     if "tuned" not in notes:
         return {}
-    before, after = (float(task.merits_of(found[stage]).mean()) for stage in ("begun", ENDED[objective]))
-    told = {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")}
-    return {"objective": objective} | told | {"test": {"before": before, "after": after}}
+    before, after = (float(task.merits_of(quality[stage]).mean()) for stage in ("begun", ENDED[objective]))
+    entries = {name: notes[name] for name in ("method", "evaluations", "gradients", "swapped", "tuned", "held_out")}
+    return {"objective": objective} | entries | {"test": {"before": before, "after": after}}
 
 
 def refinement_line(task: Task, summary: Mapping[str, Any]) -> str:
@@ -78,22 +78,22 @@ def refinement_line(task: Task, summary: Mapping[str, Any]) -> str:
         return ""
     named = {"tuned": "tuned", "held_out": "held-out", "test": "test"}
     gains = {name: summary[key]["after"] - summary[key]["before"] for key, name in named.items()}
-    said = ", ".join(f"{task.merit.change(gain)} on the {name} images" for name, gain in gains.items())
+    changes = ", ".join(f"{task.merit.change(gain)} on the {name} images" for name, gain in gains.items())
     swaps = f"{summary['swapped']} exchange{'s' if summary['swapped'] != 1 else ''}"
     spent = f"{summary['evaluations']} evaluations of the {summary['objective']} network"
-    return f"\nrefinement: {swaps} by {summary['method']} in {spent}: {said}"
+    return f"\nrefinement: {swaps} by {summary['method']} in {spent}: {changes}"
 
 
 def refinement_warnings(task: Task, summary: Mapping[str, Any], images: int) -> list[str]:
     """Say so where few images were refined on, and where the test images lost what the refinement images gained."""
-    found = []
+    warnings = []
     if summary and images < FEW:
-        found.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more}")
+        warnings.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more}")
     gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
     if gains and gains["test"] < 0:
-        said = task.merit.text
-        found.append(
-            f"refinement gained {said(gains['held_out'])} on the held-out images and lost {said(-gains['test'])} on the test images: "
+        text = task.merit.text
+        warnings.append(
+            f"refinement gained {text(gains['held_out'])} on the held-out images and lost {text(-gains['test'])} on the test images: "
             "give it images that are more like those of the test, or refine=none"
         )
-    return found
+    return warnings

@@ -49,12 +49,12 @@ def write_solution(
         "fidelity": fidelity,
     }
     stated |= {"kept": int(solved.keep.sum()), "asked": problem.budget.limit, "kept_per_layer": kept}
-    told = {name: value for name, value in scores.notes.items() if name != "warnings"}
-    folder.json("solution.json", dict(solved.notes) | stated | ({"scorer": told} if told else {}))
+    notes = {name: value for name, value in scores.notes.items() if name != "warnings"}
+    folder.json("solution.json", dict(solved.notes) | stated | ({"scorer": notes} if notes else {}))
 
 
 def write_mask(folder: Folder, layout: Layout, keep: Bools) -> None:
-    """mask.npz: one bool array per layer, True = keep, and ``keep`` for all."""
+    """mask.npz: one (filters,) bool array per layer, True = keep, and ``keep`` (n,) for all."""
     folder.arrays("mask.npz", layout.masks(keep) | {"keep": keep})
 
 

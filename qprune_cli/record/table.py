@@ -36,12 +36,13 @@ def baseline_lines(task: Task, others: Sequence[BaselineResult]) -> list[str]:
     """What masks of other scorers are worth in the same budget; of several of one scorer their mean."""
     lines = []
     for name in dict.fromkeys(other.baseline.name for other in others):
-        own = [other for other in others if other.baseline.name == name]
-        found = {
-            stage: [other.quality[stage].primary.mean() for other in own if stage in other.quality] for stage in ("solved", "compensated")
+        results = [other for other in others if other.baseline.name == name]
+        values_of = {
+            stage: [result.quality[stage].primary.mean() for result in results if stage in result.quality]
+            for stage in ("solved", "compensated")
         }
-        means = {stage: task.primary.text(float(np.mean(values))) for stage, values in found.items() if values}
-        many = f", mean of {len(own)} masks" if len(own) > 1 else ""
+        means = {stage: task.primary.text(float(np.mean(values))) for stage, values in values_of.items() if values}
+        many = f", mean of {len(results)} masks" if len(results) > 1 else ""
         lines.append(f"{name}{many}: {', '.join(f'{value} {TITLES[stage]}' for stage, value in means.items())}")
     return lines
 
@@ -96,9 +97,9 @@ def inspect_table(layout: Layout, dead: Bools | None, rule: str, smallest: Footp
         lines += [f"{_filters(member):<{wide}}{'':>15}  together with these" for member in group.members[1:]]
     lines += ["", *(f"{_count(fixed.filters)} of {fixed.layer} stay because {fixed.why}" for fixed in layout.fixed), ""]
     filters, free = int(layout.sizes.sum()), layout.n
-    known = "without weights nobody knows which are dead" if dead is None else f"{dead.sum()} of {free} are dead"
+    dead_count = "without weights nobody knows which are dead" if dead is None else f"{dead.sum()} of {free} are dead"
     coupled = f" in {free} groups that live or die together" if filters != free else ""
-    lines.append(f"{_count(filters)} can go{coupled}, {known}; {_count(sum(f.filters for f in layout.fixed))} stay")
+    lines.append(f"{_count(filters)} can go{coupled}, {dead_count}; {_count(sum(f.filters for f in layout.fixed))} stay")
     assert smallest.filters is not None
     least = 1 - smallest.filters / filters
     lines.append(f"reachable with {rule}: sparsity 0 to {np.floor(1000 * least) / 1000:.3f}")
@@ -128,8 +129,8 @@ def _count(filters: int) -> str:
 
 
 def _row(task: Task, name: str, quality: Quality) -> str:
-    known = ((task.measures[measure], values) for measure, values in quality.measures.items())
-    return f"{name:<12}" + "".join(f"{measure.text(float(values.mean())):>{measure.width}}" for measure, values in known)
+    measures = ((task.measures[measure], values) for measure, values in quality.measures.items())
+    return f"{name:<12}" + "".join(f"{measure.text(float(values.mean())):>{measure.width}}" for measure, values in measures)
 
 
 def _size(stage: Stage) -> str:

@@ -42,15 +42,15 @@ def transfer_table(task: Task, rows: Sequence[Retrained]) -> str:
     lines = ["", f"trained on the other images, mean over {seeds}:"]
     lines.append(f"{'':<14}{measure.title:>{measure.width}}{'filters':>9}{'params':>12}{'seconds':>9}  against {REFERENCE}")
     for name in _names(rows):
-        own = [row for row in rows if row.name == name]
-        filters, params, seconds = (np.mean([getattr(row, what) for row in own]) for what in ("filters", "params", "seconds"))
+        trained = [row for row in rows if row.name == name]
+        filters, params, seconds = (np.mean([getattr(row, what) for row in trained]) for what in ("filters", "params", "seconds"))
         mean = measure.text(float(values_of(rows, name).mean()))
         change = values_of(rows, name) - values_of(rows, REFERENCE)
-        said = "" if name == REFERENCE else f"  {measure.change(float(change.mean()))}"
+        difference = "" if name == REFERENCE else f"  {measure.change(float(change.mean()))}"
         interval = t95(change)
-        if said and interval is not None:
-            said += f", 95 % interval [{measure.number(interval[0], '+')}, {measure.number(interval[1], '+')}] over {seeds}"
-        lines.append(f"{name:<14}{mean:>{measure.width}}{filters:>9,.0f}{params:>12,.0f}{seconds:>9.1f}{said}")
+        if difference and interval is not None:
+            difference += f", 95 % interval [{measure.number(interval[0], '+')}, {measure.number(interval[1], '+')}] over {seeds}"
+        lines.append(f"{name:<14}{mean:>{measure.width}}{filters:>9,.0f}{params:>12,.0f}{seconds:>9.1f}{difference}")
     return "\n".join(lines)
 
 
@@ -71,8 +71,8 @@ def _row(task: Task, row: Retrained) -> dict[str, Any]:
 
 def _summary(task: Task, rows: Sequence[Retrained], name: str) -> dict[str, Any]:
     """Means of a network; the difference to the transferred mask where it is another."""
-    own, values = [row for row in rows if row.name == name], values_of(rows, name)
+    trained, values = [row for row in rows if row.name == name], values_of(rows, name)
     change = values - values_of(rows, REFERENCE)
     difference = {} if name == REFERENCE else {"difference": {"mean": change.mean(), "ci95": t95(change), "n": len(change)}}
-    means = {what: float(np.mean([getattr(row, what) for row in own])) for what in ("filters", "params", "seconds")}
+    means = {what: float(np.mean([getattr(row, what) for row in trained])) for what in ("filters", "params", "seconds")}
     return {task.primary.name: {"mean": values.mean(), "values": values}} | means | difference

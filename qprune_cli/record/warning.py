@@ -22,28 +22,28 @@ def run_warnings(problem: PruningProblem, scores: Scores, solution: Solution, sp
         idle: kept filters that nothing reads any more.
     """
     keep = solution.keep
-    asked = round(len(keep) * (1 - sparsity))
+    wanted = round(len(keep) * (1 - sparsity))
     dead = np.zeros_like(keep) if scores.dead is None else scores.dead
-    found = list(scores.notes.get("warnings", ()))
+    warnings = list(scores.notes.get("warnings", ()))
     if keep.all():
-        found.append("no filter was removed: sparsity rounds to 0 filters")
+        warnings.append("no filter was removed: sparsity rounds to 0 filters")
     if not solution.feasible:
-        found.append("the mask does not meet the budget or the floors")
-    if problem.budget.exact and problem.budget.limit != asked:
-        found.append(f"{problem.budget.limit:.0f} filters stay where {asked} were asked: the allowed widths add up to no nearer number")
+        warnings.append("the mask does not meet the budget or the floors")
+    if problem.budget.exact and problem.budget.limit != wanted:
+        warnings.append(f"{problem.budget.limit:.0f} filters stay where {wanted} were asked: the allowed widths add up to no nearer number")
     if idle > 0:
-        found.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
+        warnings.append(f"{idle} kept filters feed only what was dropped: the smaller network leaves them out as well")
     if (~keep).any() and dead[~keep].all():
-        found.append(
+        warnings.append(
             f"only filters that are dead on the calibration images were removed ({(~keep).sum()} of {dead.sum()}): methods hardly differ"
         )
     if (dead & keep).any() and (~dead & ~keep).any():
-        found.append(
+        warnings.append(
             f"{(dead & keep).sum()} of the dead filters stay while live ones go: the budget or what layers are to keep asks for it"
         )
     if problem.pairs.empty and not keep.all() and _tie(problem, solution):
-        found.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
-    return found
+        warnings.append("filters with equal scores lie on both sides of the cut: the choice among them is arbitrary")
+    return warnings
 
 
 def compensation_warnings(task: Task, notes: Mapping[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Two axes with round numbers, and the area between them."""
+"""Two axes with round numbers, and lines across the area between them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,23 +15,23 @@ SIDES = {"left": (LEFT + 5, ""), "middle": ((LEFT + WIDTH - RIGHT) / 2, "middle"
 
 @dataclass(frozen=True)
 class Axes:
-    """Where values lie, and how they are called.
+    """The two axes of a chart: where values lie on the drawing, and how their numbers are written.
 
     Attributes:
         x: values to the right.
         y: values upward.
         x_title: what stands below.
         y_title: what stands above, over the numbers of the upward axis.
-        x_said: how its numbers are written.
-        y_said: likewise.
+        x_text: how the numbers of the axis to the right are written.
+        y_text: how those of the upward axis are.
     """
 
     x: Scale
     y: Scale
     x_title: str
     y_title: str
-    x_said: Callable[[float], str] = short
-    y_said: Callable[[float], str] = short
+    x_text: Callable[[float], str] = short
+    y_text: Callable[[float], str] = short
 
     @staticmethod
     def over(
@@ -39,7 +39,7 @@ class Axes:
         y: tuple[float, float],
         titles: tuple[str, str],
         log: tuple[bool, bool] = (False, False),
-        said: tuple[Callable[[float], str], Callable[[float], str]] = (short, short),
+        texts: tuple[Callable[[float], str], Callable[[float], str]] = (short, short),
     ) -> "Axes":
         """Axes of a chart of the usual size.
 
@@ -48,22 +48,22 @@ class Axes:
             y: upward.
             titles: of both.
             log: which are logarithmic.
-            said: how their numbers are written.
+            texts: how their numbers are written.
         """
         across, up = Scale(*x, LEFT, WIDTH - RIGHT, log[0]), Scale(*y, HEIGHT - BOTTOM, TOP, log[1])
-        return Axes(across, up, *titles, *said)
+        return Axes(across, up, *titles, *texts)
 
     def drawn(self) -> Markup:
-        """Grid, numbers and titles."""
+        """The grid, the numbers and the titles of both axes as SVG."""
         parts = [node("text", self.y_title, x=2.0, y=13.0, class_="axis")]
         for value in self.y.ticks(5):
             y = self.y(value)
             parts.append(node("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid"))
-            parts.append(node("text", self.y_said(value), x=LEFT - 6, y=y + 4, class_="tick end"))
+            parts.append(node("text", self.y_text(value), x=LEFT - 6, y=y + 4, class_="tick end"))
         for value in self.x.ticks(6):
             x = self.x(value)
             parts.append(node("line", x1=x, x2=x, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM + 4, class_="rule"))
-            parts.append(node("text", self.x_said(value), x=x, y=HEIGHT - BOTTOM + 17, class_="tick middle"))
+            parts.append(node("text", self.x_text(value), x=x, y=HEIGHT - BOTTOM + 17, class_="tick middle"))
         parts.append(node("line", x1=LEFT, x2=WIDTH - RIGHT, y1=HEIGHT - BOTTOM, y2=HEIGHT - BOTTOM, class_="rule"))
         parts.append(node("text", self.x_title, x=WIDTH - RIGHT, y=HEIGHT - 6, class_="axis end"))
         return Markup("").join(parts)
@@ -72,6 +72,6 @@ class Axes:
         """A line across at a value, with its name above or below it: at the ``left``, in the ``middle`` or at the ``right``."""
         y = self.y(value)
         x, anchor = SIDES[side]
-        place = {"x": x, "class_": f"note {anchor}".strip()}
-        words = node("text", name, y=y + (13 if below else -5), **place) if name else Markup("")
+        position = {"x": x, "class_": f"note {anchor}".strip()}
+        words = node("text", name, y=y + (13 if below else -5), **position) if name else Markup("")
         return node("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_=f"level {kind}".strip()) + words

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from qprune_cli.record.crops import GAP
+from qprune_cli.record.read import DAMAGES
 from qprune_cli.report.facts import Facts
-from qprune_cli.report.parts import DAMAGES, Fault, Parts
-from qprune_cli.report.said import count
+from qprune_cli.report.parts import Fault, Parts
+from qprune_cli.report.text import count
 
 PANELS = ("noisy", "dense", "pruned", "clean")  # of a file that does not name its own
 SHOWN = ("noisy", "clean", "dense", "pruned")
@@ -27,11 +28,11 @@ Pixels = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture.
+    """One picture of a test image, with its caption.
 
     Attributes:
         title: what it shows.
-        said: its quality, or how a difference is amplified.
+        caption: its quality, or how a difference is amplified.
         source: as a data URI.
         alt: text alternative.
         width: pixels.
@@ -39,7 +40,7 @@ class Panel:
     """
 
     title: str
-    said: str
+    caption: str
     source: str
     alt: str
     width: int
@@ -48,7 +49,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Example:
-    """A test image.
+    """A test image as several pictures, from the noisy one to what pruning changed.
 
     Attributes:
         title: which one.
@@ -62,34 +63,34 @@ class Example:
 
 
 def examples(parts: Parts, facts: Facts | None) -> tuple[list[Example], list[Fault]]:
-    """The test images that the run has saved, and which of them cannot be shown."""
-    found, faults = [], []
+    """The test images that the run has saved, the worst first, and a fault for each that cannot be shown."""
+    shown, faults = [], []
     paths = {path.stem: path for path in parts.crops}
     for name in dict.fromkeys([*(one for one in TITLES if one in paths), *paths]):
         try:
-            found.append(_example(parts, facts, paths[name]))
+            shown.append(_example(parts, facts, paths[name]))
         except (*DAMAGES, Image.DecompressionBombError, SyntaxError) as error:
             faults.append(
                 Fault(f"crops/{paths[name].name}", f"is damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})")
             )
-    return found, faults
+    return shown, faults
 
 
 def _example(parts: Parts, facts: Facts | None, path: Path) -> Example:
     with Image.open(path) as file:
-        told = {str(key): str(value) for key, value in file.info.items()}
+        about = {str(key): str(value) for key, value in file.info.items()}
         strip = np.asarray(file.convert("RGB" if file.mode != "L" else "L"))
-    names = told.get("panels", ",".join(PANELS)).split(",")
+    names = about.get("panels", ",".join(PANELS)).split(",")
     width = (strip.shape[1] - GAP * (len(names) - 1)) // len(names)
     if width < 1 or width * len(names) + GAP * (len(names) - 1) != strip.shape[1]:
         raise ValueError(f"its width is not that of {len(names)} pictures")
     whole = {name: strip[:, k * (width + GAP) : k * (width + GAP) + width] for k, name in enumerate(names)}
     pictures, part = _part(whole)
-    values = _values(parts, facts, told.get("image", ""))
+    values = _values(parts, facts, about.get("image", ""))
     panels = [_panel(name, pictures[name], values.get(name, "")) for name in SHOWN if name in pictures]
     if {"pruned", "dense"} <= pictures.keys():
         panels.append(_difference(pictures["pruned"], pictures["dense"]))
-    note = ", ".join(one for one in (told.get("image", ""), part) if one)
+    note = ", ".join(one for one in (about.get("image", ""), part) if one)
     return Example(TITLES.get(path.stem, path.stem), note, tuple(panels))
 
 
@@ -117,13 +118,13 @@ def _values(parts: Parts, facts: Facts | None, image: str) -> dict[str, str]:
         return {}
     k, measure = parts.names.index(image), facts.measure
     stages = {"noisy": "identity", "dense": "dense", "pruned": facts.last}
-    known = {panel: parts.images.get(stage, {}).get(measure.name) for panel, stage in stages.items()}
-    return {panel: measure.text(float(values[k])) for panel, values in known.items() if values is not None}
+    measured = {panel: parts.images.get(stage, {}).get(measure.name) for panel, stage in stages.items()}
+    return {panel: measure.text(float(values[k])) for panel, values in measured.items() if values is not None}
 
 
-def _panel(name: str, pixels: Pixels, said: str) -> Panel:
-    alt = f"{name} image{f', {said}' if said else ''}"
-    return Panel(name, said, encoded(pixels), alt, pixels.shape[1], pixels.shape[0])
+def _panel(name: str, pixels: Pixels, caption: str) -> Panel:
+    alt = f"{name} image{f', {caption}' if caption else ''}"
+    return Panel(name, caption, encoded(pixels), alt, pixels.shape[1], pixels.shape[0])
 
 
 def _difference(pruned: Pixels, dense: Pixels) -> Panel:
@@ -132,19 +133,18 @@ def _difference(pruned: Pixels, dense: Pixels) -> Panel:
     large = float(np.percentile(np.abs(change), 99.5))
     factor = next((factor for factor in FACTORS if large * factor <= 127), 1)
     pixels = np.clip(np.round(127.5 + factor * change), 0, 255).astype(np.uint8)
-    said = f"× {factor}, grey: none"
     largest = f"{np.abs(change).max() / 255:.1%} of the range"
     alt = f"pruned minus dense, {factor} times amplified; grey where both agree, the largest difference is {largest}"
-    return Panel("difference", said, encoded(pixels), alt, pixels.shape[1], pixels.shape[0])
+    return Panel("difference", f"× {factor}, grey: none", encoded(pixels), alt, pixels.shape[1], pixels.shape[0])
 
 
 def encoded(pixels: Pixels) -> str:
-    """A picture within the page, as WebP."""
+    """A picture (H, W) or (H, W, 3) within the page, as a data URI of a WebP file."""
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "WEBP", quality=QUALITY, method=4)
     return f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def weight(found: Sequence[Example]) -> int:
-    """Characters that the pictures take."""
-    return sum(len(panel.source) for example in found for panel in example.panels)
+def weight(shown: Sequence[Example]) -> int:
+    """Number of characters that the pictures of examples take in a page."""
+    return sum(len(panel.source) for example in shown for panel in example.panels)

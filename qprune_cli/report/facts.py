@@ -9,7 +9,7 @@ import numpy as np
 from qprune_cli.compare.measure import measure_of
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.report.parts import Parts
-from qprune_cli.report.said import number
+from qprune_cli.report.text import number
 from qprune_cli.types import FINAL, Measure
 
 TITLES = {
@@ -31,6 +31,7 @@ MEANS = {
 }
 LAST = (*FINAL, "refined", "solved")  # what a run hands over: the first of these that is there
 BASELINES = {"random": "random mask", "leave_one_out": "leave-one-out", "l1": "magnitude"}
+BASELINE = "another scorer's mask within the same budget; of several the mean and the range"
 WITHOUT = {"psnr": "noisy", "accuracy": "majority"}  # what needs no network, by the first measure
 
 
@@ -44,13 +45,13 @@ class Interval:
 
     @property
     def shown(self) -> bool:
-        """Whether it is on one side of 0."""
+        """Whether the whole interval lies on one side of 0."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 @dataclass(frozen=True)
 class Row:
-    """A network, or what needs none.
+    """Quality and sizes of a network, or the quality of what needs none.
 
     Attributes:
         name: of the stage, or of the baseline.
@@ -90,7 +91,7 @@ class Facts:
     last: str
 
     def row(self, name: str) -> Row | None:
-        """One of them."""
+        """The row of a stage or baseline by its name; None where there is none."""
         return next((row for row in self.rows if row.name == name), None)
 
 
@@ -98,7 +99,7 @@ SIZES = ("params", "macs", "filters", "activation_bytes", "file_bytes", "latency
 
 
 def facts(parts: Parts) -> Facts | None:
-    """Read them from metrics.json, and from images.csv what is paired; None where there is no metrics.json."""
+    """All networks of a run, from metrics.json, with paired differences from images.csv; None where there is no metrics.json."""
     stages, identity = parts.metrics.get("stages"), parts.metrics.get("identity")
     if not isinstance(stages, dict) or not stages:
         return None
@@ -117,8 +118,7 @@ def facts(parts: Parts) -> Facts | None:
 
 def _ordered(stages: Mapping[str, Any]) -> list[str]:
     """Known stages in the order of a run, then others; those that are no entries are left out."""
-    known = [name for name in (*TITLES, *stages) if isinstance(stages.get(name), dict)]
-    return list(dict.fromkeys(known))
+    return list(dict.fromkeys(name for name in (*TITLES, *stages) if isinstance(stages.get(name), dict)))
 
 
 def _measures(stages: Sequence[Any]) -> list[str]:
@@ -135,25 +135,27 @@ def _primary(stage: Any, measure: str) -> float | None:
 
 
 def _row(parts: Parts, names: Sequence[str], name: str, title: str, stage: Mapping[str, Any], kind: str) -> Row:
-    values = {measure: found for measure in names if (found := _interval(stage.get(measure))) is not None}
+    values = {measure: value for measure in names if (value := _interval(stage.get(measure))) is not None}
     change = None if name == "dense" else paired(parts, name, names[0], _primary(parts.metrics["stages"].get("dense"), names[0]), values)
     return Row(name, title, MEANS.get(name, ""), values, change, _sizes(stage), kind)
 
 
 def paired(parts: Parts, name: str, measure: str, dense: float | None, values: Mapping[str, Interval]) -> Interval | None:
     """How far a stage is from the dense network, image by image; without images.csv the difference of the means alone."""
-    own, other = (parts.images.get(stage, {}).get(measure) for stage in (name, "dense"))
-    if own is not None and other is not None and len(own):
-        return Interval(float((own - other).mean()), *ci95(own - other))
-    return None if dense is None or measure not in values else Interval(values[measure].mean - dense)
+    alone = None if dense is None or measure not in values else Interval(values[measure].mean - dense)
+    return _difference(parts, measure, name, "dense") or alone
 
 
-def between(parts: Parts, found: Facts, name: str, other: str) -> Interval | None:
+def between(parts: Parts, facts: Facts, name: str, other: str) -> Interval | None:
     """How far a network is from another one, image by image; None where images.csv does not hold both."""
-    own, others = (parts.images.get(stage, {}).get(found.measure.name) for stage in (name, other))
-    if own is None or others is None or not len(own):
+    return _difference(parts, facts.measure.name, name, other)
+
+
+def _difference(parts: Parts, measure: str, name: str, other: str) -> Interval | None:
+    values, others = (parts.images.get(stage, {}).get(measure) for stage in (name, other))
+    if values is None or others is None or not len(values):
         return None
-    return Interval(float((own - others).mean()), *ci95(own - others))
+    return Interval(float((values - others).mean()), *ci95(values - others))
 
 
 def _interval(value: Any) -> Interval | None:
@@ -166,7 +168,7 @@ def _interval(value: Any) -> Interval | None:
 
 
 def _sizes(stage: Mapping[str, Any]) -> dict[str, float]:
-    return {name: found for name in SIZES if (found := number(stage.get(name))) is not None}
+    return {name: size for name in SIZES if (size := number(stage.get(name))) is not None}
 
 
 def _baselines(given: Any, names: Sequence[str], dense: float | None) -> list[Row]:
@@ -177,20 +179,19 @@ def _baselines(given: Any, names: Sequence[str], dense: float | None) -> list[Ro
         for stage, entries in stages.items() if isinstance(stages, dict) else ():
             if isinstance(entries, dict):
                 groups.setdefault((str(one.get("name")), str(stage)), []).append(entries)
-    return [_baseline(name, stage, found, names, dense) for (name, stage), found in groups.items()]
+    return [_baseline(name, stage, masks, names, dense) for (name, stage), masks in groups.items()]
 
 
-def _baseline(name: str, stage: str, found: Sequence[Mapping[str, Any]], names: Sequence[str], dense: float | None) -> Row:
-    means = {measure: [v.mean for entries in found if (v := _interval(entries.get(measure)))] for measure in names}
-    values = {measure: _range(known) for measure, known in means.items() if known}
+def _baseline(name: str, stage: str, masks: Sequence[Mapping[str, Any]], names: Sequence[str], dense: float | None) -> Row:
+    means = {measure: [v.mean for entries in masks if (v := _interval(entries.get(measure)))] for measure in names}
+    values = {measure: _range(each) for measure, each in means.items() if each}
     change = None
     if dense is not None and names[0] in values:
         change = _range([value - dense for value in means[names[0]]])
-    sizes = [_sizes(entries) for entries in found]
-    mean = {key: float(np.mean([own[key] for own in sizes if key in own])) for key in SIZES if any(key in own for own in sizes)}
+    sizes = [_sizes(entries) for entries in masks]
+    mean = {key: float(np.mean([size[key] for size in sizes if key in size])) for key in SIZES if any(key in size for size in sizes)}
     title = f"{BASELINES.get(name, name)}, {TITLES.get(stage, stage)}"
-    said = "another scorer's mask within the same budget; of several the mean and the range"
-    return Row(f"{name}/{stage}", title, said, values, change, mean, "baseline", len(found))
+    return Row(f"{name}/{stage}", title, BASELINE, values, change, mean, "baseline", len(masks))
 
 
 def _range(values: Sequence[float]) -> Interval:

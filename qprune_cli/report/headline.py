@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from qprune_cli.report.facts import Facts, Interval, Row
 from qprune_cli.report.parts import Parts
-from qprune_cli.report.said import MINUS, UNKNOWN, count, fell, listed, macs, ms, number, plain, share, size
+from qprune_cli.report.text import MINUS, UNKNOWN, count, fell, listed, macs, ms, number, plain, share, size
 from qprune_cli.types import Measure
 
 SPACE = "\N{NO-BREAK SPACE}"
@@ -26,11 +26,11 @@ class Verdict(NamedTuple):
     """Whether something is as it should be: ``good``, ``bad`` or ``note``, and the sentence."""
 
     kind: str
-    said: str
+    text: str
 
 
 def signed(measure: Measure, change: Interval | None) -> str:
-    r"""A difference with its interval.
+    r"""A difference of a measure with its unit and its interval; empty where there is none.
 
     Example:
         >>> signed(Measure("psnr", "PSNR", "dB", 2, 10), Interval(-0.14, -0.22, -0.08))
@@ -43,8 +43,8 @@ def signed(measure: Measure, change: Interval | None) -> str:
 
 def changed(measure: Measure, change: Interval) -> str:
     """A difference alone; one that rounds to nothing has no sign."""
-    told = measure.change(change.mean)
-    return (f"±{told[1:]}" if float(measure.number(change.mean)) == 0 else told).replace("-", MINUS)
+    text = measure.change(change.mean)
+    return (f"±{text[1:]}" if float(measure.number(change.mean)) == 0 else text).replace("-", MINUS)
 
 
 def ends(measure: Measure, value: Interval, sign: str = "") -> str:
@@ -55,13 +55,13 @@ def ends(measure: Measure, value: Interval, sign: str = "") -> str:
 
 
 def network(parts: Parts) -> str:
-    """What the network is called."""
+    """Name of the network, as on the command line; a general word where the settings do not say."""
     names = parts.config.get("components")
     return str(names.get("model", "the network")) if isinstance(names, dict) else "the network"
 
 
 def headline(parts: Parts, facts: Facts | None) -> str:
-    """The answer in a sentence."""
+    """The answer of a run in a sentence: what is left of the network, and what that costs in quality."""
     name = network(parts)
     if facts is None or not (last := facts.row(facts.last)):
         return f"{name}: {'this run failed' if parts.failed else 'what it came to is not known'}"
@@ -71,25 +71,24 @@ def headline(parts: Parts, facts: Facts | None) -> str:
     kept = last.sizes.get("filters")
     total = dense.sizes.get("filters") if dense else None
     begin = f"{name} keeps {count(kept)} of {count(total)} filters" if kept and total else f"{name}, pruned"
-    said = f"{begin}: {', '.join(sizes)}; {quality}" if sizes else f"{begin}: {quality}"
-    return held(said)
+    return unbroken(f"{begin}: {', '.join(sizes)}; {quality}" if sizes else f"{begin}: {quality}")
 
 
-def held(said: str) -> str:
-    """A sentence whose numbers stay with their units."""
-    return said.replace(" %", f"{SPACE}%").replace(" dB", f"{SPACE}dB")
+def unbroken(text: str) -> str:
+    """A text in which no line breaks between a number and its unit."""
+    return text.replace(" %", f"{SPACE}%").replace(" dB", f"{SPACE}dB")
 
 
 def _sizes(last: Row, dense: Row | None) -> list[str]:
     if dense is None:
         return []
-    said = [
+    fewer = [
         f"{_change(last.sizes[key], dense.sizes[key])} {name}"
         for key, name in (("params", "parameters"), ("macs", "MACs"))
         if key in last.sizes and dense.sizes.get(key)
     ]
     faster = speedup(last, dense)
-    return said + ([f"{faster:.2f}× as fast"] if faster else [])
+    return fewer + ([f"{faster:.2f}× as fast"] if faster else [])
 
 
 def _change(now: float, before: float) -> str:
@@ -108,11 +107,11 @@ def _quality(facts: Facts, last: Row) -> str:
     value = last.values.get(facts.measure.name)
     if value is None:
         return "its quality is not known"
-    said = facts.measure.text(value.mean)
+    quality = facts.measure.text(value.mean)
     if last.change is None:
-        return said
-    told = f"{said}, {signed(facts.measure, last.change)} against dense"
-    return told if last.change.low is None or last.change.shown else f"{told}: no difference shown"
+        return quality
+    text = f"{quality}, {signed(facts.measure, last.change)} against dense"
+    return text if last.change.low is None or last.change.shown else f"{text}: no difference shown"
 
 
 def cards(facts: Facts) -> list[Card]:
@@ -122,7 +121,7 @@ def cards(facts: Facts) -> list[Card]:
         return []
     sizes = dense.sizes if dense else {}
     made = [_quality_card(facts, last)]
-    for key, label, said in (
+    for key, label, text in (
         ("params", "Parameters", count),
         ("macs", "MACs", macs),
         ("latency_ms", "Latency", ms),
@@ -132,7 +131,7 @@ def cards(facts: Facts) -> list[Card]:
             continue
         faster = speedup(last, dense) if key == "latency_ms" else None
         change = f"{faster:.2f}× as fast" if faster else fell(last.sizes[key], sizes.get(key))
-        made.append(Card(label, said(last.sizes[key]), change, f"dense {said(sizes.get(key))}" if key in sizes else ""))
+        made.append(Card(label, text(last.sizes[key]), change, f"dense {text(sizes.get(key))}" if key in sizes else ""))
     return made
 
 
@@ -143,52 +142,50 @@ def _quality_card(facts: Facts, last: Row) -> Card:
     note = f"dense {measure.text(was.mean)}" if was else ""
     if change is None:
         return Card(measure.title, measure.text(value.mean) if value else UNKNOWN, "", note)
-    told = changed(measure, change)
     none = "no difference shown" if change.low is not None and not change.shown else ""
     interval = f"95{SPACE}%{SPACE}interval{ends(measure, change, '+')}" if change.low is not None else ""
-    return Card(
-        measure.title, measure.text(value.mean) if value else UNKNOWN, told, "\n".join(filter(None, [note, interval, none])), "main"
-    )
+    notes = "\n".join(filter(None, [note, interval, none]))
+    return Card(measure.title, measure.text(value.mean) if value else UNKNOWN, changed(measure, change), notes, "main")
 
 
 def verdicts(parts: Parts) -> list[Verdict]:
     """Whether the target was met, and how many warnings there are."""
-    found = [one for one in (_target(parts.metrics.get("sparsity"), parts.manifest),) if one]
+    target = _target(parts.metrics.get("sparsity"), parts.manifest)
     warnings = warnings_of(parts)
     if not isinstance(parts.metrics.get("warnings"), list):
-        found.append(Verdict("note", "what the run warned of is not known"))
+        warned = Verdict("note", "what the run warned of is not known")
     else:
-        found.append(Verdict("note" if warnings else "good", listed(len(warnings), "warning") if warnings else "no warnings"))
-    return found
+        warned = Verdict("note" if warnings else "good", listed(len(warnings), "warning") if warnings else "no warnings")
+    return [target, warned] if target else [warned]
 
 
 def warnings_of(parts: Parts) -> list[str]:
     """What the run says one should know."""
-    told = parts.metrics.get("warnings")
-    return [str(one) for one in told] if isinstance(told, list) else []
+    warnings = parts.metrics.get("warnings")
+    return [str(one) for one in warnings] if isinstance(warnings, list) else []
 
 
-def _target(told: Any, manifest: Mapping[str, Any]) -> Verdict | None:
-    if not isinstance(told, dict):
+def _target(sparsity: Any, manifest: Mapping[str, Any]) -> Verdict | None:
+    if not isinstance(sparsity, dict):
         return None
-    asked, got, budget = number(told.get("asked")), number(told.get("got")), BUDGETS.get(str(told.get("budget")), "filters")
-    if asked is None or got is None:
+    target, got = number(sparsity.get("asked")), number(sparsity.get("got"))
+    if target is None or got is None:
         return None
-    digits = 0 if round(100 * asked) == 100 * asked and abs(got - asked) < 0.0005 else 1
-    said = f"asked to remove {share(asked, digits)} of the {budget}, removed {share(got, digits)}"
-    missed = bool(manifest.get("missed"))
-    return Verdict("bad" if missed else "good", f"Target {'missed' if missed else 'met'}: {said}")
+    digits = 0 if round(100 * target) == 100 * target and abs(got - target) < 0.0005 else 1
+    budget, missed = BUDGETS.get(str(sparsity.get("budget")), "filters"), bool(manifest.get("missed"))
+    removed = f"asked to remove {share(target, digits)} of the {budget}, removed {share(got, digits)}"
+    return Verdict("bad" if missed else "good", f"Target {'missed' if missed else 'met'}: {removed}")
 
 
 def obtained(parts: Parts) -> list[tuple[str, str, str]]:
     """What was asked and what was obtained, line by line."""
-    told, solution = parts.metrics.get("sparsity"), parts.solution
-    told = told if isinstance(told, dict) else {}
-    budget = str(told.get("budget") or solution.get("budget") or "")
+    sparsity, solution = parts.metrics.get("sparsity"), parts.solution
+    sparsity = sparsity if isinstance(sparsity, dict) else {}
+    budget = str(sparsity.get("budget") or solution.get("budget") or "")
     name = BUDGETS.get(budget, "filters")
-    lines = [(f"share of the {name} to remove", share(told.get("asked"), 1), share(told.get("got"), 1))]
-    if "filters" in told:
-        lines.append(("share of the filters (the mask counts groups of them)", "", share(told["filters"], 1)))
+    lines = [(f"share of the {name} to remove", share(sparsity.get("asked"), 1), share(sparsity.get("got"), 1))]
+    if "filters" in sparsity:
+        lines.append(("share of the filters (the mask counts groups of them)", "", share(sparsity["filters"], 1)))
     limit, spent = solution.get("asked"), solution.get("spent")
     unit = {"params": count, "macs": macs, "latency": ms}.get(budget, count)
     if number(limit) is not None:
@@ -204,5 +201,5 @@ def obtained(parts: Parts) -> list[tuple[str, str, str]]:
 
 
 def scaled_share(value: float) -> str:
-    """A small share."""
+    """A small share in per cent, with two digits that matter."""
     return f"{100 * value:.2g} %" if value >= 1e-6 else "below 0.0001 %"

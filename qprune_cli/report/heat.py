@@ -15,13 +15,13 @@ MOST = 256  # rows; a larger matrix is drawn by means over blocks
 LOW, ZERO, HIGH = (86, 156, 255), (24, 26, 34), (255, 196, 66)
 
 
-def heat(matrix: Floats, notch: int, said: str) -> Markup:
-    """Draw a square matrix.
+def heat(matrix: Floats, notch: int, description: str) -> Markup:
+    """Draw a square matrix: blue below 0, dark at 0, yellow above, by the square root of the value.
 
     Args:
         matrix: (n, n).
         notch: rows before a mark at the edges; 0 or n for none.
-        said: the picture in words.
+        description: the picture in words.
     """
     small = _means(matrix)
     peak = float(np.abs(small).max()) or 1.0
@@ -32,13 +32,13 @@ def heat(matrix: Floats, notch: int, said: str) -> Markup:
     image = image.resize((times * len(small),) * 2, Image.Resampling.NEAREST)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
-    place = 100 * notch / len(matrix)
+    position = 100 * notch / len(matrix)
     marks = (
-        [node("span", class_=f"notch {side}", style=f"{edge}:{place:.2f}%", aria_hidden="true") for side, edge in EDGES]
+        [node("span", class_=f"notch {side}", style=f"{edge}:{position:.2f}%", aria_hidden="true") for side, edge in EDGES]
         if 0 < notch < len(matrix)
         else []
     )
-    picture = node("img", src=data_uri("png", file.getvalue()), alt=said, class_="heat", width=SIDE, height=SIDE)
+    picture = node("img", src=data_uri("png", file.getvalue()), alt=description, class_="heat", width=SIDE, height=SIDE)
     return node("span", picture, *marks, class_="heat-frame")
 
 
@@ -46,7 +46,7 @@ EDGES = (("across", "top"), ("down", "left"))
 
 
 def data_uri(kind: str, content: bytes) -> str:
-    """A picture within the page."""
+    """The content of a picture as a data URI, so that the page holds it itself."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -57,8 +57,8 @@ def _means(matrix: Floats) -> Floats:
     edges = np.linspace(0, len(matrix), MOST + 1).astype(int)
     sums = np.add.reduceat(np.add.reduceat(matrix, edges[:-1], axis=0), edges[:-1], axis=1)
     widths = np.diff(edges)
-    found: Floats = sums / np.outer(widths, widths)
-    return found
+    means: Floats = sums / np.outer(widths, widths)
+    return means
 
 
 def _palette() -> list[int]:

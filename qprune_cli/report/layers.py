@@ -7,9 +7,9 @@ import numpy as np
 from qprune_cli.report.chart import Chart, block
 from qprune_cli.report.heat import heat
 from qprune_cli.report.parts import Parts
-from qprune_cli.report.said import count
 from qprune_cli.report.scale import Scale, short
 from qprune_cli.report.svg import node, picture
+from qprune_cli.report.text import count
 from qprune_cli.types import Bools, Floats
 
 ROW, NAME, END = 33.0, 1.0, 399.0
@@ -36,17 +36,17 @@ class Layer:
 
     @property
     def kept(self) -> int:
-        """How many stay."""
+        """The number of filters that stay."""
         return int(self.keep.sum())
 
     @property
     def lost(self) -> float:
-        """The share that goes."""
+        """The share of the filters that goes, in [0, 1]."""
         return 1 - self.kept / len(self.keep)
 
     @property
-    def said(self) -> str:
-        """The same to be read."""
+    def text(self) -> str:
+        """How many filters stay, and how many of all are dead, in words."""
         dead = "" if self.dead is None else f", {count(self.dead.sum())} of all are dead"
         return f"{count(self.kept)} of {count(len(self.keep))} stay{dead}"
 
@@ -60,49 +60,49 @@ def layers(parts: Parts) -> list[Layer]:
     stops = np.flatnonzero(np.diff(layer_of)) + 1
     starts = [0, *stops.tolist(), len(keep)]
     names = _names(parts, len(starts) - 1)
-    found = []
+    every = []
     for k, name in enumerate(names):
         at = slice(starts[k], starts[k + 1])
-        found.append(Layer(name, at, keep[at], dead[at].astype(bool) if dead is not None and dead.shape == keep.shape else None))
-    return found
+        every.append(Layer(name, at, keep[at], dead[at].astype(bool) if dead is not None and dead.shape == keep.shape else None))
+    return every
 
 
 def _names(parts: Parts, count: int) -> list[str]:
     """Names of the layers: as the solution has them, else as the mask, else by number."""
-    told = parts.solution.get("kept_per_layer")
-    for names in (list(told) if isinstance(told, dict) else [], [name for name in parts.mask if name != "keep"]):
+    kept = parts.solution.get("kept_per_layer")
+    for names in (list(kept) if isinstance(kept, dict) else [], [name for name in parts.mask if name != "keep"]):
         if len(names) == count:
             return names
     return [f"layer {k + 1}" for k in range(count)]
 
 
-def kept_charts(found: list[Layer]) -> list[Chart]:
+def kept_charts(every: list[Layer]) -> list[Chart]:
     """A bar for each layer: what stays, what goes, and what of that was dead; up to three columns."""
-    size = max(FEWEST, -(-len(found) // COLUMNS))
-    return [_kept(found, found[k : k + size], k) for k in range(0, len(found), size)]
+    size = max(FEWEST, -(-len(every) // COLUMNS))
+    return [_kept(every, every[k : k + size], k) for k in range(0, len(every), size)]
 
 
-def _kept(found: list[Layer], shown: list[Layer], first: int) -> Chart:
-    widest = max(len(layer.keep) for layer in found)
+def _kept(every: list[Layer], shown: list[Layer], first: int) -> Chart:
+    widest = max(len(layer.keep) for layer in every)
     across = Scale(0, widest, NAME, END)
     parts = [node("g", *_bar(across, layer), transform=f"translate(0 {k * ROW:.1f})") for k, layer in enumerate(shown)]
     gone = sorted(shown, key=lambda layer: layer.lost)
-    said = f"{gone[-1].name} loses most: {gone[-1].said}; {gone[0].name} least: {gone[0].said}."
-    known = any(layer.dead is not None for layer in found)
+    description = f"{gone[-1].name} loses most: {gone[-1].text}; {gone[0].name} least: {gone[0].text}."
     legend = [(block("kept"), "stays"), (block("gone"), "goes")]
-    legend += [(block("dead"), "goes, was dead on all calibration images")] if known else []
-    title = f"Filters that stay, layers {first + 1}–{first + len(shown)}" if len(shown) < len(found) else "Filters that stay"
-    return Chart(title, picture(400, len(shown) * ROW - 4, title, said, *parts), "", [] if first else legend)
+    if any(layer.dead is not None for layer in every):
+        legend.append((block("dead"), "goes, was dead on all calibration images"))
+    title = f"Filters that stay, layers {first + 1}–{first + len(shown)}" if len(shown) < len(every) else "Filters that stay"
+    return Chart(title, picture(400, len(shown) * ROW - 4, title, description, *parts), "", [] if first else legend)
 
 
 def _bar(across: Scale, layer: Layer) -> list[object]:
     dead = int((~layer.keep & layer.dead).sum()) if layer.dead is not None else 0
     ends = [0, layer.kept, len(layer.keep) - dead, len(layer.keep)]
     name = layer.name if len(layer.name) <= LETTERS else f"{layer.name[: LETTERS // 2]}…{layer.name[-LETTERS // 2 :]}"
-    told = f"{layer.kept} / {len(layer.keep)}" + (f", {dead} dead" if dead else "")
+    counts = f"{layer.kept} / {len(layer.keep)}" + (f", {dead} dead" if dead else "")
     drawn: list[object] = [
         node("text", name, x=NAME, y=13.0, class_="tick"),
-        node("text", told, x=END, y=13.0, class_="tick end strong"),
+        node("text", counts, x=END, y=13.0, class_="tick end strong"),
     ]
     for kind, start, end in zip(("kept", "gone", "dead"), ends, ends[1:], strict=False):
         if end > start:
@@ -110,16 +110,16 @@ def _bar(across: Scale, layer: Layer) -> list[object]:
     return drawn
 
 
-def chosen(found: list[Layer]) -> list[Layer]:
+def chosen(every: list[Layer]) -> list[Layer]:
     """The layers that lost the largest, the middle and the smallest share of their filters, of those that lost some."""
-    cut = sorted((layer for layer in found if layer.lost > 0), key=lambda layer: (-layer.lost, layer.name))
+    cut = sorted((layer for layer in every if layer.lost > 0), key=lambda layer: (-layer.lost, layer.name))
     if len(cut) <= CHOSEN:
         return cut
     return [cut[0], cut[len(cut) // 2], cut[-1]]
 
 
 def scores_chart(layer: Layer, linear: Floats) -> Chart | None:
-    """What each filter of a layer is worth alone, from the largest down, and which stay."""
+    """What each filter of a layer is worth alone, of the (n,) linear scores, from the largest down, and which stay."""
     values = np.asarray(linear, float)[layer.at]
     if len(values) != len(layer.keep) or not np.isfinite(values).all():
         return None
@@ -137,16 +137,18 @@ def scores_chart(layer: Layer, linear: Floats) -> Chart | None:
         parts.append(node("rect", x=53 + k * wide, width=wide - (0.8 if wide > 3 else 0.0), y=bottom - height, height=height, class_=kind))
     parts.append(node("text", f"{len(values)} filters, by score", x=394.0, y=166.0, class_="axis end"))
     agree = (np.sort(order[: layer.kept]) == np.flatnonzero(layer.keep)).all()
-    told = "these have the largest scores of the layer" if agree else "not all of these have the largest scores: the others count as well"
-    said = f"{layer.said}; {told}."
+    by_score = (
+        "these have the largest scores of the layer" if agree else "not all of these have the largest scores: the others count as well"
+    )
+    note = f"{layer.text}; {by_score}."
     drawing = picture(
         400,
         172,
         f"Scores of {layer.name}",
-        f"Scores from {short(float(values.max()))} down to {short(float(values.min()))}. {said}",
+        f"Scores from {short(float(values.max()))} down to {short(float(values.min()))}. {note}",
         *parts,
     )
-    return Chart("", drawing, said[0].upper() + said[1:], [(block("kept"), "stays"), (block("gone"), "goes")])
+    return Chart("", drawing, note[0].upper() + note[1:], [(block("kept"), "stays"), (block("gone"), "goes")])
 
 
 def pairs_chart(layer: Layer, scores: dict[str, Floats]) -> Chart | None:
@@ -171,10 +173,10 @@ def coupled(layer: Layer, scores: dict[str, Floats]) -> Floats | None:
     matrix, any_at_all = np.zeros((size, size)), False
     if {"i", "j", "weight"} <= scores.keys():
         i, j = (scores[name].astype(int) for name in ("i", "j"))
-        own = (i >= layer.at.start) & (i < layer.at.stop) & (j >= layer.at.start) & (j < layer.at.stop)
-        a, b = i[own] - layer.at.start, j[own] - layer.at.start
-        matrix[a, b] = matrix[b, a] = scores["weight"][own]
-        any_at_all = bool(own.any())
+        inside = (i >= layer.at.start) & (i < layer.at.stop) & (j >= layer.at.start) & (j < layer.at.stop)
+        a, b = i[inside] - layer.at.start, j[inside] - layer.at.start
+        matrix[a, b] = matrix[b, a] = scores["weight"][inside]
+        any_at_all = bool(inside.any())
     if "factor" in scores:
         factor = np.asarray(scores["factor"], float)[:, layer.at]
         matrix += factor.T @ factor

@@ -19,11 +19,11 @@ MOST = 400  # points of a series that are drawn
 
 @dataclass(frozen=True)
 class Series:
-    """Values along an axis.
+    """A line or a row of dots: values along an axis.
 
     Attributes:
         name: in the legend.
-        x: places.
+        x: positions along the axis to the right.
         y: values; those that are not finite are left out.
         line: class of the line that joins them; empty for none.
         sign: number of the sign at each; None for none.
@@ -37,11 +37,11 @@ class Series:
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """Those that are finite, thinned evenly where they are many; both ends stay."""
-        known = [(float(x), float(y)) for x, y in zip(self.x, self.y, strict=True) if isfinite(x) and isfinite(y)]
-        if len(known) <= MOST:
-            return known
-        return [known[k] for k in np.unique(np.linspace(0, len(known) - 1, MOST).round().astype(int))]
+        """The finite points (x, y), thinned evenly to ``MOST`` where they are more; both ends stay."""
+        finite = [(float(x), float(y)) for x, y in zip(self.x, self.y, strict=True) if isfinite(x) and isfinite(y)]
+        if len(finite) <= MOST:
+            return finite
+        return [finite[k] for k in np.unique(np.linspace(0, len(finite) - 1, MOST).round().astype(int))]
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,11 @@ class Curves:
     note: str = ""
     log: bool = False
 
-    def chart(self, said: str) -> Chart | None:
-        """Draw it; None where no series has two points.
+    def chart(self, description: str) -> Chart | None:
+        """Draw the chart; None where no series has two points.
 
         Args:
-            said: the chart in words.
+            description: the chart in words.
         """
         drawn = [(one, [p for p in one.points if p[1] > 0 or not self.log]) for one in self.series]
         drawn = [(one, points) for one, points in drawn if points]
@@ -92,11 +92,13 @@ class Curves:
         parts = [axes.level(level.value, level.name, level.kind, level.below) for level in levels]
         parts += [_line(axes, one, points) for one, points in drawn]
         legend = [(stroke(one.line) if one.line else swatch(one.sign or 0), one.name) for one, _ in drawn]
-        return Chart(self.title, picture(400, 270, self.title, said, axes.drawn(), *parts), self.note, legend if len(legend) > 1 else ())
+        return Chart(
+            self.title, picture(400, 270, self.title, description, axes.drawn(), *parts), self.note, legend if len(legend) > 1 else ()
+        )
 
 
 def _line(axes: Axes, series: Series, points: Sequence[tuple[float, float]]) -> Markup:
-    places = [(axes.x(x), axes.y(y)) for x, y in points]
-    line = node("path", d=path(places), class_=series.line) if series.line else Markup("")
-    dots = [marker(series.sign, x, y, 3.2) for x, y in places] if series.sign is not None else []
+    positions = [(axes.x(x), axes.y(y)) for x, y in points]
+    line = node("path", d=path(positions), class_=series.line) if series.line else Markup("")
+    dots = [marker(series.sign, x, y, 3.2) for x, y in positions] if series.sign is not None else []
     return line + Markup("").join(dots)

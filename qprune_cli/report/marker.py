@@ -31,11 +31,11 @@ SHAPES = (
 COUNT = len(SHAPES)
 
 
-def marker(series: int, x: float, y: float, size: float = SIZE, said: str = "") -> Markup:
-    """The sign of a series at a place; ``said`` is shown when the pointer rests on it. From the ninth series on signs are hollow."""
+def marker(series: int, x: float, y: float, size: float = SIZE, label: str = "") -> Markup:
+    """The sign of a series at a point; its label is shown when the pointer rests on it. From the ninth series on signs are hollow."""
     corners = [(x + size * a, y + size * b) for a, b in SHAPES[series % COUNT]]
     hollow = " hollow" if series // COUNT % 2 else ""
-    return node("path", *([node("title", said)] if said else []), d=f"{path(corners)}Z", class_=f"mark s{series % COUNT}{hollow}")
+    return node("path", *([node("title", label)] if label else []), d=f"{path(corners)}Z", class_=f"mark s{series % COUNT}{hollow}")
 
 
 def swatch(series: int) -> Markup:

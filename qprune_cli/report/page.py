@@ -1,4 +1,4 @@
-"""Templates -> one self-contained page."""
+"""From templates to one self-contained page: styles and pictures lie in it, and nothing is fetched."""
 
 from functools import cache
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from qprune_cli.report import said
+from qprune_cli.report import text
 
 
 def render(template: str, **values: Any) -> str:
@@ -31,5 +31,5 @@ def _pages() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {name: getattr(said, name) for name in ("count", "macs", "size", "ms", "share")}
+    pages.filters |= {name: getattr(text, name) for name in ("count", "macs", "size", "ms", "share")}
     return pages

@@ -12,9 +12,9 @@ def front(points: Sequence[tuple[float, float]]) -> list[bool]:
         >>> front([(1.0, 30.0), (2.0, 31.0), (2.0, 29.0), (3.0, 31.0)])
         [True, True, False, False]
     """
-    known = [point for point in points if point == point and all(value == value for value in point)]
+    finite = [point for point in points if point == point and all(value == value for value in point)]
     return [
         all(value == value for value in (cost, quality))
-        and not any(c <= cost and q >= quality and (c, q) != (cost, quality) for c, q in known)
+        and not any(c <= cost and q >= quality and (c, q) != (cost, quality) for c, q in finite)
         for cost, quality in points
     ]

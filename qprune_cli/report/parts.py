@@ -1,29 +1,21 @@
 """What a run folder holds, read as far as it can be; what is missing or damaged is noted, never fatal."""
 
-import csv
-import json
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
-from zipfile import BadZipFile
+from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
-import yaml
 from numpy.typing import NDArray
 
-from qprune_cli.compare.content import Unreadable, read_images
-from qprune_cli.compare.settings import LOADER
 from qprune_cli.record.folder import LOG_FILE, file_digest
+from qprune_cli.record.read import Unreadable, read_arrays, read_content, read_images, read_json, read_rows, read_settings
 from qprune_cli.types import Floats
 
 NEEDED = (
     *("config.yaml", "scores.npz", "problem.npz", "solution.json", "mask.npz", "model.safetensors", "plan.json", "model.pt2"),
     *("metrics.json", "metrics.csv", "images.csv", "run.log"),
 )
-DAMAGES = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, EOFError, BadZipFile, zlib.error)
+Value = TypeVar("Value")
 LEAST_LARGE = 2**26  # bytes: a file of that size is not read only to see whether it was altered
 
 
@@ -87,7 +79,7 @@ class Parts:
 
 
 def read_parts(folder: Path, manifest: Mapping[str, Any] | None = None) -> Parts:
-    """Read a run folder.
+    """Read a run folder as far as it can be read.
 
     Args:
         folder: where it lies.
@@ -99,7 +91,7 @@ def read_parts(folder: Path, manifest: Mapping[str, Any] | None = None) -> Parts
     names, images = at.images()
     return Parts(
         folder=folder,
-        config=at.yaml("config.yaml"),
+        config=at.settings(),
         metrics=at.json("metrics.json"),
         solution=at.json("solution.json"),
         manifest=stated,
@@ -134,8 +126,8 @@ class _Reader:
     def check(self, manifest: Mapping[str, Any]) -> None:
         """Look whether every file is there, and as the run left it."""
         digests = manifest.get("files")
-        known = digests if isinstance(digests, dict) and digests else dict.fromkeys(NEEDED)
-        for name, digest in known.items():
+        expected = digests if isinstance(digests, dict) and digests else dict.fromkeys(NEEDED)
+        for name, digest in expected.items():
             path = self.folder / str(name)
             try:
                 if not path.is_file():
@@ -147,73 +139,55 @@ class _Reader:
         if manifest and not (self.folder / LOG_FILE).is_file():
             self.note(LOG_FILE, "is missing")
 
-    def _content(self, name: str) -> bytes | None:
+    def read(self, read: Callable[[], Value], without: Value) -> Value:
+        """What a reader gives; ``without`` where the file is not there, or is not as it should be, which is noted."""
         try:
-            return (self.folder / name).read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.note(name, f"cannot be read ({error.strerror})")
-            return None
+            return read()
+        except Unreadable as error:
+            cause = error.__cause__
+            if not isinstance(cause, OSError):
+                self.note(error.name, "is damaged")
+            elif not isinstance(cause, FileNotFoundError):
+                self.note(error.name, f"cannot be read ({cause.strerror})")
+            return without
+
+    def read_file(self, name: str, read: Callable[[], Value], without: Value) -> Value:
+        """As ``read``, of a file that need not be there; what is noted is the reader's own sentence."""
+        if not (self.folder / name).is_file():
+            return without
+        try:
+            return read()
+        except Unreadable as error:
+            self.note(name, error.why)
+            return without
 
     def json(self, name: str) -> dict[str, Any]:
-        """Entries of a JSON file."""
-        return self._entries(name, json.loads)
+        """Entries of a JSON file; empty where it is not there or damaged."""
+        return self.read(lambda: read_json(self.folder, name), {})
 
-    def yaml(self, name: str) -> dict[str, Any]:
-        """Entries of a YAML file."""
-        return self._entries(name, partial(yaml.load, Loader=LOADER))
-
-    def _entries(self, name: str, parse: Callable[[bytes], Any]) -> dict[str, Any]:
-        content = self._content(name)
-        if content is None:
-            return {}
-        try:
-            found = parse(content)
-        except (yaml.YAMLError, ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            self.note(name, "is damaged")
-            return {}
-        return found
+    def settings(self) -> dict[str, Any]:
+        """Entries of config.yaml; empty where it is not there or damaged."""
+        return self.read(lambda: read_settings(self.folder), {})
 
     def complaint(self) -> str:
         """What ended the run, as far as its log says so."""
-        lines = (self._content(LOG_FILE) or b"").decode(errors="replace").splitlines()
+        lines = self.read(lambda: read_content(self.folder, LOG_FILE), b"").decode(errors="replace").splitlines()
         errors = [k for k, line in enumerate(lines) if " ERROR " in line]
         return f"The log ends with: {lines[-1].strip()}" if errors else ""
 
     def arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Arrays of an .npz file; never a pickle."""
-        if not (self.folder / name).is_file():
-            return {}
-        try:
-            with np.load(self.folder / name) as file:
-                return {key: file[key] for key in file.files}
-        except DAMAGES:
-            self.note(name, "is damaged")
-            return {}
+        """Arrays of an .npz file; empty where it is not there or damaged."""
+        return self.read_file(name, lambda: read_arrays(self.folder, name), {})
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """Rows of a CSV file."""
-        content = self._content(name)
-        if content is None:
-            return []
-        try:
-            rows = list(csv.DictReader(content.decode().splitlines()))
-        except (ValueError, csv.Error):
-            self.note(name, "is damaged")
-            return []
-        if any(None in row or None in row.values() for row in rows):
+        """Rows of a CSV file that are whole; those that are cut are noted."""
+        rows: list[dict[str, str]] = self.read(lambda: read_rows(self.folder, name), [])
+        whole = [row for row in rows if None not in row and None not in row.values()]
+        if len(whole) < len(rows):
             self.note(name, "is damaged: rows are cut")
-        return [row for row in rows if None not in row and None not in row.values()]
+        return whole
 
     def images(self) -> tuple[tuple[str, ...], Mapping[str, Mapping[str, Floats]]]:
-        """Names and values of the test images."""
-        if not (self.folder / "images.csv").is_file():
-            return (), {}
-        try:
-            return read_images(self.folder, {})
-        except Unreadable as error:
-            self.note("images.csv", str(error).removeprefix("images.csv "))
-            return (), {}
+        """Names of the N test images, and their (N,) values by stage and measure."""
+        none: tuple[tuple[str, ...], dict[str, dict[str, Floats]]] = ((), {})
+        return self.read_file("images.csv", lambda: read_images(self.folder), none)

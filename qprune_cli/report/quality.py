@@ -10,9 +10,9 @@ from qprune_cli.report.axes import HEIGHT, SIDES, WIDTH, Axes
 from qprune_cli.report.chart import Chart, stroke
 from qprune_cli.report.marker import marker, swatch
 from qprune_cli.report.pareto import front
-from qprune_cli.report.said import listed
 from qprune_cli.report.scale import around
 from qprune_cli.report.svg import node, path, picture
+from qprune_cli.report.text import listed
 from qprune_cli.types import Measure
 
 BELOW = 0.15  # of the span above it, what is shown below the line of no network
@@ -25,7 +25,7 @@ MANY = 300  # points that still say their names under the pointer
 
 @dataclass(frozen=True)
 class Point:
-    """A network.
+    """A network as a point of a chart.
 
     Attributes:
         name: what it is.
@@ -46,19 +46,19 @@ class Point:
 
 @dataclass(frozen=True)
 class Cost:
-    """What quality is drawn against: its name in ``Point.costs``, the title of the axis, the heading, how values and ticks are said."""
+    """What quality is drawn against: its name in ``Point.costs``, the title of the axis, the heading, how values and ticks are written."""
 
     name: str
     axis: str
     heading: str
-    said: Callable[[float], str]
+    text: Callable[[float], str]
     tick: Callable[[float], str]
 
 
 def quality_chart(
     measure: Measure, cost: Cost, points: Sequence[Point], levels: Sequence[Across], series: Sequence[str], bars: str
 ) -> Chart | None:
-    """Draw one; None where fewer than two points have that cost.
+    """Draw quality against a cost; None where fewer than two points have that cost.
 
     Args:
         measure: of the quality.
@@ -75,15 +75,15 @@ def quality_chart(
     on_front = front([(point.costs[cost.name], point.quality) for point in shown])
     best = sorted((k for k, yes in enumerate(on_front) if yes), key=lambda k: (shown[k].costs[cost.name], shown[k].quality))
     across = side_by_side([axes.x(point.costs[cost.name]) for point in shown])
-    places = [(x, axes.y(point.quality)) for x, point in zip(across, shown, strict=True)]
+    positions = [(x, axes.y(point.quality)) for x, point in zip(across, shown, strict=True)]
     drawing = picture(
         WIDTH,
         HEIGHT,
         cost.heading,
-        _told(measure, cost, len(shown), [shown[k] for k in best], levels),
+        _description(measure, cost, len(shown), [shown[k] for k in best], levels),
         axes.drawn(),
-        *(_level(axes, level, places) for level in near),
-        node("path", d=path([places[k] for k in best]), class_="front"),
+        *(_level(axes, level, positions) for level in near),
+        node("path", d=path([positions[k] for k in best]), class_="front"),
         *(
             _drawn(axes, x, point, k in best, _named(measure, cost, point, shown))
             for k, (x, point) in enumerate(zip(across, shown, strict=True))
@@ -105,9 +105,9 @@ def _axes(measure: Measure, cost: Cost, shown: Sequence[Point], levels: Sequence
     low, high = around([*values, *(value for _, value, _ in near)], 0.1)
     unit = f", {measure.unit}" if measure.unit else ""
     digits = _digits(measure, high - low)
-    said = (cost.tick, lambda value: f"{value * measure.scale:.{digits}f}")
+    texts = (cost.tick, lambda value: f"{value * measure.scale:.{digits}f}")
     wide = around([point.costs[cost.name] for point in shown], 0.08)
-    return Axes.over(wide, (low, high), (cost.axis, f"{measure.title}{unit}"), said=said), near
+    return Axes.over(wide, (low, high), (cost.axis, f"{measure.title}{unit}"), texts=texts), near
 
 
 def _note(measure: Measure, axes: Axes, shown: Sequence[Point], far: Sequence[Across], bars: str) -> str:
@@ -120,28 +120,28 @@ def _note(measure: Measure, axes: Axes, shown: Sequence[Point], far: Sequence[Ac
     return " ".join(notes)
 
 
-def _level(axes: Axes, level: Across, places: Sequence[tuple[float, float]]) -> Markup:
+def _level(axes: Axes, level: Across, positions: Sequence[tuple[float, float]]) -> Markup:
     """A line across, named where the fewest points are in the way."""
     name, value, kind = level
-    hidden = [x for x, y in places if abs(y - axes.y(value)) < NAMED / 3]
-    crowds = {side: sum(abs(x - place) < NAMED for x in hidden) for side, (place, _) in SIDES.items()}
+    hidden = [x for x, y in positions if abs(y - axes.y(value)) < NAMED / 3]
+    crowds = {side: sum(abs(x - middle) < NAMED for x in hidden) for side, (middle, _) in SIDES.items()}
     return axes.level(value, name, kind, below=kind == "ignorant", side=min(crowds, key=lambda side: crowds[side]))
 
 
-def side_by_side(places: Sequence[float]) -> list[float]:
+def side_by_side(positions: Sequence[float]) -> list[float]:
     """Move points that would hide each other apart; the others stay.
 
     Example:
         >>> side_by_side([10.0, 50.0, 10.0])
         [5.5, 50.0, 14.5]
     """
-    moved = list(places)
+    moved = list(positions)
     groups: dict[int, list[int]] = {}
-    for k, place in enumerate(places):
-        groups.setdefault(round(place), []).append(k)
+    for k, position in enumerate(positions):
+        groups.setdefault(round(position), []).append(k)
     for those in groups.values():
-        for position, k in enumerate(those[:MOVED]):
-            moved[k] = places[k] + APART * (position - (len(those[:MOVED]) - 1) / 2)
+        for rank, k in enumerate(those[:MOVED]):
+            moved[k] = positions[k] + APART * (rank - (len(those[:MOVED]) - 1) / 2)
     return moved
 
 
@@ -153,10 +153,10 @@ def _digits(measure: Measure, span: float) -> int:
 
 def _named(measure: Measure, cost: Cost, point: Point, shown: Sequence[Point]) -> str:
     """What a point says under the pointer."""
-    return f"{point.name}: {measure.text(point.quality)}, {cost.said(point.costs[cost.name])}" if len(shown) <= MANY else ""
+    return f"{point.name}: {measure.text(point.quality)}, {cost.text(point.costs[cost.name])}" if len(shown) <= MANY else ""
 
 
-def _drawn(axes: Axes, x: float, point: Point, on_front: bool, said: str) -> Markup:
+def _drawn(axes: Axes, x: float, point: Point, on_front: bool, label: str) -> Markup:
     y = axes.y(point.quality)
     bar = Markup("")
     if point.low is not None and point.high is not None:
@@ -164,12 +164,12 @@ def _drawn(axes: Axes, x: float, point: Point, on_front: bool, said: str) -> Mar
         ends = "".join(f"M{x - 3:.1f} {end:.1f}h6" for end in (low, high))
         bar = node("path", d=f"M{x:.1f} {low:.1f}V{high:.1f}{ends}", class_=f"bar s{point.series % 8}")
     ring = node("circle", cx=x, cy=y, r=8, class_="ring") if on_front else Markup("")
-    return bar + ring + marker(point.series, x, y, said=said)
+    return bar + ring + marker(point.series, x, y, label=label)
 
 
-def _told(measure: Measure, cost: Cost, count: int, best: Sequence[Point], levels: Sequence[Across]) -> str:
-    """The chart in words."""
-    names = [f"{p.name} ({measure.text(p.quality)}, {cost.said(p.costs[cost.name])})" for p in best]
-    told = "; ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+def _description(measure: Measure, cost: Cost, count: int, best: Sequence[Point], levels: Sequence[Across]) -> str:
+    """The chart in words: how many networks there are, which are on the front, and the lines across."""
+    names = [f"{p.name} ({measure.text(p.quality)}, {cost.text(p.costs[cost.name])})" for p in best]
+    on_front = "; ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
     lines = "".join(f" {name}: {measure.text(value)}." for name, value, _ in levels)
-    return f"{count} networks; on the Pareto front: {told}.{lines}"
+    return f"{count} networks; on the Pareto front: {on_front}.{lines}"

@@ -37,9 +37,9 @@ def methods(config: Mapping[str, Any]) -> list[Method]:
 def _method(config: Mapping[str, Any], role: str, name: str) -> Method:
     section = config.get(role)
     target = str(section.get("_target_", "")) if isinstance(section, dict) else ""
-    own, module = _docstrings(target)
-    means = " ".join(own.split("\n\n")[0].split()).replace("`", "")
-    return Method(role, name, means, references(own) or references(module))
+    docstring, module = _docstrings(target)
+    means = " ".join(docstring.split("\n\n")[0].split()).replace("`", "")
+    return Method(role, name, means, references(docstring) or references(module))
 
 
 def _docstrings(target: str) -> tuple[str, str]:
@@ -49,8 +49,8 @@ def _docstrings(target: str) -> tuple[str, str]:
     if package != PACKAGE.name or not path.is_file():
         return "", ""
     tree = ast.parse(path.read_text())
-    found = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
-    return (found is not None and ast.get_docstring(found)) or "", ast.get_docstring(tree) or ""
+    component = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name), None)
+    return (component is not None and ast.get_docstring(component)) or "", ast.get_docstring(tree) or ""
 
 
 def references(docstring: str) -> str:
@@ -60,7 +60,7 @@ def references(docstring: str) -> str:
         >>> references("A method.\n\nReferences:\n    Someone, 1990,\n    arXiv:1.2.\n\nExample:\n    >>> 1\n    1")
         'Someone, 1990, arXiv:1.2.'
     """
-    _, found, rest = inspect.cleandoc(docstring).partition("References:\n")
-    lines = rest.splitlines() if found else []
+    _, heading, rest = inspect.cleandoc(docstring).partition("References:\n")
+    lines = rest.splitlines() if heading else []
     end = next((k for k, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
     return " ".join(" ".join(lines[:end]).split())

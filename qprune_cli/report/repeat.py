@@ -1,6 +1,5 @@
 """The command that makes a result again."""
 
-import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -9,11 +8,11 @@ from typing import Any
 
 import yaml
 
-from qprune_cli.compare.settings import LOADER
 from qprune_cli.places import config_dir, roles
+from qprune_cli.record.read import LOADER, Unreadable, read_json
 
-PLACES = ("output_root",)
-TOLD = ("sparsity",)  # whatever the default is
+UNREPEATED = ("output_root",)  # where results go, which changes none
+ALWAYS = ("sparsity",)  # named whatever the default is
 QUOTED = set("{}[]()*?,:'\" ")
 
 
@@ -39,42 +38,42 @@ def repeat_command(config: Mapping[str, Any]) -> str:
     for role, name in names.items():
         if name != (brought.get(role) or usual.get(role)):
             words.append(f"{role}={name}")
-    told = {name: value for name, value in config.items() if name != "components"}
+    settings = {name: value for name, value in config.items() if name != "components"}
     base = {name: value for name, value in (_yaml(config_dir() / "base.yaml") | whole).items() if name not in ("defaults", "hydra")}
-    for name, value in told.items():
+    for name, value in settings.items():
         expected = component(name, names[name]) if name in names else base.get(name)
-        words += list(_changes(name, value, None if name in TOLD else _resolved(expected, config), config))
-    return shlex.join(["qprune", "run", *(word for word in words if word.split("=")[0] not in PLACES)])
+        words += list(_changes(name, value, None if name in ALWAYS else _resolved(expected, config), config))
+    return shlex.join(["qprune", "run", *(word for word in words if word.split("=")[0] not in UNREPEATED)])
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    found = yaml.load(path.read_bytes(), LOADER)
-    return found if isinstance(found, dict) else {}
+    entries = yaml.load(path.read_bytes(), LOADER)
+    return entries if isinstance(entries, dict) else {}
 
 
 def component(role: str, name: str) -> dict[str, Any]:
     """The settings of a component, those that it takes over from another one included."""
-    own = _yaml(config_dir() / role / f"{name}.yaml")
-    above = [one for one in own.get("defaults", ()) if isinstance(one, str) and one != "_self_"]
-    found: dict[str, Any] = {}
+    entries = _yaml(config_dir() / role / f"{name}.yaml")
+    above = [one for one in entries.get("defaults", ()) if isinstance(one, str) and one != "_self_"]
+    settings: dict[str, Any] = {}
     for one in above:
-        found |= component(role, one)
-    found |= {key: value for key, value in own.items() if key != "defaults"}
-    for one in own.get("defaults", ()):
+        settings |= component(role, one)
+    settings |= {key: value for key, value in entries.items() if key != "defaults"}
+    for one in entries.get("defaults", ()):
         for key, value in one.items() if isinstance(one, dict) else ():
-            group, _, place = key.partition("@")
-            if place and group.startswith("/"):  # a component inside this one
-                found[place] = component(group.removeprefix("/"), value)
-    return found
+            group, _, field = key.partition("@")
+            if field and group.startswith("/"):  # a component inside this one
+                settings[field] = component(group.removeprefix("/"), value)
+    return settings
 
 
 def _brought(role: str, name: str) -> dict[str, str]:
     """Components of other roles that an alias brings along."""
-    found = {}
+    brought = {}
     for one in _yaml(config_dir() / role / f"{name}.yaml").get("defaults", ()):
         for key, value in one.items() if isinstance(one, dict) else ():
-            found[key.removeprefix("override /").split("@")[0]] = str(value)
-    return found
+            brought[key.removeprefix("override /").split("@")[0]] = str(value)
+    return brought
 
 
 def _resolved(value: Any, config: Mapping[str, Any]) -> Any:
@@ -84,10 +83,10 @@ def _resolved(value: Any, config: Mapping[str, Any]) -> Any:
     if not isinstance(value, str) or not value.startswith("${"):
         return value
     first, _, rest = value[2:-1].removeprefix("oc.select:").partition(",")
-    found: Any = config
+    node: Any = config
     for part in first.split("."):
-        found = found.get(part, rest or None) if isinstance(found, Mapping) else rest or None
-    return found
+        node = node.get(part, rest or None) if isinstance(node, Mapping) else rest or None
+    return node
 
 
 def _changes(name: str, value: Any, expected: Any, config: Mapping[str, Any]) -> Iterator[str]:
@@ -108,7 +107,7 @@ def _named(value: Any, names: Any, config: Mapping[str, Any]) -> bool:
 
 
 def _word(value: Any) -> str:
-    """A value in Hydra's grammar."""
+    """A value as Hydra's grammar for overrides wants it."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, Mapping):
@@ -136,16 +135,16 @@ def typed(folder: Path) -> str:
 def sweep_command(folder: Path) -> str:
     """What makes a sweep again, from sweep.json; empty where there is none, or it cannot be read."""
     try:
-        told = json.loads((folder / "sweep.json").read_text())
-        jobs = [list(map(str, words)) for words in told["overrides"].values()]
-        command = str(told["command"])
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        record = read_json(folder, "sweep.json")
+        jobs = [list(map(str, words)) for words in record["overrides"].values()]
+        command = str(record["command"])
+    except (Unreadable, LookupError, TypeError, AttributeError):
         return ""
     values: dict[str, dict[str, None]] = {}
     for words in jobs:
         for word in words:
             key, _, value = word.partition("=")
-            if key in PLACES:
+            if key in UNREPEATED:
                 continue
             values.setdefault(key, {})[value] = None
     total = 1

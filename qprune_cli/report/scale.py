@@ -1,4 +1,4 @@
-"""From values to places on a drawing, and the round numbers that stand beside an axis."""
+"""From values to positions on a drawing, and the round numbers that stand beside an axis."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 @dataclass(frozen=True)
 class Scale:
-    """Values from ``low`` to ``high`` onto places from ``start`` to ``end``; with ``log`` by their logarithm.
+    """Values from ``low`` to ``high`` onto positions from ``start`` to ``end``; with ``log`` by their logarithm.
 
     Example:
         >>> Scale(0, 10, 100, 200)(2.5), Scale(1, 100, 0, 10, log=True)(10)
@@ -60,16 +60,16 @@ def around(values: Iterable[float], margin: float = 0.06) -> tuple[float, float]
         >>> around([1.0, 3.0], margin=0.5)
         (0.0, 4.0)
     """
-    known = [value for value in values if isfinite(value)]
-    if not known:
+    finite = [value for value in values if isfinite(value)]
+    if not finite:
         return 0.0, 1.0
-    low, high = min(known), max(known)
+    low, high = min(finite), max(finite)
     room = margin * (high - low) or max(abs(low) * margin, 1e-6)
     return low - room, high + room
 
 
 def short(value: float) -> str:
-    """A number beside an axis.
+    """A number as it stands beside an axis: short, with a true minus sign.
 
     Example:
         >>> [short(value) for value in (0.25, 1500.0, 2e6, 1e-5, 0.0, -3.0)]

@@ -8,7 +8,7 @@ VOID = ("img",)  # elements that HTML never closes
 
 
 def node(name: str, *children: object, **attributes: object) -> Markup:
-    """One element; texts are escaped, attributes that are None are left out.
+    """One element of SVG or HTML; texts are escaped, attributes that are None are left out.
 
     Args:
         name: of the element.
@@ -19,23 +19,23 @@ def node(name: str, *children: object, **attributes: object) -> Markup:
         >>> str(node("text", "a < b", x=1.0, class_="tick"))
         '<text x="1" class="tick">a &lt; b</text>'
     """
-    told = "".join(f' {escape(_name(key))}="{escape(_value(value))}"' for key, value in attributes.items() if value is not None)
+    written = "".join(f' {escape(_name(key))}="{escape(_value(value))}"' for key, value in attributes.items() if value is not None)
     inside = "".join(str(escape(child)) for child in children)
-    return Markup(f"<{name}{told}>" if name in VOID else f"<{name}{told}>{inside}</{name}>")
+    return Markup(f"<{name}{written}>" if name in VOID else f"<{name}{written}>{inside}</{name}>")
 
 
-def picture(width: float, height: float, title: str, said: str, *children: object) -> Markup:
+def picture(width: float, height: float, title: str, description: str, *children: object) -> Markup:
     """A drawing with its text alternative.
 
     Args:
         width: of the drawing's own coordinates; it is scaled to the page.
         height: likewise.
         title: what it is.
-        said: what is to be seen in it, in a sentence with figures.
+        description: what is to be seen in it, in a sentence with figures.
         children: elements.
     """
-    name = f"p{hashlib.sha256(f'{title}{said}'.encode()).hexdigest()[:10]}"
-    words = node("title", title, id=f"{name}t"), node("desc", said, id=f"{name}d")
+    name = f"p{hashlib.sha256(f'{title}{description}'.encode()).hexdigest()[:10]}"
+    words = node("title", title, id=f"{name}t"), node("desc", description, id=f"{name}d")
     return node("svg", *words, *children, viewBox=f"0 0 {_value(width)} {_value(height)}", role="img", aria_labelledby=f"{name}t {name}d")
 
 
@@ -57,5 +57,5 @@ def _value(value: object) -> object:
     """Numbers to a tenth, which no eye can tell from more."""
     if not isinstance(value, float):
         return value
-    told = f"{value:.1f}".removesuffix(".0")
-    return "0" if told == "-0" else told
+    text = f"{value:.1f}".removesuffix(".0")
+    return "0" if text == "-0" else text

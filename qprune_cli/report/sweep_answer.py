@@ -8,39 +8,39 @@ from qprune_cli.compare.measure import measure_of
 from qprune_cli.compare.row import Row
 from qprune_cli.compare.table import Table
 from qprune_cli.report.facts import WITHOUT, Interval
-from qprune_cli.report.headline import Card, Verdict, changed, held, signed
-from qprune_cli.report.said import listed, share
+from qprune_cli.report.headline import Card, Verdict, changed, signed, unbroken
+from qprune_cli.report.text import listed, share
 from qprune_cli.types import Measure
 
 
 def verdicts(gathered: Gathered) -> list[Verdict]:
-    """How the jobs ended."""
-    found = [Verdict("good", listed(len(gathered.runs), "run") + " finished")] if gathered.runs else []
+    """How many jobs of a sweep ended in which state, and how many warnings there are."""
+    ends = [Verdict("good", listed(len(gathered.runs), "run") + " finished")] if gathered.runs else []
     for state, kind in (("failed", "bad"), ("unfinished", "note"), ("unreadable", "bad")):
         if count := len(those(gathered, state)):
-            found.append(Verdict(kind, f"{count} {state}"))
+            ends.append(Verdict(kind, f"{count} {state}"))
     warnings = sum(run.warnings for run in gathered.runs)
-    return [*found, Verdict("note", listed(warnings, "warning"))] if warnings else found
+    return [*ends, Verdict("note", listed(warnings, "warning"))] if warnings else ends
 
 
 def those(gathered: Gathered, state: str) -> list[LeftOut]:
-    """The runs that are left out in a state."""
+    """The runs that are left out because they are failed, unfinished or unreadable."""
     return [one for one in gathered.left_out if one.state == state]
 
 
 def headline(gathered: Gathered, tables: Sequence[Table]) -> str:
-    """The answer in a sentence: the smallest network that loses nothing that shows, or the one that loses least."""
+    """The answer of a sweep in a sentence: the smallest network that loses nothing that shows, or the one that loses least."""
     if not tables:
         return "No run has finished"
     table = tables[0]
     measure, safe = measure_of(table.measure), smallest_safe(table)
     others = f" ({listed(len(tables), 'table')}: what lies in different ones is not comparable)" if len(tables) > 1 else ""
     if safe is not None:
-        told = f"{share(safe.sizes['macs'])} of the MACs and {share(safe.sizes['params'])} of the parameters without a shown loss"
-        return held(f"{name(table, safe)} needs {told}: {lost(measure, safe)} against dense{others}")
+        size = f"{share(safe.sizes['macs'])} of the MACs and {share(safe.sizes['params'])} of the parameters without a shown loss"
+        return unbroken(f"{name(table, safe)} needs {size}: {lost(measure, safe)} against dense{others}")
     best = max(table.rows, key=lambda row: row.lost if isfinite(row.lost) else -inf)
-    told = f"{measure.text(best.quality)}, {lost(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
-    return held(f"Every setting loses something; {name(table, best)} least: {told}{others}")
+    quality = f"{measure.text(best.quality)}, {lost(measure, best)} against dense, with {share(best.sizes['macs'])} of the MACs"
+    return unbroken(f"Every setting loses something; {name(table, best)} least: {quality}{others}")
 
 
 def smallest_safe(table: Table) -> Row | None:
@@ -56,13 +56,12 @@ def lost(measure: Measure, row: Row) -> str:
 
 def name(table: Table, row: Row) -> str:
     """What a row is called: the settings in which it differs from others."""
-    varying = [k for k in range(len(table.keys)) if len({one.keys[k] for one in table.rows}) > 1]
-    said = " ".join(f"{table.keys[k]}={row.keys[k]}" for k in varying)
-    return said or str(row.runs[0].settings.get("solver", "this setting"))
+    words = " ".join(f"{key}={value}" for key, value in zip(table.keys, row.keys, strict=True) if key in table.varying)
+    return words or str(row.runs[0].settings.get("solver", "this setting"))
 
 
 def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
-    """What was done, the best quality, and the smallest networks."""
+    """The large numbers of a sweep: the smallest networks, the best quality, the dense network, and how many runs finished."""
     jobs = len(gathered.runs) + len(gathered.left_out)
     done = Card("Runs finished", f"{len(gathered.runs)} of {jobs}", listed(sum(len(table.rows) for table in tables), "setting"), "")
     if not tables:
@@ -91,8 +90,8 @@ def cards(gathered: Gathered, tables: Sequence[Table]) -> list[Card]:
 
 
 def _macs_card(label: str, table: Table, row: Row, kind: str) -> Card:
-    return Card(label, held(share(row.sizes["macs"])), changed(measure_of(table.measure), Interval(row.lost)), _sized(table, row), kind)
+    return Card(label, unbroken(share(row.sizes["macs"])), changed(measure_of(table.measure), Interval(row.lost)), _sized(table, row), kind)
 
 
 def _sized(table: Table, row: Row) -> str:
-    return held(f"{name(table, row)}\n{share(row.sizes['macs'])} of MACs, {share(row.sizes['params'])} of parameters")
+    return unbroken(f"{name(table, row)}\n{share(row.sizes['macs'])} of MACs, {share(row.sizes['params'])} of parameters")

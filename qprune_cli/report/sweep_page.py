@@ -1,6 +1,5 @@
 """The page of a sweep, or of several runs below one folder: what the tables of `qprune compare` say, as pictures too."""
 
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -13,11 +12,12 @@ from urllib.parse import quote
 from qprune_cli.compare.compare import Comparison
 from qprune_cli.compare.gather import Gathered
 from qprune_cli.compare.measure import measure_of
-from qprune_cli.compare.read import Run
 from qprune_cli.compare.row import Row
+from qprune_cli.compare.run import Run
 from qprune_cli.compare.show import heading, shown_keys
 from qprune_cli.compare.table import Table
 from qprune_cli.record.folder import REPORT_FILE
+from qprune_cli.record.read import Unreadable, read_json
 from qprune_cli.report.chart import Chart
 from qprune_cli.report.facts import WITHOUT, Facts, facts
 from qprune_cli.report.page import render
@@ -26,8 +26,8 @@ from qprune_cli.report.parts import Fault, read_parts
 from qprune_cli.report.quality import Cost, Point, quality_chart
 from qprune_cli.report.reference import ROLES, Method, methods
 from qprune_cli.report.repeat import sweep_command
-from qprune_cli.report.said import UNKNOWN, listed, share
 from qprune_cli.report.sweep_answer import cards, headline, lost, name, those, verdicts
+from qprune_cli.report.text import UNKNOWN, listed, share
 from qprune_cli.types import Measure
 
 SHARES = tuple(
@@ -80,7 +80,7 @@ class Line:
 
 
 def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None, linked: bool = True) -> str:
-    """The HTML of a sweep.
+    """The HTML page of a sweep, or of all runs below a folder.
 
     Args:
         folder: below which the runs lie.
@@ -108,11 +108,12 @@ def sweep_page(folder: Path, gathered: Gathered, compared: Comparison | None, li
     )
 
 
-def _within(folder: Path, place: Path) -> str:
+def _within(folder: Path, path: Path) -> str:
+    """A path as seen from a folder; as it is where it does not lie below it."""
     try:
-        return place.relative_to(folder).as_posix()
+        return path.relative_to(folder).as_posix()
     except ValueError:
-        return str(place)
+        return str(path)
 
 
 def _block(table: Table, tables: Sequence[Table]) -> Block:
@@ -121,11 +122,11 @@ def _block(table: Table, tables: Sequence[Table]) -> Block:
     identity = float(table.block.first.qualities["identity"][table.measure].mean())
     levels = [("dense", value, "dense") for value in sorted({round(row.dense, 9) for row in table.rows if isfinite(row.dense)})[:3]]
     levels.append((WITHOUT.get(table.measure, "without a network"), identity, "ignorant"))
-    beside, names = _baselines(table, series)
+    baselines, names = _baselines(table, series)
     bars = "95 % intervals of the difference to the dense network, paired by image" + (
-        "; of baselines the range of their masks" if beside else ""
+        "; of baselines the range of their masks" if baselines else ""
     )
-    charts = [quality_chart(measure, cost, [*points, *beside], levels, names, bars) for cost in SHARES]
+    charts = [quality_chart(measure, cost, [*points, *baselines], levels, names, bars) for cost in SHARES]
     best = _front(table)
     rows = [_line(table, keys, row, measure, k in best) for k, row in enumerate(table.rows)]
     several = any(len(row.by_seed) > 1 for row in table.rows)
@@ -134,19 +135,19 @@ def _block(table: Table, tables: Sequence[Table]) -> Block:
 
 def _front(table: Table) -> set[int]:
     """Rows that none beats in both quality and multiply-accumulates."""
-    found = front([(row.sizes["macs"], row.lost) for row in table.rows])
-    return {k for k, yes in enumerate(found) if yes}
+    on_front = front([(row.sizes["macs"], row.lost) for row in table.rows])
+    return {k for k, yes in enumerate(on_front) if yes}
 
 
 def _points(table: Table) -> tuple[list[Point], list[str]]:
     """A point for each row; those that differ only in how much goes share a sign."""
-    varying = [k for k, key in enumerate(table.keys) if key not in AMOUNTS and len({row.keys[k] for row in table.rows}) > 1]
+    varying = [(k, key) for k, key in enumerate(table.keys) if key in table.varying and key not in AMOUNTS]
     series: dict[str, int] = {}
     points = []
     for row in table.rows:
-        told = ", ".join(f"{table.keys[k]}={row.keys[k]}" for k in varying) or "pruned"
+        sign = ", ".join(f"{key}={row.keys[k]}" for k, key in varying) or "pruned"
         low, high = (None if isnan(end) else row.dense + end for end in row.lost_ends)
-        points.append(Point(name(table, row), series.setdefault(told, len(series)), row.sizes, row.quality, low, high))
+        points.append(Point(name(table, row), series.setdefault(sign, len(series)), row.sizes, row.quality, low, high))
     return points, list(series)
 
 
@@ -154,9 +155,9 @@ def _baselines(table: Table, series: list[str]) -> tuple[list[Point], list[str]]
     """Baselines that the runs have measured, each once for each size."""
     names, points, seen = list(series), [], set()
     for run in table.block.runs[:FEW]:
-        found = run_facts(run)
-        dense = found.row("dense") if found else None
-        for row in found.rows if found and dense else ():
+        networks = run_facts(run)
+        dense = networks.row("dense") if networks else None
+        for row in networks.rows if networks and dense else ():
             value = row.values.get(table.measure)
             if row.kind != "baseline" or value is None or dense is None:
                 continue
@@ -173,10 +174,10 @@ def _baselines(table: Table, series: list[str]) -> tuple[list[Point], list[str]]
 def run_facts(run: Run) -> Facts | None:
     """Networks of a run, its baselines among them; None where its files do not allow it."""
     try:
-        if not json.loads((run.folder / "metrics.json").read_bytes()).get("baselines"):
+        if not read_json(run.folder, "metrics.json").get("baselines"):
             return None
         return facts(read_parts(run.folder, {"files": {}}))
-    except (OSError, ValueError, AttributeError, LookupError, TypeError):
+    except (Unreadable, OSError, ValueError, AttributeError, LookupError, TypeError):
         return None
 
 
@@ -204,28 +205,28 @@ def _share(value: float) -> str:
 
 def _listed(folder: Path, run: Run, linked: bool) -> tuple[str, str, str]:
     """A run, the address of its page as seen from the folder, and what its test says; no address where it has no page."""
-    place = _within(folder, run.folder)
+    path = _within(folder, run.folder)
     measure = measure_of(run.measures[0])
     value = run.qualities[run.stages[-1]][run.measures[0]].mean()
-    address = f"{quote(place)}/{REPORT_FILE}" if linked and (run.folder / REPORT_FILE).is_file() and not place.startswith("/") else ""
-    return place, address, measure.text(float(value))
+    address = f"{quote(path)}/{REPORT_FILE}" if linked and (run.folder / REPORT_FILE).is_file() and not path.startswith("/") else ""
+    return path, address, measure.text(float(value))
 
 
 def _warnings(runs: Sequence[Run]) -> list[tuple[str, int]]:
     """What runs warn of, with the number of those that do; of warnings that differ in their numbers the first."""
     counts: Counter[str] = Counter()
-    told: dict[str, str] = {}
+    first: dict[str, str] = {}
     for run in runs:
         if not run.warnings:
             continue
         try:
-            found = [str(one) for one in json.loads((run.folder / "metrics.json").read_bytes())["warnings"]]
-        except (OSError, ValueError, LookupError, TypeError):
+            warnings = [str(one) for one in read_json(run.folder, "metrics.json")["warnings"]]
+        except (Unreadable, LookupError, TypeError):
             continue
-        for one in found:
-            told.setdefault(NUMBER.sub("#", one), one)
-        counts.update({NUMBER.sub("#", one) for one in found})
-    return [(told[kind], count) for kind, count in counts.most_common()]
+        for one in warnings:
+            first.setdefault(NUMBER.sub("#", one), one)
+        counts.update({NUMBER.sub("#", one) for one in warnings})
+    return [(first[kind], count) for kind, count in counts.most_common()]
 
 
 def _methods(gathered: Gathered) -> list[Method]:
@@ -233,13 +234,13 @@ def _methods(gathered: Gathered) -> list[Method]:
     names: dict[tuple[str, str, str], dict[str, None]] = {}
     seen: set[tuple[str, str]] = set()
     for run in gathered.runs:
-        own = {(role, run.settings.get(role, "")) for role in run.roles}
-        for one in methods(_config(run)) if not own <= seen else ():
+        components = {(role, run.settings.get(role, "")) for role in run.roles}
+        for one in methods(_config(run)) if not components <= seen else ():
             names.setdefault((one.role, one.means or one.name, one.references), {})[one.name] = None
-        seen |= own
+        seen |= components
     order = [*ROLES, *(role for role, _, _ in names)]
-    found = [Method(role, ", ".join(those), means, told) for (role, means, told), those in names.items()]
-    return sorted(found, key=lambda one: order.index(one.role))
+    every = [Method(role, ", ".join(those), means, references) for (role, means, references), those in names.items()]
+    return sorted(every, key=lambda one: order.index(one.role))
 
 
 def _config(run: Run) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A folder in, report.html out."""
+"""The page of a run, of a sweep, or of all runs below a folder, written as report.html."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -42,9 +42,9 @@ def report(path: str | Path, output: Path | None = None, overwrite: bool = False
     """
     folder = Path(path)
     refuse_taken("--output", output, overwrite)
-    place = folder / REPORT_FILE if output is None else output
-    write(place, _page(folder, linked=output is None))
-    return place
+    page = folder / REPORT_FILE if output is None else output
+    write(page, _page(folder, linked=output is None))
+    return page
 
 
 def report_of_run(folder: Path, manifest: Mapping[str, Any]) -> Path | None:
@@ -96,10 +96,10 @@ def _page(folder: Path, linked: bool = True) -> str:
     """The page of whatever a folder holds; ``linked`` to those around it."""
     if not (folder / CONFIG).exists() and any((folder / name).is_file() for name in LASTING):
         return run_page(read_parts(folder), _above(folder) if linked else "")
-    places = find([folder])
-    if len(places) == 1 and places[0].folder == folder:
+    runs = find([folder])
+    if len(runs) == 1 and runs[0].path == folder:
         return run_page(read_parts(folder), _above(folder) if linked else "")
-    gathered = gather(places)
+    gathered = gather(runs)
     return sweep_page(folder, gathered, side_by_side(gathered), linked)
 
 

@@ -79,11 +79,11 @@ def check_spending(name: str, spend: Spend, layout: Layout, counts: tuple[Ints, 
     if least <= limit:
         return
     one = tuple(np.minimum(options[:1], 1) for options in counts)
-    bare, held = spend(fewest_mask(layout, one)), []
+    bare, savings = spend(fewest_mask(layout, one)), []
     for layer, group in enumerate(layout.groups):
         with_one = tuple(one[k] if k == layer else options for k, options in enumerate(counts))
-        held.append((least - spend(fewest_mask(layout, with_one)), f"{group.layer} ({counts[layer][0]} filters)"))
-    binding = [text for saved, text in sorted(held, reverse=True)[:3] if saved > 0]
+        savings.append((least - spend(fewest_mask(layout, with_one)), f"{group.layer} ({counts[layer][0]} filters)"))
+    binding = [text for saved, text in sorted(savings, reverse=True)[:3] if saved > 0]
     floors = f"most of it because of what {', '.join(binding)} are to keep, " if binding else ""
     whole = [fixed.layer for fixed in sorted(layout.fixed, key=lambda fixed: -fixed.filters)[:3]]
     fixed = f"and what cannot be cut, such as {', '.join(whole)}" if whole else ""
@@ -102,12 +102,12 @@ def _even_filters(layout: Layout, counts: tuple[Ints, ...], share: float) -> Bud
 
 def evenly(layout: Layout, counts: tuple[Ints, ...], share: float) -> tuple[Ints, ...]:
     """(l) one number for each layer: the allowed one nearest to a share of its filters, plus what the layers before it fell short of."""
-    found, short = [], 0.0
+    widths, short = [], 0.0
     for options, group in zip(counts, layout.groups, strict=True):
         wanted = share * group.channels + short
-        found.append(options[[np.abs(options - wanted).argmin()]])
-        short = wanted - float(found[-1][0])
-    return tuple(found)
+        widths.append(options[[np.abs(options - wanted).argmin()]])
+        short = wanted - float(widths[-1][0])
+    return tuple(widths)
 
 
 def _even_spending(layout: Layout, counts: tuple[Ints, ...], spend: Spend, limit: float) -> tuple[Ints, ...]:

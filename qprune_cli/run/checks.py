@@ -4,11 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from qprune_cli.compose.build import buildable
 from qprune_cli.errors import UserError, listed
 from qprune_cli.evaluate.task import task_of
+from qprune_cli.record.read import read_settings
 from qprune_cli.roles import Data, Model
 from qprune_cli.types import FITTING
 
@@ -45,7 +44,7 @@ def check_stopped(kind: str, folder: Path, config: dict[str, Any], instead: str)
     """
     if (folder / "manifest.json").is_file():
         raise UserError(f"--resume {folder}: this {kind} is finished; {instead}")
-    if _unplaced(config) != _unplaced(yaml.safe_load((folder / "config.yaml").read_text())):
+    if _unplaced(config) != _unplaced(read_settings(folder)):
         places = ", ".join(f"data.{place}" for place in PLACES)
         raise UserError(f"--resume {folder}: a {kind} goes on as it began; only {places} may change, or begin a new one")
 

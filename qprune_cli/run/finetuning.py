@@ -17,7 +17,7 @@ from qprune_cli.run.observer import Observer
 from qprune_cli.run.settings import RunSettings
 from qprune_cli.surgery.origin import origins
 from qprune_cli.surgery.silence import silence
-from qprune_cli.train.distill import Alike, AlikeIn
+from qprune_cli.train.distill import Alike, FindAlike
 from qprune_cli.train.state import Progress
 from qprune_cli.train.tuned import Tuned
 from qprune_cli.types import Bools, Layout, Quality
@@ -94,7 +94,7 @@ class Trainings:
             self.observer.trained(self.rows)
         return quality
 
-    def _fit(self, name: str, network: nn.Module, alike: AlikeIn, number: int) -> Tuned:
+    def _fit(self, name: str, network: nn.Module, alike: FindAlike, number: int) -> Tuned:
         """Train a network as a share of what was asked, the dense one in one go."""
         shared, settings, state = self.shared, self.settings, self.observer.training_state(name, number)
         method = self.method if name == DENSE else self.method.share(number, settings.rounds)

@@ -26,7 +26,7 @@ SPLITS = Recent[str, Splits]()
 
 @dataclass(frozen=True)
 class Job:
-    """What a run prunes.
+    """A network to prune, its images, and what its mask has to meet.
 
     Attributes:
         dense: the trained network.
@@ -93,7 +93,7 @@ def prepare(settings: RunSettings, dense: nn.Module, splits: Splits, keep_layers
 
 def load_splits(plan: RunPlan) -> Splits:
     """The images of a run; jobs of one sweep that follow each other in one process and have the same ones read them once."""
-    if plan.place is None:
+    if plan.begun is None:
         return plan.data.load(plan.settings.seed)
-    key = json.dumps([str(plan.place.path.parent), section(plan.data), plan.settings.seed])
+    key = json.dumps([str(plan.begun.path.parent), section(plan.data), plan.settings.seed])
     return SPLITS.get(key, lambda: plan.data.load(plan.settings.seed))

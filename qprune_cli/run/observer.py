@@ -50,7 +50,7 @@ class Observer(Protocol):
         """A network is being trained; ``rows`` are all validations so far."""
 
     def measured(self, metrics: Mapping[str, Any], identity: Quality, stages: Mapping[str, Stage]) -> None:
-        """All networks were measured.
+        """All networks were measured on the test images.
 
         Args:
             metrics: entries of metrics.json.
@@ -90,7 +90,7 @@ class NoFiles:
         """Keep no record of the mask."""
 
     def saved_refinement(self) -> None:
-        """Begin every refinement anew."""
+        """None: every refinement begins anew."""
 
     def refining(self, log: EvaluationLog) -> None:
         """Keep no record of a refinement at work."""
@@ -112,10 +112,10 @@ class NoFiles:
         """Keep no record of the metrics; the caller has them."""
 
     def pictured(self, name: str, pair: Pair, results: Mapping[str, Floats]) -> None:
-        """Draw no picture."""
+        """Draw no picture of the test image."""
 
     def built(self, dense: nn.Module, small: nn.Module, keep: Bools, shape: tuple[int, ...], any_size: bool) -> None:
-        """Save no network; the caller has it."""
+        """Save no network of the (n,) mask; the caller has it."""
 
     def transferred(self, task: Task, rows: Sequence[Retrained]) -> None:
         """Keep no record of a transfer."""

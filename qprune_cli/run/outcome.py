@@ -53,7 +53,7 @@ class Outcome:
 
 
 def metrics_of(outcome: Outcome) -> dict[str, Any]:
-    """The entries of metrics.json."""
+    """Put together what metrics.json holds of a run."""
     plan, job, selected, measured = outcome.plan, outcome.job, outcome.selected, outcome.measured
     refinement = refinement_summary(job.task, outcome.refined, plan.refine.objective, measured.qualities)
     finetuning = finetuning_summary(plan.config["finetune"], outcome.trainings)

@@ -29,8 +29,8 @@ def section(component: Any) -> dict[str, Any]:
     values = asdict(component)
     for field in fields(component):
         if HOLDERS.keys() & field.metadata.keys():
-            held = getattr(component, field.name)
-            values[field.name] = [section(part) for part in held] if isinstance(held, tuple) else section(held)
+            parts = getattr(component, field.name)
+            values[field.name] = [section(part) for part in parts] if isinstance(parts, tuple) else section(parts)
     return {"_target_": f"{type(component).__module__}.{type(component).__qualname__}", **values}
 
 
@@ -43,12 +43,12 @@ def recorded(plan: Any, roles: tuple[str, ...]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One pipeline run.
+    """One pruning run, before it begins.
 
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        place: folder of the run to go on with, or of a job of a sweep; None for a new one.
+        begun: folder of the run to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -62,7 +62,7 @@ class RunPlan:
     transfer: Transfer
     settings: RunSettings
     components: dict[str, str]
-    place: Folder | None = None
+    begun: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "RunPlan":
@@ -73,7 +73,7 @@ class RunPlan:
                 had other settings.
         """
         parts = composed.parts(RunSettings, RUN_ROLES)
-        plan = RunPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
+        plan = RunPlan(**parts, components=composed.components, begun=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         for loss in plan.finetune.losses:
             task_of(plan.data).refuse_loss("finetune.loss", loss, LOSSES)
@@ -104,8 +104,8 @@ class RunPlan:
         return f"{roles}_s{self.settings.sparsity:g}_seed{self.settings.seed}"
 
     def folder(self) -> Folder:
-        """The run folder."""
-        return self.place or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
+        """The folder of the run, made now where none was given."""
+        return self.begun or Folder.fresh(Path(self.settings.output_root) / "runs", self.title)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class EvaluatePlan:
         Raises:
             UserError: a setting is unknown, missing, of the wrong type or out of range.
         """
-        own = replace(composed, settings={name: value for name, value in composed.settings.items() if name != "model"})
-        return EvaluatePlan(**own.parts(EvaluateSettings, EVALUATE_ROLES), components=composed.components, run=run)
+        modelless = replace(composed, settings={name: value for name, value in composed.settings.items() if name != "model"})
+        return EvaluatePlan(**modelless.parts(EvaluateSettings, EVALUATE_ROLES), components=composed.components, run=run)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -141,12 +141,12 @@ class EvaluatePlan:
 
 @dataclass(frozen=True)
 class TrainPlan:
-    """One training.
+    """One training, before it begins.
 
     Attributes:
         settings: the top level.
         components: chosen yaml by role, for names and records.
-        place: folder of the training to go on with, or of a job of a sweep; None for a new one.
+        begun: folder of the training to go on with, or of a job of a sweep; None for a new one.
     """
 
     data: Data
@@ -154,7 +154,7 @@ class TrainPlan:
     train: AdamW
     settings: TrainSettings
     components: dict[str, str]
-    place: Folder | None = None
+    begun: Folder | None = None
 
     @staticmethod
     def of(composed: Composed, stopped: Path | None = None) -> "TrainPlan":
@@ -165,7 +165,7 @@ class TrainPlan:
                 was finished or had other settings.
         """
         parts = composed.parts(TrainSettings, TRAIN_ROLES)
-        plan = TrainPlan(**parts, components=composed.components, place=Folder(stopped) if stopped else None)
+        plan = TrainPlan(**parts, components=composed.components, begun=Folder(stopped) if stopped else None)
         check_fit(plan.data, plan.model, plan.components)
         task_of(plan.data).refuse_loss("train.loss", plan.train.loss, LOSSES)
         check_precision("train", plan.train.precision, pick_device(plan.settings.device))
@@ -187,5 +187,5 @@ class TrainPlan:
         return f"{self.components['data']}_{self.components['model']}_seed{self.train.seed}"
 
     def folder(self) -> Folder:
-        """The training folder."""
-        return self.place or Folder.fresh(Path(self.settings.output_root) / "train", self.title)
+        """The folder of the training, made now where none was given."""
+        return self.begun or Folder.fresh(Path(self.settings.output_root) / "train", self.title)

@@ -55,7 +55,7 @@ class Between(Protocol):
 
 
 def untrained(network: nn.Module, keep: Bools, number: int) -> nn.Module:
-    """Leave a network as it is between two rounds."""
+    """Leave a network as it is between two rounds, whatever the (n,) mask."""
     return network
 
 

@@ -49,9 +49,9 @@ class RunSettings:
     def __post_init__(self) -> None:
         if not 0 <= self.sparsity < 1:
             raise UserError(f"sparsity={self.sparsity}: give the share of filters to remove, in [0, 1). For 50 % write sparsity=0.5")
-        for name, known in (("budget", UNITS), ("scope", SCOPES)):
-            if getattr(self, name) not in known:
-                raise UserError(f"{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
+        for name, valid in (("budget", UNITS), ("scope", SCOPES)):
+            if getattr(self, name) not in valid:
+                raise UserError(f"{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), valid)}")
         for name, least in (("floor", 0), ("seed", 0), ("fidelity", 0), ("rounds", 1)):
             if getattr(self, name) < least:
                 raise UserError(f"{name}={getattr(self, name)}: give a whole number, at least {least}")

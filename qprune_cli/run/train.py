@@ -1,4 +1,4 @@
-"""Training a dense network."""
+"""The story of a training: from fresh weights to a checkpoint."""
 
 import json
 import logging

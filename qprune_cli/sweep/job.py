@@ -14,6 +14,7 @@ import yaml
 
 from qprune_cli.errors import MissedTarget, UserError
 from qprune_cli.record.folder import Busy, Folder, NoSpace, file_digest, refuse_full
+from qprune_cli.record.read import read_json
 
 LOG = logging.getLogger("qprune_cli")
 DONE, FAILED = "manifest.json", "failed.json"
@@ -21,19 +22,19 @@ ELSEWHERE = ("output_root", "cache")  # settings that change no result
 
 
 class Plan(Protocol):
-    """What a job does."""
+    """What a job does: its settings, and a name for them."""
 
     @property
     def title(self) -> str:
-        """What its folder is called, in short."""
+        """The first part of its folder's name, such as data, network and methods."""
 
     @property
     def config(self) -> dict[str, Any]:
-        """Its complete settings."""
+        """Its complete settings, as config.yaml records them."""
 
 
 class State(Enum):
-    """Where a job stands."""
+    """Where a job stands, in the words of the terminal."""
 
     FINISHED = "finished"
     BUSY = "at work in another process"
@@ -43,7 +44,7 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job went wrong, if it did.
+    """How a job ended: its exit code, and what went wrong if something did.
 
     Attributes:
         code: what a single run would answer.
@@ -55,7 +56,7 @@ class Ended:
 
     @staticmethod
     def by(error: Exception) -> "Ended":
-        """What an exception says."""
+        """How a job ended that raised an exception: code 2 for what a user can mend, else 1."""
         if isinstance(error, UserError):
             return Ended(2, str(error))
         return Ended(1, f"{type(error).__name__}: {error}".splitlines()[0])
@@ -63,7 +64,7 @@ class Ended:
 
 @dataclass(frozen=True)
 class Job:
-    """One job.
+    """One job of a sweep, known by its folder.
 
     Attributes:
         path: its folder.
@@ -73,7 +74,7 @@ class Job:
 
     @property
     def state(self) -> State:
-        """Where it stands; one whose process was killed is open again."""
+        """Where it stands, as its folder says; a job whose process was killed is open again."""
         if (self.path / DONE).is_file():
             return State.FINISHED
         if Folder(self.path).busy():
@@ -92,10 +93,10 @@ class Job:
 
     @property
     def ended(self) -> Ended:
-        """How it ended, as far as its folder knows."""
+        """How it ended, as its manifest.json or failed.json says; code 0 where it is not over."""
         if (self.path / DONE).is_file():
-            return Ended(3 if self._read(DONE).get("missed") else 0)
-        return Ended(**self._read(FAILED)) if (self.path / FAILED).is_file() else Ended()
+            return Ended(3 if read_json(self.path, DONE).get("missed") else 0)
+        return Ended(**read_json(self.path, FAILED)) if (self.path / FAILED).is_file() else Ended()
 
     def forget(self) -> None:
         """Forget how it failed, before it is done again."""
@@ -103,16 +104,12 @@ class Job:
             (self.path / FAILED).unlink()
 
     def fail(self, ended: Ended) -> None:
-        """Write down how it failed.
+        """Write failed.json, which says how it failed.
 
         Raises:
             UserError: no space is left for it.
         """
         Folder(self.path).json(FAILED, asdict(ended))
-
-    def _read(self, name: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.path / name).read_text())
-        return found
 
 
 def job_name(plan: Plan) -> str:
@@ -122,7 +119,7 @@ def job_name(plan: Plan) -> str:
 
 
 def digest(value: Any) -> str:
-    """A short hash of plain values.
+    """A hash of plain values in ten hexadecimal digits; the order of keys does not matter.
 
     Example:
         >>> digest({"seed": 0, "sparsity": 0.5}) == digest({"sparsity": 0.5, "seed": 0})

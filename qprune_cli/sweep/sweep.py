@@ -23,7 +23,7 @@ def sweep_name(title: str, jobs: Sequence[str]) -> str:
     return f"{title}_{digest(sorted(jobs))}"
 
 
-def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str, Any]) -> int:
+def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, record: dict[str, Any]) -> int:
     """Do the jobs of a sweep that are not done yet, and write its tables.
 
     Finished jobs are skipped, failed and killed ones done again; those that another live process holds are left alone.
@@ -31,8 +31,8 @@ def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str,
     Args:
         folder: of the sweep.
         jobs: all of them, each in a folder below that.
-        launch: does some of them and says how they ended; it may raise when a process that works for it dies.
-        told: what sweep.json says of it.
+        launch: does some of them and returns how they ended; it may raise when a process that works for it dies.
+        record: what sweep.json says of it, beside its jobs.
 
     Returns:
         The highest exit code of the jobs.
@@ -40,7 +40,7 @@ def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str,
     Raises:
         UserError: the folder cannot be written, or the launcher does not work.
     """
-    Folder.at(folder).json("sweep.json", {"schema": 1, **told, "jobs": [job.path.name for job in jobs]})
+    Folder.at(folder).json("sweep.json", {"schema": 1, **record, "jobs": [job.path.name for job in jobs]})
     states = [job.state for job in jobs]
     counts = ", ".join(f"{states.count(state)} {state.value}" for state in State if state in states and state is not State.OPEN)
     print(f"{folder}: {counted(len(jobs))}{f' ({counts})' if counts else ''}", flush=True)
@@ -56,7 +56,7 @@ def run_sweep(folder: Path, jobs: Sequence[Job], launch: Launch, told: dict[str,
         raise
     ends = [job.ended for job in jobs]
     left = [ended for ended in unwritten if ended not in ends]
-    if told["command"] == "run" and any(job.state is State.FINISHED for job in jobs):
+    if record["command"] == "run" and any(job.state is State.FINISHED for job in jobs):
         try:
             print(write_tables(folder))
             if page := report_of_sweep(folder):
@@ -115,5 +115,5 @@ def until_done(todo: Sequence[Job], launch: Launch) -> list[Ended]:
 
 
 def counted(jobs: int) -> str:
-    """So many jobs."""
+    """A number of jobs, in words."""
     return f"{jobs} job{'s' if jobs != 1 else ''}"

@@ -1,12 +1,12 @@
-"""Tells how a sweep goes, whoever runs its jobs: it looks at their folders."""
+"""Progress of a sweep on the terminal, whoever runs its jobs: their folders say what is done."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from threading import Event, Thread
 from time import monotonic
 
+from qprune_cli.record.read import Unreadable, read_json
 from qprune_cli.sweep.job import Job, State
 
 EVERY = 0.5  # seconds
@@ -34,15 +34,15 @@ def _watch(jobs: Sequence[Job], over: Event) -> None:
             waiting.remove(job)
             ended += 1
             left = timedelta(seconds=round((monotonic() - start) / ended * len(waiting)))
-            print(f"{ended}/{len(jobs)}  {job.path.name}  {_said(job)}" + (f"  (about {left} to go)" if waiting else ""), flush=True)
+            print(f"{ended}/{len(jobs)}  {job.path.name}  {_result(job)}" + (f"  (about {left} to go)" if waiting else ""), flush=True)
 
 
-def _said(job: Job) -> str:
-    """The measures of the last stage of a run, or what went wrong."""
+def _result(job: Job) -> str:
+    """A job that is over in a few words: the measures of the last stage of a run, or what went wrong."""
     if job.ended.error:
         return "failed"
     try:
-        *_, last = json.loads((job.path / "metrics.json").read_text())["stages"].values()
+        *_, last = read_json(job.path, "metrics.json")["stages"].values()
         return ", ".join(f"{name} {value['mean']:.4g}" for name, value in last.items() if isinstance(value, dict) and "mean" in value)
-    except (OSError, ValueError, KeyError):
+    except (Unreadable, ValueError, KeyError):
         return State.FINISHED.value

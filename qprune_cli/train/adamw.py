@@ -1,4 +1,4 @@
-"""Training a dense network from scratch."""
+"""The training loop: it trains a network from scratch, and trains smaller networks on for fine-tuning."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -92,7 +92,7 @@ class AdamW:
             mode: what differs from a training from scratch.
 
         Raises:
-            Diverged: loss or output is no longer finite; where the weights that it began with count, the network then has the best ones.
+            Diverged: loss or output is no longer finite; after a warm start the network then has the best weights.
             UserError: float16 without CUDA; a state of another network.
         """
         device = next(model.parameters()).device
@@ -111,7 +111,7 @@ class AdamW:
                 if self._done(state):
                     break
         except Diverged:
-            if mode.begun:
+            if mode.warm_start:
                 model.load_state_dict(state.best)
                 model.eval()
             raise
@@ -122,22 +122,22 @@ class AdamW:
         return state.step >= self.steps or (self.patience > 0 and bool(state.rows) and state.stale >= self.patience)
 
     def _rows(self, state: State, splits: Splits, device: torch.device, checkpoint: Path, mode: TrainingMode) -> Iterator[Progress]:
-        """Update after update, validation after validation, from where the state is."""
+        """Update and validate by turns, from the step of the state on; yields a row after each validation."""
         network: Callable[[Tensor], Tensor] = torch.compile(state.model) if self.compile else state.model
         task, saved = task_of(splits), monotonic()
 
         def validated() -> float:
-            found = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
-            if not np.isfinite(found):
+            value = mean_measure(task.primaries, state.validated.eval(), splits.refinement, label="validate")
+            if not np.isfinite(value):
                 raise Diverged(f"the network's output is no longer finite at step {state.step}: lower {mode.section}.lr (now {self.lr})")
-            return found
+            return value
 
-        if mode.begun and not state.rows:
+        if mode.warm_start and not state.rows:
             yield Progress(0, 0.0, None, validated())
         batches = _drawn_ahead(splits.train, self.seed, state.step, self.steps, self.batch, self.crop)
         with tqdm(total=self.steps, initial=state.step, desc=mode.label, unit="step", disable=None) as bar:
-            for noisy, clean in batches:
-                self._update(state, network, noisy.to(device), clean.to(device), mode)
+            for inputs, targets in batches:
+                self._update(state, network, inputs.to(device), targets.to(device), mode)
                 bar.update()
                 ends = state.step % self.validate_every == 0 or state.step == self.steps
                 if (ends or state.step % LOOK == 0) and not torch.isfinite(torch.stack(state.losses)).all():
@@ -151,14 +151,15 @@ class AdamW:
                     state.save(checkpoint)
                     saved = monotonic()
 
-    def _update(self, state: State, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor, mode: TrainingMode) -> None:
-        drawn = np.random.SeedSequence([self.seed, state.step + 1]).generate_state(1, np.uint64)
-        torch.manual_seed(int(drawn[0]))  # for what is random inside a network
+    def _update(self, state: State, network: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, mode: TrainingMode) -> None:
+        """One step of the optimiser on a batch."""
+        entropy = np.random.SeedSequence([self.seed, state.step + 1]).generate_state(1, np.uint64)
+        torch.manual_seed(int(entropy[0]))  # for what is random inside a network
         for group in state.optimizer.param_groups:
             group["lr"] = self.lr * self.rate(state.step)
         mode.ready_(state.model)
-        with self._autocast(noisy.device):
-            loss = mode.loss(LOSSES[self.loss], network, noisy, clean)
+        with self._autocast(inputs.device):
+            loss = mode.loss(LOSSES[self.loss], network, inputs, targets)
         state.optimizer.zero_grad()
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
@@ -183,7 +184,7 @@ def _drawn_ahead(source: CropSource, seed: int, start: int, stop: int, batch: in
     with ThreadPoolExecutor(1) as pool:
         waiting: list[Future[tuple[Floats, Floats]]] = [pool.submit(draw, step) for step in range(start, min(start + AHEAD, stop))]
         for step in range(start, stop):
-            noisy, clean = waiting.pop(0).result()
+            inputs, targets = waiting.pop(0).result()
             if step + AHEAD < stop:
                 waiting.append(pool.submit(draw, step + AHEAD))
-            yield torch.from_numpy(noisy), torch.from_numpy(clean)
+            yield torch.from_numpy(inputs), torch.from_numpy(targets)

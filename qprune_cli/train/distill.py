@@ -1,4 +1,4 @@
-"""Learning from the network that was there before: its outputs, and what its layers give."""
+"""Knowledge distillation: the outputs of the dense network, and what its layers give, are part of what training aims at."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,18 +14,23 @@ from qprune_cli.types import Ints
 
 
 class Alike(NamedTuple):
-    """Filters of a layer in a network and in its teacher that are to give the same, in this order."""
+    """The filters of a layer that a network, the student, has in common with its teacher.
 
-    own: Ints
+    Attributes:
+        student: (n,) their numbers in the layer of the student.
+        teacher: (n,) their numbers in the layer of the teacher, in the same order.
+    """
+
+    student: Ints
     teacher: Ints
 
 
-AlikeIn = Callable[[], Mapping[str, Alike]]  # finds them, by layer
+FindAlike = Callable[[], Mapping[str, Alike]]  # by name of the layer; called only where features are compared
 
 
 @dataclass(frozen=True)
 class Distillation:
-    r"""Part of the target is what a teacher answers.
+    r"""An objective whose target is in part the output of a teacher.
 
     Restoring images, ``loss(output, (1 - share) clean + share teacher)``: for squared errors the gradient of the weighted sum of both.
     Naming classes, ``(1 - share) loss(output, label) + share T^2 KL(teacher / T || output / T)``. On top ``features`` times the mean
@@ -50,48 +55,49 @@ class Distillation:
     features: float
     alike: Mapping[str, Alike] = field(default_factory=dict)
 
-    def __call__(self, loss: Loss, network: Callable[[Tensor], Tensor], noisy: Tensor, clean: Tensor) -> Tensor:
-        """The loss of a batch."""
+    def __call__(self, loss: Loss, network: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        """The value for one batch, a 0-d tensor (see ``Objective``)."""
         names = list(self.alike) if self.features > 0 else []
-        with torch.no_grad(), seen(self.teacher, names) as theirs:
-            answer = self.teacher(noisy).float()
-        with seen(network, names) as own:
-            output = network(noisy).float()
-        found = self._outputs(loss, output, answer, clean)
+        with torch.no_grad(), layer_outputs(self.teacher, names) as teacher_layers:
+            teacher_output = self.teacher(inputs).float()
+        with layer_outputs(network, names) as student_layers:
+            output = network(inputs).float()
+        value = self._blended(loss, output, teacher_output, targets)
         if names:
-            found = found + self.features * torch.stack([_gap(own[name], theirs[name], self.alike[name]) for name in names]).mean()
-        return found
+            gaps = [_gap(student_layers[name], teacher_layers[name], self.alike[name]) for name in names]
+            value = value + self.features * torch.stack(gaps).mean()
+        return value
 
-    def _outputs(self, loss: Loss, output: Tensor, answer: Tensor, clean: Tensor) -> Tensor:
-        if clean.shape == answer.shape:
-            return loss(output, torch.lerp(clean, answer, self.share))
-        soft = F.kl_div(
-            F.log_softmax(output / self.temperature, 1), F.log_softmax(answer / self.temperature, 1), reduction="batchmean", log_target=True
-        )
-        return (1 - self.share) * loss(output, clean) + self.share * self.temperature**2 * soft
+    def _blended(self, loss: Loss, output: Tensor, teacher_output: Tensor, targets: Tensor) -> Tensor:
+        """The loss of the outputs: with one blended target for images, as a sum of two losses for classes."""
+        if targets.shape == teacher_output.shape:
+            return loss(output, torch.lerp(targets, teacher_output, self.share))
+        student, teacher = (F.log_softmax(logits / self.temperature, 1) for logits in (output, teacher_output))
+        soft = F.kl_div(student, teacher, reduction="batchmean", log_target=True)
+        return (1 - self.share) * loss(output, targets) + self.share * self.temperature**2 * soft
 
 
 @contextmanager
-def seen(network: Any, names: list[str]) -> Iterator[dict[str, Tensor]]:
-    """What layers give while a network runs inside the block, by name."""
-    found: dict[str, Tensor] = {}
+def layer_outputs(network: Any, names: list[str]) -> Iterator[dict[str, Tensor]]:
+    """The outputs of layers, by name: the dict is filled while the network runs inside the block."""
+    outputs: dict[str, Tensor] = {}
 
     def keeper(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            found[name] = output.clone()  # what follows may work in place
+            outputs[name] = output.clone()  # what follows may work in place
 
         return hook
 
     with ExitStack() as stack:
         for name in names:
             stack.callback(network.get_submodule(name).register_forward_hook(keeper(name)).remove)
-        yield found
+        yield outputs
 
 
-def _gap(own: Tensor, theirs: Tensor, alike: Alike) -> Tensor:
-    """Squared difference of two layers as a share of what the teacher gives."""
-    mine, wanted = (
-        value.float().index_select(1, torch.as_tensor(numbers, device=value.device))
-        for value, numbers in ((own, alike.own), (theirs, alike.teacher))
+def _gap(student_layer: Tensor, teacher_layer: Tensor, alike: Alike) -> Tensor:
+    """Squared difference of the filters (N, filters, ...) that two layers have in common, as a share of the teacher's energy."""
+    student, teacher = (
+        layer.float().index_select(1, torch.as_tensor(numbers, device=layer.device))
+        for layer, numbers in ((student_layer, alike.student), (teacher_layer, alike.teacher))
     )
-    return (mine - wanted).square().mean() / (wanted.square().mean() + 1e-12)
+    return (student - teacher).square().mean() / (teacher.square().mean() + 1e-12)

@@ -1,4 +1,4 @@
-"""Settings that trainings have in common: what is in range, and what a device can do."""
+"""Checks of the settings that trainings have in common: their ranges, and what a device can do."""
 
 import logging
 from functools import cache
@@ -18,11 +18,11 @@ def check_schedule(section: str, settings: object) -> None:
     """Refuse settings of a training that are out of range.
 
     Args:
-        section: where they stand, for messages.
-        settings: holds those of ``AdamW`` but ``seed`` and ``compile``.
+        section: of the configuration that holds them, for messages.
+        settings: has the attributes of ``AdamW``, of which ``seed`` and ``compile`` may be missing.
 
     Raises:
-        UserError: it names the first one.
+        UserError: it names the first that is out of range.
     """
 
     def value(name: str) -> Any:
@@ -40,13 +40,13 @@ def check_schedule(section: str, settings: object) -> None:
     for name, what in (("warm_up", "a share of the steps"), ("average", "the decay of the averaged weights")):
         if not 0 <= value(name) < 1:
             raise UserError(f"{section}.{name}={value(name)}: give {what}, in [0, 1)")
-    for name, known in (("loss", LOSSES), ("precision", PRECISIONS)):
-        if value(name) not in known:
-            raise UserError(f"{section}.{name}={value(name)}: no such {name}; {nearest(value(name), known)}")
+    for name, valid in (("loss", LOSSES), ("precision", PRECISIONS)):
+        if value(name) not in valid:
+            raise UserError(f"{section}.{name}={value(name)}: no such {name}; {nearest(value(name), valid)}")
 
 
 def check_precision(section: str, precision: str, device: torch.device) -> None:
-    """Refuse what a device cannot do, and say what it does slowly.
+    """Refuse a precision that a device cannot compute in, and warn of one that makes it slow.
 
     Raises:
         UserError: float16 without CUDA.
@@ -54,10 +54,10 @@ def check_precision(section: str, precision: str, device: torch.device) -> None:
     if precision == "float16" and device.type != "cuda":
         raise UserError(f"{section}.precision=float16: needs a CUDA device; take bfloat16 or float32")
     if precision == "bfloat16" and device.type == "cpu" and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        _say_slow(section)
+        _warn_slow(section)
 
 
 @cache
-def _say_slow(section: str) -> None:
-    """Once is enough."""
+def _warn_slow(section: str) -> None:
+    """Cached, so that the warning comes once."""
     LOG.warning("%s.precision=bfloat16: this CPU does not know it and takes several times as long; float32 is faster here", section)

@@ -1,4 +1,4 @@
-"""Everything that a training is at one step, in one safetensors file, so that a killed one goes on exactly."""
+"""The state of a training at one step, saved in one safetensors file, so that a training that was killed goes on exactly."""
 
 import json
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from qprune_cli.atomic import whole_file
 from qprune_cli.errors import UserError
 from qprune_cli.types import Measure
 
@@ -28,7 +29,7 @@ class Progress(NamedTuple):
     value: float
 
     def text(self, measure: Measure) -> str:
-        """The row to be read.
+        """The row as a line of a log.
 
         Example:
             >>> Progress(5, 0.1, 0.25, 30.0).text(Measure("psnr", "PSNR", "dB", 2, 11))
@@ -38,7 +39,7 @@ class Progress(NamedTuple):
         return f"step {self.step}: {loss}validation {measure.text(self.value)}"
 
     def entries(self, measure: Measure) -> dict[str, float | None]:
-        """The row for a table, without the step."""
+        """The row for a table, by column and without the step; the column of the measure has its name."""
         return {"lr": self.lr, "loss": self.loss, measure.name: self.value}
 
 
@@ -87,17 +88,17 @@ class State:
 
     @property
     def validated(self) -> nn.Module:
-        """The network that counts: the averaged one where there is one."""
+        """The network that is validated and becomes the result: the averaged one where there is one."""
         return self.averaged.module if self.averaged else self.model
 
     @property
     def stale(self) -> int:
-        """Validations since the best one."""
+        """Number of validations since the best one; 0 where the last is the best."""
         values = [row.value for row in self.rows]
         return len(values) - 1 - values.index(max(values))
 
     def add(self, row: Progress) -> None:
-        """Take a validation into the record, and its weights as the best where they are."""
+        """Append a validation to the record; where none was better, its weights become the best ones."""
         self.rows.append(row)
         if self.stale == 0:
             self.best = {name: tensor.detach().clone() for name, tensor in self.validated.state_dict().items()}
@@ -115,11 +116,10 @@ class State:
             tensors |= {f"optimizer.{number}.{name}": tensor for name, tensor in moments.items()}
         since = [float(loss) for loss in self.losses]
         plain = {"rows": [list(row) for row in self.rows], "scaler": self.scaler.state_dict(), "step": self.step, "losses": since}
-        temporary = path.with_suffix(".unfinished")
         whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
         try:
-            temporary.write_bytes(save(whole, {"state": json.dumps(plain)}))
-            temporary.replace(path)
+            with whole_file(path) as temporary:
+                temporary.write_bytes(save(whole, {"state": json.dumps(plain)}))
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error}); make room, then go on with --resume {path.parent}") from error
 
@@ -127,7 +127,7 @@ class State:
         """Take over a saved state, in place.
 
         Raises:
-            UserError: damaged, or of another network.
+            UserError: the file is damaged, or of another network.
         """
         try:
             tensors = load_file(path)

@@ -1,4 +1,4 @@
-"""What comes of training a network on."""
+"""The result of fine-tuning, and the callable that hears of its progress."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from torch import nn
 
 from qprune_cli.train.state import Progress
 
-OnProgress = Callable[[Progress], None]  # hears every row of the record
+OnProgress = Callable[[Progress], None]  # is called with every row of the record, as it comes
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """A network that was trained on.
+    """A network after fine-tuning, and how that went.
 
     Attributes:
         model: with the weights that validated best; the very network that was given where nothing was to be done.

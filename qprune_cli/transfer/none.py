@@ -1,4 +1,4 @@
-"""No transfer."""
+"""No transfer: no network is trained on other images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from qprune_cli.types import Retrained, Splits
 
 @dataclass(frozen=True)
 class NoTransfer:
-    """A run ends with its own images."""
+    """A run that looks at the images of its data set only."""
 
     def check(self, data: object) -> None:
-        """It takes every data set."""
+        """Accept every data set of the run."""
 
     def load(self, model: nn.Module, seed: int) -> None:
-        """There is nothing to read."""
+        """Read nothing, as there are no other images."""
 
     def compare(self, build: object, choose: object, source: Splits, target: None, seed: int, device: torch.device) -> Iterator[Retrained]:
-        """Train nothing."""
+        """Train nothing and yield no network."""
         return iter(())

@@ -1,4 +1,4 @@
-"""Lucky sub-networks: whether filters that were chosen on some images serve others as well."""
+"""Transfer of masks: whether filters that were chosen on some images serve others as well."""
 
 import copy
 import logging
@@ -19,7 +19,7 @@ from qprune_cli.train.adamw import AdamW
 from qprune_cli.types import FITTING, Bools, Layout, Retrained, Splits
 
 LOG = logging.getLogger("qprune_cli")
-OWN = ("transferred", "dense", "own")  # rows that are no baseline
+RESERVED = ("transferred", "dense", "own")  # names of rows that are no baseline
 VALIDATIONS = 10  # in each training
 AVERAGE = 0.99  # decay of the averaged weights
 
@@ -61,14 +61,14 @@ class Retrain:
         for name in ("seeds", "steps", "batch", "crop"):
             if getattr(self, name) < 1:
                 raise UserError(f"transfer.{name}={getattr(self, name)}: give a whole number, at least 1")
-        for name, fits, said in (
+        for name, in_range, allowed in (
             ("lr", self.lr > 0, "a positive number"),
             ("weight_decay", self.weight_decay >= 0, "a number, at least 0"),
         ):
-            if not fits or not getattr(self, name) < float("inf"):
-                raise UserError(f"transfer.{name}={getattr(self, name)}: give {said}")
-        for name in (names := [_called(scorer) for scorer in self.baselines]):
-            if names.count(name) > 1 or name in OWN:
+            if not in_range or not getattr(self, name) < float("inf"):
+                raise UserError(f"transfer.{name}={getattr(self, name)}: give {allowed}")
+        for name in (names := [_row_name(scorer) for scorer in self.baselines]):
+            if names.count(name) > 1 or name in RESERVED:
                 raise UserError(f"transfer.baselines: two rows would be called {name}; name each scorer once")
 
     def check(self, data: object) -> None:
@@ -88,7 +88,7 @@ class Retrain:
                 )
 
     def load(self, model: nn.Module, seed: int) -> Splits:
-        """Read the other images.
+        """Read the images that the transfer goes to.
 
         Args:
             model: a network that takes the images of the run.
@@ -123,7 +123,7 @@ class Retrain:
 
         Yields:
             The networks trained on ``target``: for each seed the mask that was transferred, those of the baselines, the dense network,
-            and the mask of the other images' own.
+            and the mask that was chosen on the other images (``own``).
 
         Raises:
             UserError: a loss is not finite.
@@ -131,33 +131,61 @@ class Retrain:
         source.train.check(self.crop)
         for number in range(seed, seed + self.seeds):
             torch.manual_seed(number)
-            begun = build().to(device).eval()
+            initial = build().to(device).eval()
             LOG.info("transfer, seed %d (%d of %d): training on the images of the run", number, number - seed + 1, self.seeds)
-            trained, _ = self.fit(begun, source, number)
+            trained, _ = self.fit(initial, source, number)
             layout, keep = choose(trained, source, number)
-            masks = {"transferred": keep} | {_called(scorer): choose(trained, source, number, scorer)[1] for scorer in self.baselines}
+            masks = {"transferred": keep} | {_row_name(scorer): choose(trained, source, number, scorer)[1] for scorer in self.baselines}
             for name, mask in masks.items():
-                yield self.judged(name, *self.fit(ticket(begun, layout, mask), target, number), target, number, int(mask.sum()))
-            dense, seconds = self.fit(begun, target, number)
-            yield self.judged("dense", dense, seconds, target, number, layout.n)
-            layout, own = choose(dense, target, number)
-            yield self.judged("own", *self.fit(ticket(begun, layout, own), target, number), target, number, int(own.sum()))
+                yield self.measured(name, *self.fit(ticket(initial, layout, mask), target, number), target, number, int(mask.sum()))
+            dense, seconds = self.fit(initial, target, number)
+            yield self.measured("dense", dense, seconds, target, number, layout.n)
+            layout, keep = choose(dense, target, number)
+            yield self.measured("own", *self.fit(ticket(initial, layout, keep), target, number), target, number, int(keep.sum()))
 
-    def fit(self, begun: nn.Module, splits: Splits, seed: int) -> tuple[nn.Module, float]:
-        """Train a copy of a network; returns it in evaluation mode, and the seconds."""
+    def fit(self, initial: nn.Module, splits: Splits, seed: int) -> tuple[nn.Module, float]:
+        """Train a copy of a network; returns it in evaluation mode, and the seconds that training took.
+
+        Raises:
+            UserError: the loss is not finite.
+        """
         loss = getattr(self.data, "loss", "charbonnier")
-        often = max(1, self.steps // VALIDATIONS)
+        validate_every = max(1, self.steps // VALIDATIONS)
         training = AdamW(
-            *(self.steps, self.batch, self.crop, loss, self.lr, 0.05, self.weight_decay, 1.0, AVERAGE, "float32", False, often, 0, seed)
+            *(
+                self.steps,
+                self.batch,
+                self.crop,
+                loss,
+                self.lr,
+                0.05,
+                self.weight_decay,
+                1.0,
+                AVERAGE,
+                "float32",
+                False,
+                validate_every,
+                0,
+                seed,
+            )
         )
-        model, start = copy.deepcopy(begun), perf_counter()
-        with TemporaryDirectory() as place:
-            for _ in training.fit(model, splits, Path(place) / "training.safetensors"):
+        model, start = copy.deepcopy(initial), perf_counter()
+        with TemporaryDirectory() as folder:
+            for _ in training.fit(model, splits, Path(folder) / "training.safetensors"):
                 pass
         return model, perf_counter() - start
 
-    def judged(self, name: str, model: nn.Module, seconds: float, target: Splits, seed: int, filters: int) -> Retrained:
-        """Measure a network on the test images."""
+    def measured(self, name: str, model: nn.Module, seconds: float, target: Splits, seed: int, filters: int) -> Retrained:
+        """Measure a network on the test images of ``target``, and log the row.
+
+        Args:
+            name: of the row: whose mask the network has.
+            model: the network.
+            seconds: that its training took.
+            target: the other images.
+            seed: of its initialisation.
+            filters: that it keeps.
+        """
         task = task_of(target)
         value = float(task.quality(model, target.test).primary.mean())
         row = Retrained(seed, name, value, filters, sum(p.numel() for p in model.parameters()), seconds)
@@ -165,11 +193,11 @@ class Retrain:
         return row
 
 
-def ticket(begun: nn.Module, layout: Layout, keep: Bools) -> nn.Module:
-    """What a mask leaves of an initialisation: dropped filters are not there, so no training brings them back."""
-    return shrink(begun, layout, keep)
+def ticket(initial: nn.Module, layout: Layout, keep: Bools) -> nn.Module:
+    """The lottery ticket of an (n,) mask: the initialisation without the dropped filters, which no training can bring back."""
+    return shrink(initial, layout, keep)
 
 
-def _called(scorer: object) -> str:
-    """What the row of a baseline is called: the module of its scorer."""
+def _row_name(scorer: object) -> str:
+    """Name of the row of a baseline: the module of its scorer."""
     return type(scorer).__module__.rpartition(".")[2]

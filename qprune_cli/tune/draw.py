@@ -9,7 +9,10 @@ from qprune_cli.sweep.job import digest
 
 
 def load_optuna() -> Any:
-    """Optuna, silenced.
+    """Import Optuna, its messages below errors turned off.
+
+    Returns:
+        The module.
 
     Raises:
         UserError: it is not installed.
@@ -29,13 +32,16 @@ def sampler(seed: int, number: int) -> Any:
     Args:
         seed: of the search.
         number: of the trial; it goes into the seed, so that processes side by side, and a search that goes on, do not draw the same again.
+
+    References:
+        Bergstra et al., "Algorithms for hyper-parameter optimization", 2011.
     """
     drawn = int(digest([seed, number])[:8], 16)  # neighbouring seeds would draw alike
     return load_optuna().samplers.TPESampler(seed=drawn, multivariate=False)
 
 
 def suggest(trial: Any, entry: Entry) -> Any:
-    """Let a trial choose a value of an entry of the space."""
+    """Let a trial of Optuna choose a value of an entry of the space: a string of a choice, a number of a span."""
     if isinstance(entry, Choice):
         return trial.suggest_categorical(entry.name, entry.values)
     if entry.whole:

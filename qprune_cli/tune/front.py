@@ -20,18 +20,18 @@ class Row:
     """A network of the front, or the dense one.
 
     Attributes:
-        found: what it is worth, by name (see ``Found``).
-        command: repeats it; of the dense network what it is called.
+        worth: what it is worth, by name (see ``judge.Worth``).
+        command: the command that repeats it; "the dense network" for that.
         folder: of its run.
     """
 
-    found: Mapping[str, Any]
+    worth: Mapping[str, Any]
     command: str
     folder: str = ""
 
 
 def command(words: Sequence[str]) -> str:
-    """What repeats a trial.
+    """The command that repeats a trial, quoted for a shell.
 
     Example:
         >>> command(["scorer=gram", "limits={a: [1, 8]}"])
@@ -41,13 +41,13 @@ def command(words: Sequence[str]) -> str:
 
 
 def cells(measure: Measure, row: Row) -> list[str]:
-    """What a row shows."""
-    found = row.found
-    test, low, high = (measure.number(found[name]) for name in ("test", "low", "high"))
-    macs = f"{found['macs'] / 1e9:.3f} G"
+    """The texts of a row, one for each of ``heads``; qualities in the unit of the measure, multiply-accumulates in thousand millions."""
+    worth = row.worth
+    test, low, high = (measure.number(worth[name]) for name in ("test", "low", "high"))
+    macs = f"{worth['macs'] / 1e9:.3f} G"
     return [
-        measure.text(found["held_out"]),
-        f"{found['share']:.3f}",
+        measure.text(worth["held_out"]),
+        f"{worth['share']:.3f}",
         macs,
         f"{test} {measure.unit}".rstrip(),
         f"[{low}, {high}]",
@@ -56,41 +56,41 @@ def cells(measure: Measure, row: Row) -> list[str]:
 
 
 def heads(measure: Measure) -> list[str]:
-    """What stands above them."""
+    """The titles of the columns, in the order of ``cells``."""
     return [f"{measure.title} held out", "MACs share", "MACs", "test", "95 % interval", "repeat it"]
 
 
 def terminal(measure: Measure, rows: Sequence[Row]) -> str:
-    """The table as aligned text."""
+    """The table as text whose columns are aligned, for a terminal."""
     lines = [heads(measure), *(cells(measure, row) for row in rows)]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]) - 1)]
     return "\n".join("  ".join([*(cell.rjust(width) for cell, width in zip(line, widths, strict=False)), line[-1]]) for line in lines)
 
 
-def markdown(title: str, measure: Measure, rows: Sequence[Row], told: str) -> str:
-    """The table in markdown, with what is to be known of it."""
+def markdown(title: str, measure: Measure, rows: Sequence[Row], summary: str) -> str:
+    """The table in markdown, with the summary and what its figures are worth below it."""
     lines = [heads(measure), ["---"] * len(heads(measure))]
     lines += [[*most, f"`{last}`"] for *most, last in (cells(measure, row) for row in rows)]
-    return "\n".join([f"# {title}", "", *(f"| {' | '.join(line)} |" for line in lines), "", told, "", NOTE, ""])
+    return "\n".join([f"# {title}", "", *(f"| {' | '.join(line)} |" for line in lines), "", summary, "", NOTE, ""])
 
 
 def plain(measure: Measure, row: Row) -> dict[str, Any]:
-    """A row in plain numbers."""
-    found, name = row.found, measure.name
-    test = {f"test_{name}": found["test"], f"test_{name}_low": found["low"], f"test_{name}_high": found["high"]}
-    held_out = {f"held_out_{name}": found["held_out"], "macs_share": found["share"], "macs": found["macs"]}
+    """A row in plain numbers by column, as front.csv has them."""
+    worth, name = row.worth, measure.name
+    test = {f"test_{name}": worth["test"], f"test_{name}_low": worth["low"], f"test_{name}_high": worth["high"]}
+    held_out = {f"held_out_{name}": worth["held_out"], "macs_share": worth["share"], "macs": worth["macs"]}
     return held_out | test | {"command": row.command, "folder": row.folder}
 
 
-def write_front(folder: Path, measure: Measure, rows: Sequence[Row], told: str) -> None:
+def write_front(folder: Path, measure: Measure, rows: Sequence[Row], summary: str) -> None:
     """Write front.csv and front.md, each only when complete.
 
     Args:
         folder: of the search.
         measure: what networks are judged by.
         rows: the front, and the dense network as the last one.
-        told: how the search stands.
+        summary: how the search stands, in one line.
     """
-    place = Folder(folder)
-    place.table("front.csv", [plain(measure, row) for row in rows])
-    place.text("front.md", markdown(folder.name, measure, rows, told))
+    files = Folder(folder)
+    files.table("front.csv", [plain(measure, row) for row in rows])
+    files.text("front.md", markdown(folder.name, measure, rows, summary))

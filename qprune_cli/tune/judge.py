@@ -20,8 +20,8 @@ from qprune_cli.use.load import load_run
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a network is worth.
+class Worth:
+    """What a network is worth, and what it costs.
 
     Attributes:
         held_out: mean of the primary measure over the refinement images, such as a PSNR in dB.
@@ -41,7 +41,7 @@ class Found:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """By name."""
+        """The numbers by the names of the attributes, as the study keeps them."""
         return asdict(self)
 
 
@@ -58,32 +58,33 @@ class Judge:
 
     @cached_property
     def images(self) -> ImageSet:
-        """What networks are judged on."""
+        """The refinement images, on which networks are judged."""
         return self.plan.data.load(self.plan.settings.seed).refinement
 
     def held_out(self, network: nn.Module) -> float:
-        """Mean of the primary measure over the refinement images."""
+        """Mean of the primary measure over the refinement images, on the device of the plan."""
         device = pick_device(self.plan.settings.device)
         return float(self.task.quality(network.to(device), self.images).primary.mean())
 
-    def found(self, folder: Path) -> Found:
+    def smaller(self, folder: Path) -> Worth:
         """Judge the smaller network of a finished run.
 
         Raises:
             UserError: the run is damaged, or gives values that are not finite.
         """
         run = load_run(folder)
-        found = self._found(self.held_out(run.model), run.metrics, final_stage(run.metrics["stages"]))
-        if not np.isfinite(found.held_out):
+        worth = self._worth(self.held_out(run.model), run.metrics, final_stage(run.metrics["stages"]))
+        if not np.isfinite(worth.held_out):
             raise UserError(f"{folder}: its network gives values that are not finite; take other settings")
-        return found
+        return worth
 
-    def dense(self, folder: Path) -> Found:
-        """Judge the dense network; its test is in the folder of a finished run."""
-        return self._found(self.held_out(self.plan.model.load()), load_run(folder).metrics, "dense")
+    def dense(self, folder: Path) -> Worth:
+        """Judge the dense network; what it does on the test images is in the folder of a finished run."""
+        return self._worth(self.held_out(self.plan.model.load()), load_run(folder).metrics, "dense")
 
-    def _found(self, held_out: float, metrics: dict[str, Any], name: str) -> Found:
+    def _worth(self, held_out: float, metrics: dict[str, Any], name: str) -> Worth:
+        """Put the held-out quality beside what the metrics of a run say of the stage with this name."""
         stages = metrics["stages"]
         stage, test = stages[name], stages[name][self.task.primary.name]
         low, high = test["ci95"]
-        return Found(held_out, stage["macs"], stage["macs"] / stages["dense"]["macs"], test["mean"], low, high)
+        return Worth(held_out, stage["macs"], stage["macs"] / stages["dense"]["macs"], test["mean"], low, high)

@@ -11,7 +11,7 @@ from qprune_cli.record.folder import Folder
 from qprune_cli.run.plan import RunPlan
 from qprune_cli.run.prune import run
 from qprune_cli.sweep.job import Ended, Job, State, carry_out, job_name
-from qprune_cli.tune.judge import Found, Judge
+from qprune_cli.tune.judge import Judge, Worth
 
 PAUSE = 0.5  # seconds between two looks at a run that another process does
 REFINED = (
@@ -25,21 +25,25 @@ class Stopped(UserError):
 
 @dataclass(frozen=True)
 class Tried:
-    """How a trial ended.
+    """How a trial ended, and what its network is worth.
 
     Attributes:
         folder: its name below that of the search; empty where the settings do not go together.
-        ended: as a run answers.
-        found: what its network is worth; None where it failed.
+        ended: exit code and error, as those of a run.
+        worth: of its network; None where it failed.
     """
 
     folder: str
     ended: Ended
-    found: Found | None = None
+    worth: Worth | None = None
 
 
 def plan_of(search: Search, words: tuple[str, ...]) -> RunPlan:
-    """What a trial is about to do.
+    """The plan of the run that a trial is.
+
+    Args:
+        search: what the trial is of.
+        words: its overrides.
 
     Raises:
         UserError: its settings are wrong, or it would refine masks on the images that it is judged on.
@@ -67,7 +71,7 @@ def tried(search: Search, words: tuple[str, ...], folder: Path, judge: Judge) ->
         plan = plan_of(search, words)
         name = job_name(plan)
         ended = done(plan, folder / name)
-        return Tried(name, ended, None if ended.error else judge.found(folder / name))
+        return Tried(name, ended, None if ended.error else judge.smaller(folder / name))
     except Stopped:
         raise
     except UserError as error:
@@ -91,5 +95,5 @@ def done(plan: RunPlan, path: Path) -> Ended:
             time.sleep(PAUSE)
 
 
-def _start(plan: RunPlan, place: Folder) -> None:
-    run(replace(plan, place=place))
+def _start(plan: RunPlan, folder: Folder) -> None:
+    run(replace(plan, begun=folder))

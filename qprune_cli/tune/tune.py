@@ -25,7 +25,7 @@ MEASURING = ("certify", "fidelity", "latency")  # settings that change what a ru
 
 @dataclass(frozen=True)
 class Tuning:
-    """A search that was checked.
+    """A search whose settings were checked, with the folder that they name.
 
     Attributes:
         search: what is searched.
@@ -34,7 +34,7 @@ class Tuning:
         grid: all that can be tried, where that is no more than ``trials``.
         plan: of one trial; all have its images and dense network.
         folder: where everything goes.
-        asked: what makes it another search, as plain values.
+        definition: what makes it another search, as plain values.
     """
 
     search: Search
@@ -43,7 +43,7 @@ class Tuning:
     grid: list[dict[str, Any]] | None
     plan: RunPlan
     folder: Path
-    asked: dict[str, str]
+    definition: dict[str, str]
 
     @staticmethod
     def of(search: Search) -> "Tuning":
@@ -55,29 +55,29 @@ class Tuning:
         settings: TuneSettings = build(dict(search.section), "tune", TuneSettings)
         load_optuna()
         plan, *_ = [plan_of(search, words) for words in search.examples()]
-        fixed = " ".join(sorted((*search.given, *search.quiet)))
-        asked = {entry.name: entry.plain for entry in search.space} | {"fixed": fixed, "settings": job_name(plan)}
-        name = settings.name or f"{search.title}_{digest([asked, settings.seed])}"
+        fixed = " ".join(sorted((*search.given, *search.constants)))
+        definition = {entry.name: entry.plain for entry in search.space} | {"fixed": fixed, "settings": job_name(plan)}
+        name = settings.name or f"{search.title}_{digest([definition, settings.seed])}"
         grid = search.grid(settings.trials)
         trials = settings.trials if grid is None else len(grid)
-        return Tuning(search, trials, settings.seed, grid, plan, Path(plan.settings.output_root) / "tune" / name, asked)
+        return Tuning(search, trials, settings.seed, grid, plan, Path(plan.settings.output_root) / "tune" / name, definition)
 
 
 def tune(search: Search) -> int:
-    """Search, and show the front.
+    """Search, and print the front.
 
     Args:
-        search: what is asked.
+        search: what to search.
 
     Returns:
         The highest exit code of the trials.
 
     Raises:
-        UserError: what is asked is wrong, or the search cannot go on.
+        UserError: a setting is wrong, or the search cannot go on.
     """
     tuning = Tuning.of(search)
     judge = Judge(tuning.plan)
-    with closing(Study(tuning.folder, tuning.asked, tuning.seed)) as study:
+    with closing(Study(tuning.folder, tuning.definition, tuning.seed)) as study:
         study.queue(tuning.grid or ())
         few = " (all that there are)" if tuning.grid is not None else ""
         print(f"{tuning.folder}: {tuning.trials} trials{few}, {len(study.over)} finished", flush=True)
@@ -90,26 +90,27 @@ def tune(search: Search) -> int:
             over = len(study.over)
             left = timedelta(seconds=round((monotonic() - start) / count * max(0, tuning.trials - over)))
             print(
-                f"{over}/{tuning.trials}  {' '.join(words)}  {said(judge, done)}" + (f"  (about {left} to go)" if left else ""), flush=True
+                f"{over}/{tuning.trials}  {' '.join(words)}  {outcome(judge, done)}" + (f"  (about {left} to go)" if left else ""),
+                flush=True,
             )
         print(report(tuning, study, judge))
         return max((int(one.user_attrs.get("code", 1)) for one in study.over), default=0)
 
 
 def record(study: Study, trial: Any, words: tuple[str, ...], done: Tried) -> None:
-    """Write down how a trial ended."""
+    """Write down in the study how a trial ended: folder, words, exit code, and its worth or the error."""
     about = {"folder": done.folder, "words": list(words), "code": done.ended.code}
-    if done.found is None:
+    if done.worth is None:
         study.fail(trial, error=done.ended.error, **about)
     else:
-        study.tell(trial, done.found.plain, **about)
+        study.tell(trial, done.worth.plain, **about)
 
 
-def said(judge: Judge, done: Tried) -> str:
-    """A trial in a few words."""
-    if done.found is None:
+def outcome(judge: Judge, done: Tried) -> str:
+    """How a trial ended, in a few words: quality and cost of its network, or the error."""
+    if done.worth is None:
         return f"failed: {done.ended.error}"
-    return f"{judge.task.primary.text(done.found.held_out)}, {done.found.share:.3f} of the MACs"
+    return f"{judge.task.primary.text(done.worth.held_out)}, {done.worth.share:.3f} of the MACs"
 
 
 def report(tuning: Tuning, study: Study, judge: Judge) -> str:
@@ -120,19 +121,19 @@ def report(tuning: Tuning, study: Study, judge: Judge) -> str:
         print(f"qprune: {' '.join(one.user_attrs['words'])}: {one.user_attrs['error']}", file=sys.stderr)
     for one in study.running:
         print(f"trial {one.number}: another process is at work on it; repeat the command when it is done", file=sys.stderr)
-    told = f"{len(over)} trials, {len(failed)} failed; {len(front)} on the front: no other one is better in both"
+    summary = f"{len(over)} trials, {len(failed)} failed; {len(front)} on the front: no other one is better in both"
     if not front:
-        return f"{told}\nno trial has finished, so there is no table"
+        return f"{summary}\nno trial has finished, so there is no table"
     measure, dense = judge.task.primary, judge.dense(tuning.folder / front[0].user_attrs["folder"])
     rows = [Row(one.user_attrs, repeated(search, tuple(one.user_attrs["words"])), one.user_attrs["folder"]) for one in front]
     rows.append(Row(dense.plain, "the dense network"))
-    write_front(tuning.folder, measure, rows, told)
-    return f"{terminal(measure, rows)}\n{told}\n{NOTE}\n{tuning.folder / 'front.csv'}"
+    write_front(tuning.folder, measure, rows, summary)
+    return f"{terminal(measure, rows)}\n{summary}\n{NOTE}\n{tuning.folder / 'front.csv'}"
 
 
 def repeated(search: Search, words: tuple[str, ...]) -> str:
-    """What makes the network of a trial again, measured in full."""
-    own = [word for word in words if search.chooses(word)]
-    quiet = [word for word in search.quiet if word.split("=")[0] not in MEASURING]
-    place = ["--config-dir", search.extra] if search.extra else []
-    return command([*quiet, *search.fixed(own), *words, *place])
+    """The command that makes the network of a trial again, and measures it in full."""
+    components = [word for word in words if search.chooses(word)]
+    constants = [word for word in search.constants if word.split("=")[0] not in MEASURING]
+    configs = ["--config-dir", search.extra] if search.extra else []
+    return command([*constants, *search.fixed(components), *words, *configs])

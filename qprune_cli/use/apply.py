@@ -26,7 +26,7 @@ NETWORKS = ("small", "dense")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a folder is denoised.
+    """How a folder of photographs is denoised.
 
     Args:
         network: small (what the run has made) or dense (what it began with).
@@ -75,10 +75,10 @@ class Applied:
 
     def __str__(self) -> str:
         megapixels = sum(self.pixels) / 1e6
-        said = [f"{len(self.pixels)} denoised in {self.seconds:.1f} s ({megapixels / max(self.seconds, 1e-9):.2f} megapixels per second)"]
-        said += [f"{self.there} were there already; --overwrite makes them anew"] if self.there else []
-        said += [f"{len(self.refused)} left out, named above"] if self.refused else []
-        return "; ".join(said)
+        parts = [f"{len(self.pixels)} denoised in {self.seconds:.1f} s ({megapixels / max(self.seconds, 1e-9):.2f} megapixels per second)"]
+        parts += [f"{self.there} were there already; --overwrite makes them anew"] if self.there else []
+        parts += [f"{len(self.refused)} left out, named above"] if self.refused else []
+        return "; ".join(parts)
 
 
 def apply(run: Path, source: Path, target: Path, settings: Settings | None = None) -> Applied:
@@ -130,24 +130,24 @@ def _files(source: Path, target: Path) -> list[tuple[Path, Path]]:
         raise UserError(f"--input {source}: no such folder; give a folder of photographs")
     if _lies_in(target, source):
         raise UserError(f"--output {target}: lies in the input folder; give another folder, so that no photograph is overwritten")
-    found = []
-    for place, folders, names in os.walk(source, onerror=_refuse_folder):
+    paths: list[Path] = []
+    for folder, folders, names in os.walk(source, onerror=_refuse_folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    if not found:
+        paths += [Path(folder, name) for name in names if not name.startswith(".")]
+    if not paths:
         raise UserError(f"--input {source}: holds no files; give a folder of photographs")
-    files = [(path, target / path.relative_to(source)) for path in sorted(found)]
-    for folder in {result.parent for _, result in files}:
-        if _lies_in(folder, source):
-            raise UserError(f"--output {target}: results would go to {folder}, in the input folder; give a folder elsewhere")
-        _refuse_target(target, folder)
+    files = [(path, target / path.relative_to(source)) for path in sorted(paths)]
+    for parent in {result.parent for _, result in files}:
+        if _lies_in(parent, source):
+            raise UserError(f"--output {target}: results would go to {parent}, in the input folder; give a folder elsewhere")
+        _refuse_target(target, parent)
     return files
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
     """Whether a path, which need not exist, is a folder or lies below it, under whatever name."""
     resolved = path.resolve()
-    return any(place.exists() and place.samefile(folder) for place in (resolved, *resolved.parents))
+    return any(one.exists() and one.samefile(folder) for one in (resolved, *resolved.parents))
 
 
 def _refuse_folder(error: OSError) -> NoReturn:
@@ -156,10 +156,10 @@ def _refuse_folder(error: OSError) -> NoReturn:
 
 def _refuse_target(target: Path, folder: Path) -> None:
     """Refuse a folder that cannot be made or written, without making it."""
-    place = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
-        why = "may not be written" if place.is_dir() else "is a file"
-        raise UserError(f"--output {target}: '{place}' {why}; give another folder")
+    path = next(one for one in (folder.absolute(), *folder.absolute().parents) if one.exists())
+    if not path.is_dir() or not os.access(path, os.W_OK | os.X_OK):
+        why = "may not be written" if path.is_dir() else "is a file"
+        raise UserError(f"--output {target}: '{path}' {why}; give another folder")
 
 
 def _denoise_all(model: nn.Module, channels: int, todo: list[tuple[Path, Path]], tiling: Tiling, jobs: int, applied: Applied) -> None:

@@ -35,9 +35,9 @@ def evaluate(plan: EvaluatePlan, run: Run) -> Path:
     Raises:
         UserError: the images do not fit the network.
     """
-    asked, task = plan.settings, task_of(run.network)
+    settings, task = plan.settings, task_of(run.network)
     refuse_other_data(plan, run)
-    images, device = plan.data.test(), pick_device(asked.device)
+    images, device = plan.data.test(), pick_device(settings.device)
     task.refuse_unjudgeable(images, run.channels)
     task.refuse_unfit(run.model, (images,))
     networks, warnings = {"pruned": run.model.to(device)}, []
@@ -45,14 +45,14 @@ def evaluate(plan: EvaluatePlan, run: Run) -> Path:
         networks = {"dense": run.dense().to(device)} | networks
     except UserError as error:
         warnings.append(f"the dense network is not measured: {error}")
-    folder = Folder.fresh(Path(asked.output_root) / "evaluations", f"{plan.components['data']}_{plan.run.resolve().name}")
+    folder = Folder.fresh(Path(settings.output_root) / "evaluations", f"{plan.components['data']}_{plan.run.resolve().name}")
     with folder.log():
         folder.text("config.yaml", yaml.safe_dump(plan.config, sort_keys=False))
-        found, shape = qualities(task, networks, images, asked.ssim3d), task.shape(images)
+        measures, shape = qualities(task, networks, images, settings.ssim3d), task.shape(images)
         filters = {"dense": int(run.layout.sizes.sum()), "pruned": int(run.layout.sizes[run.keep].sum())}
-        stages = {name: measured(network, found[name], shape, filters[name]) for name, network in networks.items()}
-        identity = task.baseline(images, images, asked.ssim3d)
-        for name, k in task.examples(found["pruned"]).items():
+        stages = {name: measured(network, measures[name], shape, filters[name]) for name, network in networks.items()}
+        identity = task.baseline(images, images, settings.ssim3d)
+        for name, k in task.examples(measures["pruned"]).items():
             write_crop(folder, name, images.pairs[k], restored(networks, images.pairs[k]))
         metrics = run_metrics(identity, stages, shape, run=str(plan.run.resolve()), warnings=warnings)
         write_metrics(folder, metrics, identity, stages)

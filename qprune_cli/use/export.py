@@ -26,7 +26,7 @@ NUMBERS = (1, 5)  # of images, where the size is given
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written, or was there, and what was found when it was run.
+    """A file that was written, or was there, and how its results compare with those of PyTorch.
 
     Attributes:
         path: the file.
@@ -48,14 +48,14 @@ class Exported:
             lines.append(f"  images of shape {one['shape']}: differs from PyTorch by at most {one['largest_difference']:.1e}")
         what = "number and size" if self.any_size else "number"
         kind = "size" if self.any_size else "number"
-        said = f"any {what} of images" if self.free else f"not every {kind}: the network itself, or torch.export, refuses some"
-        return "\n".join([*lines, f"  {said}"])
+        takes = f"any {what} of images" if self.free else f"not every {kind}: the network itself, or torch.export, refuses some"
+        return "\n".join([*lines, f"  {takes}"])
 
 
 def export(folder: Path, form: str, output: Path | None = None, overwrite: bool = False) -> Exported:
     """Write the smaller network of a run as one file, run that file, and compare it with PyTorch at two sizes that it never saw.
 
-    BaselineResult the file lies a report of the same name with ``.json`` behind it: shapes, differences, versions, SHA-256.
+    Beside the file lies a report of the same name with ``.json`` behind it: shapes, differences, versions, SHA-256.
 
     Args:
         folder: of a finished run.
@@ -84,23 +84,23 @@ def export(folder: Path, form: str, output: Path | None = None, overwrite: bool 
     for taken in () if written or overwrite else (path, path.with_name(f"{path.name}.json")):
         if taken.exists():
             raise UserError(f"{taken}: exists already; give another --output, or --overwrite")
-    found = exported(run.model, run.plan["shape"][1:], task.any_size)
-    if found is None:
+    followed = exported(run.model, run.plan["shape"][1:], task.any_size)
+    if followed is None:
         raise UserError(f"--format {form}: torch.export cannot follow the network; load it in Python with qprune_cli.load_run('{folder}')")
-    program, free = found
+    program, free = followed
     shapes, free = _shapes(task, run) if free else ([tuple(program.example_inputs[0][0].shape)], False)
-    place = _folder(path)
+    target = _folder(path)
     versions: dict[str, Any] = {"torch": torch.__version__}
     if written:
         checked = _checked(run.model, path, shapes)
     else:
-        with place.complete(path.name) as temporary:
+        with target.complete(path.name) as temporary:
             versions |= _write(program, temporary, task.output)
             checked = _checked(run.model, temporary, shapes)
     done = Exported(path, free, task.any_size, checked, versions)
     freedom = "any_number_and_size" if task.any_size else "any_number"
     report = {"file": path.name, "run": folder.resolve().name, freedom: free, "checked": checked, "tolerance": TOLERANCE}
-    place.json(f"{path.name}.json", report | {"versions": versions, "sha256": file_digest(path)})
+    target.json(f"{path.name}.json", report | {"versions": versions, "sha256": file_digest(path)})
     return done
 
 

@@ -1,6 +1,5 @@
 """Loading what a run has saved, after a look at whether it is whole."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import nn
 
 from qprune_cli.compose.build import build
 from qprune_cli.errors import UserError
 from qprune_cli.graph.trace import trace
 from qprune_cli.record.folder import file_digest
+from qprune_cli.record.read import Unreadable, read_arrays, read_json, read_settings
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.types import Bools, Layout
 from qprune_cli.weights.checkpoint import read_weights, weights_digest
@@ -25,7 +24,7 @@ NEEDED = ("config.yaml", "plan.json", "mask.npz", "metrics.json", "model.safeten
 
 @dataclass(frozen=True)
 class Run:
-    """What a run has saved.
+    """A finished run: its smaller network, and the files that say how it was made.
 
     Attributes:
         folder: where it lies.
@@ -82,24 +81,23 @@ def load_run(folder: str | Path) -> Run:
     Raises:
         UserError: the folder is not that of a finished run, or a file in it is missing, damaged or no longer as the run left it.
     """
-    place = Path(folder)
-    check_whole(place)
-    plan, metrics = (_json(place / name) for name in ("plan.json", "metrics.json"))
+    path = Path(folder)
+    check_whole(path)
+    plan, metrics = (_json(path, name) for name in ("plan.json", "metrics.json"))
     component = build(plan["model"], "model")
     dense = component.build().eval()
     layout = trace(dense, torch.empty(*plan["shape"]), plan["granularity"], component.keep_layers, component.wrap)
-    with np.load(place / "mask.npz") as masks:
-        keep = masks["keep"]
+    keep = read_arrays(path, "mask.npz")["keep"]
     small = shrink(dense, layout, _kept(layout, plan["kept"]))
-    read_weights(small, place / "model.safetensors")
+    read_weights(small, path / "model.safetensors")
     if not fingerprints_match(output_fingerprint(small, plan["shape"]), plan["answer"]):
         made = plan["versions"]["qprune"]
         raise UserError(
-            f"{place}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "
+            f"{path}: the network that is rebuilt from it does not compute what it did (it was made by qprune {made}); model.pt2 in it "
             "still does, or repeat the run with `qprune run --from`"
         )
     small = small.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]  # faster on CPUs
-    return Run(place, small, keep, layout, metrics, yaml.safe_load((place / "config.yaml").read_text()), plan)
+    return Run(path, small, keep, layout, metrics, read_settings(path), plan)
 
 
 def check_whole(folder: Path, names: Sequence[str] = NEEDED) -> None:
@@ -114,7 +112,7 @@ def check_whole(folder: Path, names: Sequence[str] = NEEDED) -> None:
     """
     if not (folder / "manifest.json").is_file() or not (folder / "plan.json").is_file():
         raise UserError(f"{folder}: holds no manifest.json and plan.json; give the folder of a finished `qprune run`")
-    digests = _json(folder / "manifest.json").get("files")
+    digests = _json(folder, "manifest.json").get("files")
     if not isinstance(digests, dict):
         raise UserError(f"{folder / 'manifest.json'}: damaged, or of an older qprune: it lists no files; repeat the run")
     for name in names:
@@ -132,11 +130,9 @@ def _kept(layout: Layout, kept: Mapping[str, list[int]]) -> dict[str, Bools]:
     return {name: np.isin(np.arange(len(mask)), kept[name]) for name, mask in masks.items()}
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _json(folder: Path, name: str) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not readable ({error}); repeat the run with `qprune run --from`") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: damaged, holds no entries; repeat the run with `qprune run --from`")
-    return found
+        return read_json(folder, name)
+    except Unreadable as error:
+        why = f"not readable ({error.__cause__})" if error.__cause__ else "damaged, holds no entries"
+        raise UserError(f"{folder / name}: {why}; repeat the run with `qprune run --from`") from error

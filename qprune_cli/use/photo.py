@@ -30,19 +30,19 @@ LOSSLESS = {"NONE", "LZW", "ADOBE_DEFLATE", "DEFLATE", "PACKBITS", "ZSTD", "LZMA
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph in memory.
+    """A photograph in memory: its pixels, and what its file keeps beside them.
 
     Attributes:
         path: where it comes from; the ending names its format.
         pixels: (C, H, W) unsigned integers of 8 or 16 bit, or float32 in [0, 1].
         alpha: (H, W) the opacity of a PNG, None without.
-        beside: what its format keeps beside the pixels.
+        extras: what its format keeps beside the pixels.
     """
 
     path: Path
     pixels: Pixels
     alpha: Pixels | None
-    beside: Any
+    extras: Any
 
     def encode(self) -> bytes:
         """The content of a file with these pixels, and with all that the source kept beside its own.
@@ -52,7 +52,7 @@ class Photo:
         """
         channels = self.pixels if self.alpha is None else np.concatenate([self.pixels, self.alpha[None]])
         array = channels.transpose(1, 2, 0).copy()  # ascontiguousarray would keep odd strides of sides of one pixel
-        return FORMATS[self.path.suffix.lower()].encode(array[..., 0] if len(channels) == 1 else array, self.beside)
+        return FORMATS[self.path.suffix.lower()].encode(array[..., 0] if len(channels) == 1 else array, self.extras)
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Format:
 
 
 def read_photo(path: Path, channels: int) -> Photo:
-    """Read a photograph.
+    """Read a photograph, with all that its file keeps beside the pixels.
 
     Args:
         path: PNG, JPEG or TIFF.
@@ -90,7 +90,7 @@ def read_photo(path: Path, channels: int) -> Photo:
         why = "empty" if not content else f"not a {path.suffix} image, whatever its name says"
         raise UserError(f"{path}: {why}; replace it or take it out")
     try:
-        beside = form.look(path, content)
+        extras = form.look(path, content)
     except UserError:
         raise
     except Exception as error:  # each format has its own kinds of errors; all of them mean a damaged file
@@ -98,16 +98,16 @@ def read_photo(path: Path, channels: int) -> Photo:
         raise UserError(f"{path}: damaged or not a {path.suffix} image ({why}); replace it or take it out") from error
     pixels = decode(path, content, channels)
     alpha = imagecodecs.png_decode(content)[..., -1] if path.suffix.lower() == ".png" and _has_alpha(content) else None
-    return Photo(path, pixels, alpha, beside)
+    return Photo(path, pixels, alpha, extras)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and whole content of every chunk of a PNG."""
-    place, name = 8, b""
+    at, name = 8, b""
     while name != b"IEND":
-        length, name = struct.unpack(">I4s", content[place : place + 8])
-        yield name, content[place : place + 12 + length]
-        place += 12 + length
+        length, name = struct.unpack(">I4s", content[at : at + 8])
+        yield name, content[at : at + 12 + length]
+        at += 12 + length
 
 
 def _has_alpha(content: bytes) -> bool:
@@ -131,14 +131,14 @@ def _encode_png(pixels: Pixels, kept: bytes) -> bytes:
 
 def _segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Marker and whole content of every segment of a JPEG before its pixels."""
-    place = 2
-    while (marker := content[place + 1]) != 0xDA:
+    at = 2
+    while (marker := content[at + 1]) != 0xDA:
         if marker == 0xFF:  # fill byte
-            place += 1
+            at += 1
             continue
-        (length,) = struct.unpack(">H", content[place + 2 : place + 4])
-        yield marker, content[place : place + 2 + length]
-        place += 2 + length
+        (length,) = struct.unpack(">H", content[at + 2 : at + 4])
+        yield marker, content[at : at + 2 + length]
+        at += 2 + length
 
 
 def _look_jpeg(_: Path, content: bytes) -> list[bytes]:

@@ -51,7 +51,7 @@ class Tiling:
             raise UserError(f"--overlap {self.overlap}: give 0 to {self.tile - GRID} pixels, {GRID} fewer than the tile has")
 
     def spans(self, length: int) -> list[tuple[int, int]]:
-        """First pixel, and first pixel behind, of every tile along a side."""
+        """First pixel of every tile along a side, and the first one behind it."""
         if length <= self.tile:
             return [(0, length)]
         steps = -(-(length - self.tile) // GRID)  # of GRID pixels, from the first tile to the last
@@ -60,7 +60,7 @@ class Tiling:
         return [(start, min(start + self.tile, length)) for start in starts]
 
     def weights(self, length: int) -> list[Floats]:
-        """What every tile along a side counts, pixel by pixel: ramps from 0 to 1 and back that sum to 1 everywhere."""
+        """(tile,) weights of every tile along a side: ramps from 0 to 1 and back that sum to 1 at each pixel."""
         spans = self.spans(length)
         rises = [np.ones(length), *(_rise(length, second[0], first[1]) for first, second in pairwise(spans))]
         falls = [*rises[1:], np.zeros(length)]
@@ -73,9 +73,9 @@ class Tiling:
 
 def _rise(length: int, start: int, stop: int) -> NDArray[np.float64]:
     """From 0 to 1 in the middle quarter of an overlap, which may be empty."""
-    places = np.arange(length) + 0.5
+    positions = np.arange(length) + 0.5
     margin = MARGIN * (stop - start)
-    return np.clip((places - start - margin) / max(stop - start - 2 * margin, 1e-9), 0, 1)
+    return np.clip((positions - start - margin) / max(stop - start - 2 * margin, 1e-9), 0, 1)
 
 
 @torch.inference_mode()
@@ -103,9 +103,9 @@ def _reach(model: nn.Module, channels: int, axis: int) -> int:
     """How far a network looks along an axis, in pixels; ``FAR`` stands for that and more."""
     image = np.full((channels, 4 * FAR, 4 * FAR), 0.5, np.float32)
     np.moveaxis(image, axis, 0)[[*range(FAR), *range(3 * FAR, 4 * FAR)]] = np.nan
-    known = np.moveaxis(np.isfinite(_run(model, image)), axis, 0)[FAR : 3 * FAR].reshape(2 * FAR, -1)
+    finite = np.moveaxis(np.isfinite(_run(model, image)), axis, 0)[FAR : 3 * FAR].reshape(2 * FAR, -1)
     depths = np.minimum(np.arange(1, 2 * FAR + 1), np.arange(2 * FAR, 0, -1))
-    return int(depths[~np.all(known, axis=1)].max(initial=0))
+    return int(depths[~np.all(finite, axis=1)].max(initial=0))
 
 
 @torch.inference_mode()
@@ -133,8 +133,8 @@ def tiled(model: nn.Module, pixels: NDArray[Any], tiling: Tiling, done: Callable
     for k, ((top, bottom), down) in enumerate(rows):
         band = np.concatenate([band, np.zeros((channels, bottom - finished - band.shape[1], width), np.float32)], axis=1)
         for (left, right), across in columns:
-            answer = _answer(model, to_floats(pixels[:, top:bottom, left:right]))
-            band[:, top - finished :, left:right] += answer * (down[:, None] * across)
+            output = _output(model, to_floats(pixels[:, top:bottom, left:right]))
+            band[:, top - finished :, left:right] += output * (down[:, None] * across)
             done()
         until = rows[k + 1][0][0] if k + 1 < len(rows) else height
         yield band[:, : until - finished]
@@ -155,23 +155,24 @@ def _from_floats(values: Floats, dtype: np.dtype[Any]) -> NDArray[Any]:
     return np.rint(clipped * np.iinfo(dtype).max).astype(dtype) if dtype.kind == "u" else clipped.astype(dtype)
 
 
-def _answer(model: nn.Module, tile: Floats) -> Floats:
-    """What the network makes of a (C, h, w) tile, in numbers."""
-    found = _run(model, tile)
-    if not np.isfinite(found).all():
+def _output(model: nn.Module, tile: Floats) -> Floats:
+    """(C, h, w) output of the network for a (C, h, w) tile; finite."""
+    output = _run(model, tile)
+    if not np.isfinite(output).all():
         raise UserError("the network gives values that are not finite; its weights do not suit this image")
-    return found
+    return output
 
 
 def _run(model: nn.Module, tile: Floats) -> Floats:
+    """(C, h, w) output of the network for a (C, h, w) tile, which may hold NaN."""
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        answer = model(torch.from_numpy(tile[None]).to(device))
+        output = model(torch.from_numpy(tile[None]).to(device))
     except Exception as error:  # a network of the user's own may raise anything
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"the network does not take {tile.shape[2]} x {tile.shape[1]} pixels ({said}); it wants other sides") from error
-    if not isinstance(answer, torch.Tensor) or answer.shape != (1, *tile.shape):
-        shape = list(answer.shape) if isinstance(answer, torch.Tensor) else f"a {type(answer).__name__}"
+        why = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"the network does not take {tile.shape[2]} x {tile.shape[1]} pixels ({why}); it wants other sides") from error
+    if not isinstance(output, torch.Tensor) or output.shape != (1, *tile.shape):
+        shape = list(output.shape) if isinstance(output, torch.Tensor) else f"a {type(output).__name__}"
         raise UserError(f"the network gives {shape} for an image of shape {[1, *tile.shape]}; it must give one of the same shape")
-    found: Floats = answer[0].float().cpu().numpy()
-    return found
+    values: Floats = output[0].float().cpu().numpy()
+    return values

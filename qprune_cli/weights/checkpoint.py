@@ -2,30 +2,36 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import nn
+from torch import Tensor, nn
 
 from qprune_cli.errors import UserError, nearest
-from qprune_cli.places import checkpoint_dir
+from qprune_cli.places import absolute_path, checkpoint_dir
 
 SHIPPED = checkpoint_dir()
+Recipe = dict[str, Any]  # settings as JSON gives them back
 
 
 def check_channels(channels: int) -> None:
-    """Refuse images that are neither grey nor in colour."""
+    """Refuse images that are neither grey nor in colour.
+
+    Raises:
+        UserError: another number of channels than 1 or 3.
+    """
     if channels not in (1, 3):
         raise UserError(f"model.channels={channels}: give 1 for grey or 3 for colour images")
 
 
 def absolute_weights(weights: str | None) -> str | None:
     """Make the path of a checkpoint absolute, so that a record of it holds in any folder; names stay as they are."""
-    return str(Path(weights).expanduser().absolute()) if weights and weights.endswith(".safetensors") else weights
+    return absolute_path(weights) if weights and weights.endswith(".safetensors") else weights
 
 
 def find_weights(weights: str | None) -> Path:
@@ -52,49 +58,70 @@ def find_weights(weights: str | None) -> Path:
     raise UserError(f"model.weights={weights}: no such file; give the path of a .safetensors checkpoint")
 
 
-def load_weights(model: nn.Module, weights: str | None, settings: Mapping[str, Any]) -> nn.Module:
-    """Fill a network with the weights of a checkpoint and put it into evaluation mode.
+class Checkpointed(Protocol):
+    """Settings of a network that a checkpoint fills: a dataclass of the role ``model``."""
+
+    __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+
+    @property
+    def weights(self) -> str | None:
+        """Path or name of the checkpoint (see ``find_weights``)."""
+
+    def build(self) -> nn.Module:
+        """Make the network with fresh weights."""
+
+
+def load_weights(settings: Checkpointed) -> nn.Module:
+    """Build a network, fill it with the weights of its checkpoint and put it into evaluation mode.
 
     Args:
-        model: the network to fill.
-        weights: see ``find_weights``.
-        settings: how the network was built; compared with what the checkpoint says of itself, where it does.
+        settings: of the network; compared with those that the checkpoint was made with, where it holds them.
 
     Raises:
-        UserError: the checkpoint is missing, damaged, of another architecture, or holds values that are not finite.
+        UserError: no checkpoint named, or it is missing, damaged, of another architecture, or holds values that are not finite.
     """
-    path = find_weights(weights)
+    model, path = settings.build(), find_weights(settings.weights)
     try:
         state = load_file(path)
         with safe_open(path, "pt") as file:
-            made = _recipe(file.metadata() or {}).get("model", {})
+            recipe = _recipe(file.metadata() or {}).get("model", {})
     except (SafetensorError, OSError) as error:
-        raise UserError(f"model.weights={weights}: not a readable safetensors file ({error})") from error
-    settings = json.loads(json.dumps(dict(settings)))  # as the checkpoint holds them: lists, not tuples
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
-    for name in settings.keys() & made.keys() - {"weights"}:
-        if settings[name] != made[name]:
-            raise UserError(
-                f"model.weights={weights}: made for another architecture, with model.{name}={made[name]}; set it so, or name weights "
-                "that fit (`qprune train` makes them)"
-            )
-    for name in sorted(wanted.keys() | found.keys()):
-        if wanted.get(name) != found.get(name):
-            raise UserError(
-                f"model.weights={weights}: made for another architecture: '{name}' is {found.get(name, 'missing')} there and "
-                f"{wanted.get(name, 'not wanted')} here; set model.* as it was trained"
-            )
-    for name, expected in model.state_dict().items():
-        tensor = state[name]
-        if tensor.is_floating_point() != expected.is_floating_point():
-            raise UserError(
-                f"model.weights={weights}: '{name}' holds {tensor.dtype} where {expected.dtype} belongs; take the original checkpoint"
-            )
-        if not torch.isfinite(tensor).all():
-            raise UserError(f"model.weights={weights}: '{name}' holds values that are not finite; train again or take another checkpoint")
+        raise UserError(f"model.weights={settings.weights}: not a readable safetensors file ({error})") from error
+    plain = json.loads(json.dumps(asdict(settings)))  # as a recipe holds them: lists, not tuples
+    if problem := next(_misfits(plain, recipe, state, model.state_dict()), None):
+        raise UserError(f"model.weights={settings.weights}: {problem}")
     model.load_state_dict(state)
     return model.to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload, no-any-return]  # faster on CPUs
+
+
+def _misfits(settings: Recipe, recipe: Recipe, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """Why a checkpoint does not fit a network: other settings, other names or shapes, then values that no weight has.
+
+    Args:
+        settings: of the network.
+        recipe: what the checkpoint says of its own network; empty where it says nothing.
+        state: the tensors of the checkpoint.
+        wanted: those of the network.
+    """
+    for name in settings.keys() & recipe.keys() - {"weights"}:
+        if settings[name] != recipe[name]:
+            yield (
+                f"made for another architecture, with model.{name}={recipe[name]}; set it so, or name weights "
+                "that fit (`qprune train` makes them)"
+            )
+    here, there = ({name: tuple(tensor.shape) for name, tensor in tensors.items()} for tensors in (wanted, state))
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            yield (
+                f"made for another architecture: '{name}' is {there.get(name, 'missing')} there and "
+                f"{here.get(name, 'not wanted')} here; set model.* as it was trained"
+            )
+    for name, expected in wanted.items():
+        tensor = state[name]
+        if tensor.is_floating_point() != expected.is_floating_point():
+            yield f"'{name}' holds {tensor.dtype} where {expected.dtype} belongs; take the original checkpoint"
+        if not torch.isfinite(tensor).all():
+            yield f"'{name}' holds values that are not finite; train again or take another checkpoint"
 
 
 def read_weights(model: nn.Module, path: Path) -> None:
@@ -106,11 +133,11 @@ def read_weights(model: nn.Module, path: Path) -> None:
     try:
         model.load_state_dict(load_file(path))
     except (SafetensorError, OSError, RuntimeError) as error:
-        said = next(iter(str(error).splitlines()), "")
-        raise UserError(f"{path}: does not hold the weights of this network ({said}); take the folder as the run left it") from error
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(f"{path}: does not hold the weights of this network ({reason}); take the folder as the run left it") from error
 
 
-def _recipe(metadata: Mapping[str, str]) -> dict[str, Any]:
+def _recipe(metadata: Mapping[str, str]) -> Recipe:
     """The settings that a checkpoint of ``qprune train`` holds; none where another program wrote it."""
     try:
         recipe = json.loads(metadata.get("config", "{}"))
@@ -128,7 +155,7 @@ def save_weights(model: nn.Module, path: Path, metadata: dict[str, str]) -> None
     path.write_bytes(save(_plain(model), metadata))  # safetensors' own writer keeps the file from everyone else
 
 
-def _plain(model: nn.Module) -> dict[str, torch.Tensor]:
+def _plain(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in model.state_dict().items()}
 
 

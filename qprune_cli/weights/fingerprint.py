@@ -1,4 +1,4 @@
-"""What a network answers to a fixed picture: whether it was rebuilt as it was."""
+"""What a network gives for a fixed picture: it tells whether a network was rebuilt as it was."""
 
 from collections.abc import Sequence
 
@@ -24,5 +24,5 @@ def output_fingerprint(model: nn.Module, shape: Sequence[int]) -> list[float]:
 
 
 def fingerprints_match(first: Sequence[float], second: Sequence[float]) -> bool:
-    """Whether two answers are the same but for rounding, as on another device."""
+    """Whether two fingerprints are equal but for rounding, which differs from device to device."""
     return bool(np.allclose(first, second, rtol=1e-3, atol=1e-4))

@@ -60,14 +60,14 @@ def _read(path: Path) -> Any:
         with warnings.catch_warnings(action="ignore"):
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
-        what = f"holds {found[1]} beside weights, which could run code when read" if found else "holds more than weights, or is damaged"
+        refused = re.search(r"GLOBAL (\S+) was not an allowed global", str(error))
+        what = f"holds {refused[1]} beside weights, which could run code when read" if refused else "holds more than weights, or is damaged"
         raise UserError(f"model.checkpoint={path}: {what}; save model.state_dict() where you trust it") from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         if "TorchScript" in str(error):
             raise UserError(f"model.checkpoint={path}: a TorchScript program; save torch.jit.load(path).state_dict()") from error
-        said = next(iter(str(error).splitlines()), "")
-        raise UserError(f"model.checkpoint={path}: not a readable checkpoint ({type(error).__name__}: {said})") from error
+        reason = next(iter(str(error).splitlines()), "")
+        raise UserError(f"model.checkpoint={path}: not a readable checkpoint ({type(error).__name__}: {reason})") from error
 
 
 def _variants(value: Any, depth: int = 2) -> Iterator[dict[str, Tensor]]:
@@ -87,6 +87,7 @@ def _variants(value: Any, depth: int = 2) -> Iterator[dict[str, Tensor]]:
 
 
 def _fit(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> int:
+    """How many tensors of a state dict fit a network, minus those that it does not have."""
     return sum(name in state and state[name].shape == tensor.shape for name, tensor in wanted.items()) - len(state.keys() - wanted.keys())
 
 

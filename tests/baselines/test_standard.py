@@ -3,7 +3,7 @@ import json
 import pytest
 
 from qprune_cli import cli
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from tests.run.test_run import only_run
 

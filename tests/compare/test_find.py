@@ -14,7 +14,7 @@ def test_runs_are_found_at_any_depth_and_each_once(tmp_path):
     (tmp_path / "outputs" / "loop").symlink_to(tmp_path / "outputs")
     (tmp_path / "outputs" / "itself").symlink_to("itself")
     found = find([tmp_path / "outputs", one, tmp_path / "link", tmp_path])
-    assert [place.folder for place in found] == [one, two]
+    assert [folder.path for folder in found] == [one, two]
 
 
 def test_unfinished_and_failed_jobs_are_found_and_trainings_are_not(tmp_path):
@@ -27,7 +27,7 @@ def test_unfinished_and_failed_jobs_are_found_and_trainings_are_not(tmp_path):
     (tmp_path / "project").mkdir()
     (tmp_path / "project" / "config.yaml").write_text("name: something else")
     write_run(tmp_path / "project" / "run", config())
-    assert [place.folder.name for place in find([tmp_path])] == ["bare", "begun", "failed", "run"]
+    assert [folder.path.name for folder in find([tmp_path])] == ["bare", "begun", "failed", "run"]
 
 
 @pytest.mark.parametrize(

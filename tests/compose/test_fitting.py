@@ -2,15 +2,17 @@
 
 import pytest
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 
 
 def test_each_job_takes_the_settings_that_its_component_has():
-    asked = compose_jobs("run", ["finetune=none,adam,distill", "finetune.steps=7", "finetune.lr=0.1,0.2", "seed=0"], multirun=True)
-    found = [(job.components["finetune"], job.settings["finetune"].get("steps"), job.settings["finetune"].get("lr")) for job in asked.jobs]
-    assert found == [("none", None, None), ("adam", 7, 0.1), ("adam", 7, 0.2), ("distill", 7, 0.1), ("distill", 7, 0.2)]
-    assert asked.sweep.overrides[0] == ("finetune=none", "seed=0") and "finetune.steps=7" in asked.sweep.overrides[1]
+    composed = compose_jobs("run", ["finetune=none,adam,distill", "finetune.steps=7", "finetune.lr=0.1,0.2", "seed=0"], multirun=True)
+    components = [
+        (job.components["finetune"], job.settings["finetune"].get("steps"), job.settings["finetune"].get("lr")) for job in composed.jobs
+    ]
+    assert components == [("none", None, None), ("adam", 7, 0.1), ("adam", 7, 0.2), ("distill", 7, 0.1), ("distill", 7, 0.2)]
+    assert composed.sweep.overrides[0] == ("finetune=none", "seed=0") and "finetune.steps=7" in composed.sweep.overrides[1]
 
 
 def test_settings_of_what_is_swept_are_looked_for_there():

@@ -4,15 +4,15 @@ import pytest
 
 from qprune_cli import cli
 from qprune_cli.compose.space import Choice, Span
-from qprune_cli.compose.tune import asked_search
+from qprune_cli.compose.tune import compose_search
 from qprune_cli.errors import UserError
 from qprune_cli.tune.tune import Tuning
 
 pytest.importorskip("optuna")
 
 
-def names(found):
-    return {one.name for one in found.space}
+def names(search):
+    return {one.name for one in search.space}
 
 
 def first(entry):
@@ -20,34 +20,34 @@ def first(entry):
 
 
 def test_a_list_takes_the_place_of_an_entry_and_a_plain_value_fixes_it():
-    found = asked_search(["scorer=gram,hybrid", "sparsity=0.5", "rounds=range(1,4)"])
-    assert next(one.values for one in found.space if one.name == "scorer") == ("gram", "hybrid")
-    assert "sparsity" not in names(found) and found.given == ("sparsity=0.5",)
-    assert next(one for one in found.space if one.name == "rounds").values == (1, 2, 3)
+    search = compose_search(["scorer=gram,hybrid", "sparsity=0.5", "rounds=range(1,4)"])
+    assert next(one.values for one in search.space if one.name == "scorer") == ("gram", "hybrid")
+    assert "sparsity" not in names(search) and search.given == ("sparsity=0.5",)
+    assert next(one for one in search.space if one.name == "rounds").values == (1, 2, 3)
 
 
 def test_a_trial_is_asked_only_for_settings_that_its_components_have():
-    found = asked_search(["~tune.space", "scorer=gram,hybrid", "scorer.beta=interval(0,2)", "scorer.reach=network,layer"])
-    assert found.words(first) == ("scorer=gram", "scorer.reach=network")
-    assert found.words(lambda one: one.values[-1]) == ("scorer=hybrid", "scorer.beta=2")
+    search = compose_search(["~tune.space", "scorer=gram,hybrid", "scorer.beta=interval(0,2)", "scorer.reach=network,layer"])
+    assert search.words(first) == ("scorer=gram", "scorer.reach=network")
+    assert search.words(lambda one: one.values[-1]) == ("scorer=hybrid", "scorer.beta=2")
 
 
 def test_a_fixed_setting_is_given_to_the_components_that_have_it():
-    found = asked_search(["~tune.space", "scorer=gram,hybrid", "scorer.beta=0.25"])
-    assert found.fixed(["scorer=gram"]) == () and found.fixed(["scorer=hybrid"]) == ("scorer.beta=0.25",)
-    assert found.composed(("scorer=hybrid",)).settings["scorer"]["beta"] == 0.25
-    assert "tune" not in found.composed(("scorer=gram",)).settings
+    search = compose_search(["~tune.space", "scorer=gram,hybrid", "scorer.beta=0.25"])
+    assert search.fixed(["scorer=gram"]) == () and search.fixed(["scorer=hybrid"]) == ("scorer.beta=0.25",)
+    assert search.composed(("scorer=hybrid",)).settings["scorer"]["beta"] == 0.25
+    assert "tune" not in search.composed(("scorer=gram",)).settings
 
 
 def test_fixing_a_component_takes_settings_of_others_out_of_the_default_space():
-    assert "scorer.beta" not in names(asked_search(["scorer=gram"]))
-    assert {"scorer", "scorer.reach", "solver"}.isdisjoint(names(asked_search(["solver=greedy_taylor"])))
+    assert "scorer.beta" not in names(compose_search(["scorer=gram"]))
+    assert {"scorer", "scorer.reach", "solver"}.isdisjoint(names(compose_search(["solver=greedy_taylor"])))
 
 
 def test_a_small_space_is_listed_in_full_and_a_continuous_one_is_not():
-    few = asked_search(["~tune.space", "scorer=gram,hybrid", "scorer.reach=network,layer", "compensate=none,ridge"])
+    few = compose_search(["~tune.space", "scorer=gram,hybrid", "scorer.reach=network,layer", "compensate=none,ridge"])
     assert len(few.grid(10)) == 6  # gram with two reaches, hybrid with none, twice
-    assert few.grid(5) is None and asked_search([]).grid(1000) is None
+    assert few.grid(5) is None and compose_search([]).grid(1000) is None
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_small_space_is_listed_in_full_and_a_continuous_one_is_not():
     ],
 )
 def test_hydras_grammar_becomes_plain_values(word, entry):
-    assert asked_search(["~tune.space", word]).space == (entry,)
+    assert compose_search(["~tune.space", word]).space == (entry,)
 
 
 def test_a_rounded_number_stays_within_its_interval():
@@ -108,7 +108,7 @@ def test_mistakes_get_one_sentence_and_nothing_is_written(words, message, tmp_pa
 
 def test_the_folder_is_named_by_what_is_searched_and_not_by_how_long(tmp_path):
     few = ["experiment=smoke", "~tune.space", "scorer=gram,taylor", f"output_root={tmp_path}"]
-    one, same, other = (Tuning.of(asked_search([*few, *more])) for more in ([], ["tune.trials=7"], ["sparsity=0.4"]))
+    one, same, other = (Tuning.of(compose_search([*few, *more])) for more in ([], ["tune.trials=7"], ["sparsity=0.4"]))
     assert one.folder == same.folder != other.folder
     assert one.folder.parent == tmp_path / "tune" and one.folder.name.startswith("smoke_")
 

@@ -9,7 +9,7 @@ import torch
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
 from qprune_cli.evaluate.restoration import Restoration

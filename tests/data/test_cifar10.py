@@ -24,7 +24,7 @@ def all_pairs(splits):
 def test_pickles_and_plain_bytes_hold_the_same(tmp_path):
     python, binary = (cifar(write_cifar(tmp_path / f"{b}", b)).load(seed=0) for b in (False, True))
     for one, other in zip(all_pairs(python), all_pairs(binary), strict=True):
-        assert one.name == other.name and np.array_equal(one.input, other.noisy) and one.target == other.clean
+        assert one.name == other.name and np.array_equal(one.input, other.input) and one.target == other.target
 
 
 def test_images_are_red_green_and_blue_planes(tmp_path):

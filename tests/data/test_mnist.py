@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.data.mnist import MNIST
 from qprune_cli.errors import UserError
 from qprune_cli.images.idx import read_idx

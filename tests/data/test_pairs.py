@@ -20,7 +20,7 @@ def test_pairs_are_found_in_two_folders(tmp_path):
         for k in range(3):
             (tmp_path / "all" / f"{k}_{kind}.png").rename(tmp_path / kind / f"scene{k}.png")
     pairs = find_pairs(tmp_path, "noisy/*", tmp_path, "clean/*")
-    assert [(p.name, p.input.parent.name, p.target.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
+    assert [(p.name, p.noisy.parent.name, p.clean.parent.name) for p in pairs] == [(f"scene{k}", "noisy", "clean") for k in range(3)]
 
 
 def test_formats_may_differ_within_a_pair(tmp_path):

@@ -25,7 +25,7 @@ def test_seed_draws_calibration_and_nothing_else():
     assert np.array_equal(first.calibration.pairs[0].input, again.calibration.pairs[0].input)
     for part in ("refinement", "test"):
         for one, other in zip(getattr(first, part).pairs, getattr(second, part).pairs, strict=True):
-            assert np.array_equal(one.input, other.noisy)
+            assert np.array_equal(one.input, other.input)
 
 
 def test_grey_sample_has_one_channel():

@@ -21,7 +21,25 @@ def test_an_interval_over_many_images_is_the_same_in_parts(monkeypatch):
     values = np.random.default_rng(0).normal(size=1001)
     whole = ci95(values)
     monkeypatch.setattr("qprune_cli.evaluate.interval.AT_ONCE", 5000)
-    assert ci95(values) == whole
+    assert np.array_equal(ci95(values), whole)
+
+
+def test_intervals_of_all_rows_are_those_of_each(monkeypatch):
+    values = np.random.default_rng(0).normal(30, 3, (4, 37))
+    np.testing.assert_allclose(ci95(values), [ci95(row) for row in values], rtol=1e-12)
+    monkeypatch.setattr("qprune_cli.evaluate.interval.AT_ONCE", 37 * 100)  # draws in many parts
+    np.testing.assert_allclose(ci95(values), [ci95(row) for row in values], rtol=1e-12)
+
+
+def test_draws_stay_as_they_were_in_published_results():
+    values = np.random.default_rng(5).normal(30, 3, (2, 24))
+    published = [[28.394017121323774, 30.49469679945351], [27.596885172213277, 29.640814727045893]]
+    np.testing.assert_allclose(ci95(values), published, rtol=1e-14)
+    np.testing.assert_allclose(ci95(values[0]), published[0], rtol=1e-14)
+
+
+def test_one_image_has_an_interval_of_no_width():
+    assert ci95(np.array([[3.0]])).tolist() == [[3.0, 3.0]]
 
 
 def test_interval_over_seeds_is_that_of_students_t():

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from filelock import FileLock
 
-from qprune_cli.data import download as module
-from qprune_cli.data import fetch as fetching
 from qprune_cli.errors import UserError
+from qprune_cli.fetch import download as module
+from qprune_cli.fetch import fetch as fetching
 from qprune_cli.fetch.download import RemoteFile, download
 from qprune_cli.fetch.fetch import fetch, unpack
 from tests.data.test_sidd import write_scenes

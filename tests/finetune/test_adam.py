@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.finetune.none import NoFineTune

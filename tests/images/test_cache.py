@@ -65,7 +65,7 @@ def test_other_settings_have_other_patches(tmp_path, files, other):
 def test_crops_are_repeatable_and_take_turns(tmp_path, files):
     patches = Patches(PatchCache(tmp_path, 32, 99).entries(files, 3))
     first, second = (patches.draw(np.random.default_rng(1), 7, 16) for _ in range(2))
-    assert all(np.array_equal(a.noisy, b.noisy) for a, b in zip(first.pairs, second.pairs, strict=True))
+    assert all(np.array_equal(a.input, b.input) for a, b in zip(first.pairs, second.pairs, strict=True))
     names = [name.split("_")[0] for name in first.names]
     assert {names.count(name) for name in "012"} == {2, 3}
     assert first.pairs[0].input.dtype == np.float32 and first.pairs[0].input.shape == (3, 16, 16)
@@ -96,7 +96,7 @@ def test_eight_and_sixteen_bits_in_one_pair_keep_their_scales(tmp_path):
     (tmp_path / "0_noisy.png").write_bytes(imagecodecs.png_encode(pixels))
     (tmp_path / "0_clean.png").write_bytes(imagecodecs.png_encode(pixels.astype(np.uint16) * 257))
     crop = Patches(PatchCache(tmp_path / "cache", 32, 9).entries(pair_files(tmp_path, 1), 3)).draw(np.random.default_rng(0), 1, 16).pairs[0]
-    assert np.allclose(crop.noisy, 128 / 255) and np.allclose(crop.clean, 128 / 255)
+    assert np.allclose(crop.input, 128 / 255) and np.allclose(crop.target, 128 / 255)
 
 
 def test_equal_pairs_do_not_get_in_each_others_way(tmp_path):

@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from qprune_cli.images.labelled import Labelled, LabelledDraws, LabelledPairs, moved
 from qprune_cli.images.resize import resized
-from qprune_cli.images.sharing import parted
+from qprune_cli.images.sharing import take_balanced
 from qprune_cli.types import ImageSet
 
 
@@ -76,6 +76,6 @@ def test_classes_take_turns_until_one_runs_out():
     labels = np.array([0] * 50 + [1] * 5 + [2] * 20)
     source = Labelled(np.zeros((75, 1, 8, 8), np.uint8), labels, "train")
     for count, expected in ((12, [4, 4, 4]), (25, [10, 5, 10]), (75, [50, 5, 20])):
-        taken, rest = parted(source, np.arange(75), count, np.random.default_rng(0))
+        taken, rest = take_balanced(source, np.arange(75), count, np.random.default_rng(0))
         assert np.bincount(labels[taken], minlength=3).tolist() == expected
         assert sorted([*taken, *rest]) == list(range(75))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.places import components
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.search.evaluations import EvaluationLog

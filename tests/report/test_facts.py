@@ -23,7 +23,7 @@ def test_differences_are_paired_by_image(whole):
     parts = read_parts(whole)
     own, dense = parts.images["finetuned"]["psnr"], parts.images["dense"]["psnr"]
     change = facts(parts).row("finetuned").change
-    assert (change.low, change.high) == ci95(own - dense) and np.isclose(change.mean, (own - dense).mean())
+    assert [change.low, change.high] == ci95(own - dense).tolist() and np.isclose(change.mean, (own - dense).mean())
 
 
 def test_a_run_hands_over_its_last_pruned_stage(whole, tmp_path):
@@ -75,5 +75,5 @@ def test_a_difference_within_its_interval_is_called_none(tmp_path):
 def test_a_missed_target_is_said(tmp_path):
     folder = write_whole(tmp_path / "run")
     parts = changed(folder, "manifest.json", lambda told: told.update(missed="too slow"))
-    assert [one.kind for one in verdicts(parts)] == ["bad", "note"] and "Target missed" in verdicts(parts)[0].said
+    assert [one.kind for one in verdicts(parts)] == ["bad", "note"] and "Target missed" in verdicts(parts)[0].text
     assert ("filters that stay", "9", "9") in obtained(parts)

@@ -175,7 +175,7 @@ def test_pictures_say_their_quality_and_what_was_amplified(whole):
     parts = read_parts(whole)
     (worst, _, _), faults = examples(parts, facts(parts))
     assert not faults and [panel.title for panel in worst.panels] == ["noisy", "clean", "dense", "pruned", "difference"]
-    assert worst.panels[2].said == f"{parts.images['dense']['psnr'][0]:.2f} dB" and worst.panels[4].said.startswith("× ")
+    assert worst.panels[2].caption == f"{parts.images['dense']['psnr'][0]:.2f} dB" and worst.panels[4].caption.startswith("× ")
     assert worst.title == "Worst image" and worst.note == "block_0"
 
 
@@ -188,7 +188,7 @@ def test_grey_large_and_older_pictures_are_shown(tmp_path):
         pixels = np.asarray(file)
     Image.fromarray(pixels).save(folder / "crops" / "worst.png")  # as before files said what they show
     (worst, _, _), faults = examples(read_parts(folder), None)
-    assert not faults and len(worst.panels) == 5 and worst.panels[0].said == ""
+    assert not faults and len(worst.panels) == 5 and worst.panels[0].caption == ""
     Image.fromarray(pixels[:, :-1]).save(folder / "crops" / "worst.png")
     assert [fault.part for fault in examples(read_parts(folder), None)[1]] == ["crops/worst.png"]
     assert len(page(folder)) < LARGEST

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.places import components
 from qprune_cli.report.reference import methods, references
 from qprune_cli.report.repeat import component, repeat_command, sweep_command

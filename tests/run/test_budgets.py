@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.cost.cost import counted
 from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import repaired

@@ -10,7 +10,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
-from qprune_cli.compose.jobs import repeated
+from qprune_cli.compose.repeat import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.weights.checkpoint import find_weights
 from tests.conftest import write_pairs

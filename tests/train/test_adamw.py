@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qprune_cli import cli
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
 from qprune_cli.model.dncnn import DnCNN
 from qprune_cli.model.nafnet import NAFNet

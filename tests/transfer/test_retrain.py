@@ -10,8 +10,8 @@ import torch
 import yaml
 
 from qprune_cli import cli
-from qprune_cli.compose.asked import compose_jobs
-from qprune_cli.compose.jobs import repeated
+from qprune_cli.compose.jobs import compose_jobs
+from qprune_cli.compose.repeat import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.classification import Classification
 from qprune_cli.graph.trace import trace

@@ -6,8 +6,8 @@ from qprune_cli.evaluate.classification import ACCURACY
 from qprune_cli.evaluate.restoration import PSNR
 from qprune_cli.tune.front import Row, command, terminal, write_front
 
-FOUND = {"held_out": 31.234, "macs": 5e8, "share": 0.25, "test": 30.5, "low": 29.0, "high": 32.0}
-ROWS = [Row(FOUND, "qprune run scorer=gram", "a_run"), Row(FOUND | {"share": 1.0, "macs": 2e9}, "the dense network")]
+WORTH = {"held_out": 31.234, "macs": 5e8, "share": 0.25, "test": 30.5, "low": 29.0, "high": 32.0}
+ROWS = [Row(WORTH, "qprune run scorer=gram", "a_run"), Row(WORTH | {"share": 1.0, "macs": 2e9}, "the dense network")]
 
 
 def test_a_row_shows_both_qualities_and_what_repeats_it():
@@ -23,7 +23,7 @@ def test_a_row_shows_both_qualities_and_what_repeats_it():
 
 
 def test_accuracy_is_shown_in_its_own_unit():
-    assert "97.50 %" in terminal(ACCURACY, [Row(FOUND | {"held_out": 0.975}, "x")])
+    assert "97.50 %" in terminal(ACCURACY, [Row(WORTH | {"held_out": 0.975}, "x")])
 
 
 def test_files_hold_the_same_in_plain_numbers_and_say_what_they_are_worth(tmp_path):

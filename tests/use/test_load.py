@@ -43,7 +43,7 @@ def test_the_saved_network_denoises_in_a_fresh_process_without_its_dense_weights
     torch.save((IMAGE, qp.load_run(finished).model(IMAGE).detach()), tmp_path / "asked.pt")
     program = (
         "import sys, torch, qprune_cli as qp\n"
-        "from qprune_cli.model import checkpoint\n"
+        "from qprune_cli.weights import checkpoint\n"
         "checkpoint.load_file = lambda path, read=checkpoint.load_file: read(path) if 'runs' in str(path) else sys.exit('dense weights')\n"
         "image, output = torch.load('asked.pt')\n"
         "with torch.no_grad(): assert torch.equal(qp.load_run(sys.argv[1]).model(image), output)\n"

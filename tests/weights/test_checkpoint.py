@@ -7,7 +7,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from qprune_cli.compose.asked import compose_jobs
+from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.data.pairs import PairedFolders
 from qprune_cli.data.sample import Sample
 from qprune_cli.errors import UserError

@@ -1,15 +1,14 @@
 """One run folder -> what of it is compared."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 from typing import Any
 
-from qprune_cli.compare.content import Unreadable, read_images, read_json
-from qprune_cli.compare.find import Place
+from qprune_cli.compare.find import ResultFolder
 from qprune_cli.compare.settings import flat
+from qprune_cli.record.read import Unreadable, read_images, read_json
 from qprune_cli.types import Floats, final_stage
 
 SCHEMA = 1  # of metrics.json
@@ -56,40 +55,40 @@ class Run:
 
     @property
     def seed(self) -> str:
-        """Of calibration and solver."""
+        """The seed of calibration and solver; empty where the run has none."""
         return self.settings.get("seed", "")
 
     @property
     def stages(self) -> tuple[str, ...]:
-        """Those that a network was measured at, and ``final``."""
+        """The stages that a network was measured at, and ``final``."""
         return tuple(self.sizes)
 
     @property
     def last(self) -> str:
-        """Name of the final stage."""
+        """Name of the stage that ``final`` stands for."""
         return final_stage(self.sizes)
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """What the images were judged by."""
+        """Names of the measures that the images were judged by; the first is what runs are compared by."""
         return tuple(self.qualities["identity"])
 
 
-def read_run(place: Place) -> Run:
-    """Read what a finished run has saved.
+def read_run(result: ResultFolder) -> Run:
+    """Read what of a finished run is compared: qualities, sizes, and how it was made.
 
     Raises:
         Unreadable: a file is missing, damaged, altered, or of another schema.
     """
-    if place.config is None:
-        raise Unreadable("config.yaml is missing or damaged")
-    folder = place.folder
-    manifest = read_json(folder, "manifest.json", {})
+    if result.config is None:
+        raise Unreadable("config.yaml", "is missing or damaged")
+    folder = result.path
+    manifest = read_json(folder, "manifest.json")
     digests = manifest.get("files", {})
     try:
         metrics = read_json(folder, "metrics.json", digests)
         if metrics.get("schema") != SCHEMA:
-            raise Unreadable(f"metrics.json has schema {metrics.get('schema')}, this qprune reads {SCHEMA}")
+            raise Unreadable("metrics.json", f"has schema {metrics.get('schema')}, this qprune reads {SCHEMA}")
         images, qualities = read_images(folder, digests)
         solution = read_json(folder, "solution.json", digests)
         at_mask = metrics.get("fidelity", {}).get("at_mask") or {}
@@ -97,13 +96,13 @@ def read_run(place: Place) -> Run:
         made = (manifest["sha256"].get("weights"), versions.get("qprune"), manifest.get("git_commit"), manifest.get("device"))
         stages = metrics["stages"]
         if missing := set(stages) - set(qualities):
-            raise Unreadable(f"images.csv is damaged: it lacks the stage {min(missing)}")
-        sizes = {stage: {size: _share(own, stages["dense"], size) for size in SIZES} for stage, own in stages.items()}
+            raise Unreadable("images.csv", f"is damaged: it lacks the stage {min(missing)}")
+        sizes = {stage: {size: _share(entry, stages["dense"], size) for size in SIZES} for stage, entry in stages.items()}
         last = final_stage(stages)
         return Run(
             folder,
-            flat(place.config),
-            tuple(map(str, place.config["components"])),
+            flat(result.config),
+            tuple(map(str, result.config["components"])),
             images,
             qualities | {AT_LAST: qualities[last]},
             sizes | {AT_LAST: sizes[last]},
@@ -117,19 +116,19 @@ def read_run(place: Place) -> Run:
             _alone(folder.parent),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise Unreadable(f"metrics.json, manifest.json or solution.json is damaged ({type(error).__name__}: {error})") from error
+        raise Unreadable("metrics.json, manifest.json or solution.json", f"is damaged ({type(error).__name__}: {error})") from error
 
 
 def _alone(sweep: Path) -> bool:
     """Whether jobs of a sweep ran one after the other; single runs do."""
     try:
-        return bool(json.loads((sweep / "sweep.json").read_text())["launcher"]["at_once"] == 1)
-    except (OSError, ValueError, KeyError, TypeError):
+        return bool(read_json(sweep, "sweep.json")["launcher"]["at_once"] == 1)
+    except (Unreadable, KeyError, TypeError):
         return True
 
 
-def _share(own: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:
-    return nan if own.get(size) is None or not dense.get(size) else float(own[size] / dense[size])
+def _share(stage: Mapping[str, Any], dense: Mapping[str, Any], size: str) -> float:
+    return nan if stage.get(size) is None or not dense.get(size) else float(stage[size] / dense[size])
 
 
 def _number(value: Any) -> float:

@@ -4,10 +4,10 @@ from math import isnan
 import numpy as np
 import pytest
 
-from qprune_cli.compare.content import Unreadable
 from qprune_cli.compare.find import find
 from qprune_cli.compare.gather import gather
-from qprune_cli.compare.read import read_run
+from qprune_cli.compare.run import read_run
+from qprune_cli.record.read import Unreadable
 from tests.compare.folders import IDENTITY, config, write_failed, write_run
 
 
