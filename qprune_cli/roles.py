@@ -1,7 +1,11 @@
-"""The verbs: what a component of each role must be able to do.
+"""The verbs: the protocol of each role, with what every component of that role promises.
 
-Promises beyond the signatures, which every component owes: it is pure, the same seed gives the same answer, and a
-refiner is never worse than its start on the refinement split.
+Three promises hold for all components. Their results depend on their settings, their arguments and the seed alone, and the same ones give
+the same result. They leave their arguments as they are: networks are copied before they are changed. What cannot be done is refused with a
+``UserError`` as early as possible.
+
+Shapes use the alphabet of ``types.py``: ``n`` filters, ``N`` samples, ``b`` masks, ``p`` pairs, ``l`` layers. A mask is (n,), True where
+a filter stays; images are (C, H, W) float32 in [0, 1].
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,81 +24,149 @@ from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solut
 
 
 class Data(Protocol):
-    """Where images come from.
+    """Where the images of a run come from.
 
-    One whose images have labels says so: ``task`` is "classify" then (and that of its splits), ``side`` is the height and width of its
-    images, ``classes`` the number of classes, and a setting ``loss`` = "cross_entropy" becomes the loss where none is asked for.
+    Data whose images have labels has further attributes: ``task`` is "classify" (as that of its splits), ``side`` is the height and width
+    of its images in pixels, ``classes`` is the number of classes, and ``loss`` = "cross_entropy" becomes the loss of a job that sets none.
     """
 
     @property
     def channels(self) -> int:
-        """1 for grey, 3 for colour."""
+        """Number of channels C of all images: 1 for grey, 3 for colour."""
 
     def load(self, seed: int) -> Splits:
-        """Read the images and split them; ``seed`` draws the calibration crops."""
+        """Read the images and split them.
+
+        Args:
+            seed: draws the calibration images or crops; the other splits do not depend on it.
+
+        Returns:
+            The four disjoint splits.
+
+        Raises:
+            UserError: files are missing, damaged or of another kind, or there are too few images.
+        """
 
     def test(self) -> ImageSet:
-        """Read the test images alone."""
+        """Read the test images alone: the same ones as in ``load``.
+
+        Raises:
+            UserError: as for ``load``.
+        """
 
 
 class Model(Protocol):
-    """Which network; one that names classes has ``task``, ``side`` and ``classes`` as data with labels does."""
+    """Which network; a classifier has ``task``, ``side`` and ``classes`` as data with labels does.
+
+    Attributes:
+        channels: number of channels C of the images that the network takes.
+        keep_layers: names or patterns of layers whose filters all stay.
+        wrap: names of modules that are taken as black boxes, and kept whole.
+    """
 
     channels: int
-    keep_layers: tuple[str, ...]  # names or patterns of layers whose filters all stay
-    wrap: tuple[str, ...]  # black boxes that are kept whole
+    keep_layers: tuple[str, ...]
+    wrap: tuple[str, ...]
 
     @property
     def trained(self) -> bool:
-        """Whether weights are named."""
+        """Whether the settings name trained weights, so that ``load`` can be called."""
 
     def build(self) -> nn.Module:
-        """The network with fresh weights."""
+        """Make the network with fresh weights, which are drawn from torch's global generator.
+
+        Raises:
+            UserError: the network cannot be made.
+        """
 
     def load(self) -> nn.Module:
-        """The network with trained weights, in evaluation mode."""
+        """Make the network with its trained weights, in evaluation mode.
+
+        Raises:
+            UserError: no weights are named, or they are missing, damaged, not finite or of another network.
+        """
 
 
 class Scorer(Protocol):
-    """What each filter is worth."""
+    """How much each filter matters, as a prediction of the loss."""
 
     def score(
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
-        """Score all filters of a trained network, at a mask; None keeps all.
+        """Score all n filters of a trained network at a mask, with the calibration images.
 
-        A kept filter is scored by what the loss rises when it goes, a dropped one by what bringing it back is worth, by the
-        same formula. ``dense`` is the network before any weights were re-fitted; None where it is the same.
+        A kept filter is scored by the rise of the loss when it goes, a dropped one by the rise that its return saves; both by the same
+        formula, so that the scores of all filters can be compared.
+
+        Args:
+            model: the network, in evaluation mode.
+            layout: its n filters.
+            splits: scores are computed on ``calibration`` alone.
+            seed: the same seed gives the same scores.
+            keep: (n,) mask; None keeps all filters.
+            dense: the network before any weights were re-fitted; None where that is ``model``.
+
+        Raises:
+            UserError: the scorer cannot take this network, or these images.
         """
 
 
 class Solver(Protocol):
-    """Which filters to keep."""
+    """Which filters to keep, given a problem in numbers alone."""
 
     def check(self, problem: PruningProblem) -> None:
-        """Raise UserError where it cannot take a problem of such layers and such a budget; scores are not looked at."""
+        """Check before anything is scored that the solver can take a problem; its scores are not looked at.
+
+        Raises:
+            UserError: it cannot take these layers or this budget.
+        """
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Propose a feasible mask of small damage."""
+        """Find a feasible mask of small damage.
+
+        Args:
+            problem: scores and budget.
+            seed: the same seed gives the same mask; a time limit may break that.
+
+        Returns:
+            The mask, judged by ``problem.judge``.
+
+        Raises:
+            UserError: as for ``check``.
+        """
 
 
 class Compensator(Protocol):
-    """Re-fits the weights that a mask leaves."""
+    """Re-fits the weights that a mask leaves, without training."""
 
     def fit(
         self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int, before: Bools | None = None
     ) -> tuple[nn.Module, Mapping[str, Any]]:
-        """Return a network of the shape of the dense one, at least as good under the mask, and how it went, ready for JSON.
+        """Fit the weights of a network to the loss of its dropped filters.
 
-        A network that was trained in an earlier round was trained behind the mask ``before``.
+        Args:
+            dense: the network; it is left as it is.
+            layout: its n filters.
+            keep: (n,) mask.
+            splits: weights are fitted on ``calibration``, and accepted on ``refinement``.
+            seed: the same seed gives the same weights.
+            before: (n,) mask that the network was trained behind in an earlier round; None where it was trained whole.
+
+        Returns:
+            A network of the shape of the dense one, at least as good under the mask on the refinement images, which is ``dense`` itself
+            where nothing is better; and a record of the fit, ready for JSON.
         """
 
 
 class Baselines(Protocol):
-    """What a method is compared with in its own run."""
+    """The methods that a run is compared with; the run measures their masks as it measures its own."""
 
     def list(self, seed: int) -> Sequence[Baseline]:
-        """The masks that are wanted."""
+        """The baselines of a run, an empty sequence for none.
+
+        Args:
+            seed: seed of the run; a baseline carries the seed of its own scorer and solver, which may follow from it.
+        """
 
 
 class FineTune(Protocol):
@@ -102,58 +174,138 @@ class FineTune(Protocol):
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """The losses that it trains with, which the images have to fit; none where nothing is trained."""
+        """Names of the losses that it trains with, which have to fit the images; empty where nothing is trained."""
 
     def check(self, device: torch.device) -> None:
-        """Raise UserError where it cannot be done on a device; nothing is read."""
+        """Check before anything is read that a device can do the training.
+
+        Raises:
+            UserError: it cannot, such as float16 on a CPU.
+        """
 
     def ready(self, splits: Splits) -> None:
-        """Raise UserError where it cannot use images."""
+        """Check that it can be trained on the images.
+
+        Raises:
+            UserError: it cannot, such as crops that are larger than an image.
+        """
 
     def share(self, part: int, parts: int) -> "FineTune":
-        """The same with the steps of one of several parts, which add up to all."""
+        """The training of one of several rounds.
+
+        Args:
+            part: number of the round, from 1.
+            parts: number of rounds; the steps of all of them add up to the steps of the whole training.
+        """
 
     @property
     def dense_control(self) -> Mapping[str, Any]:
-        """All settings that the same training of the dense network depends on; empty where it is not wanted."""
+        """All settings that the same training of the dense network depends on; empty where that control is not wanted."""
 
     def fit(
         self, model: nn.Module, teacher: nn.Module, alike: FindAlike, splits: Splits, seed: int, checkpoint: Path, on_progress: OnProgress
     ) -> Tuned:
-        """Train a copy of a network, at least as good on the refinement images; goes on from ``checkpoint`` where that exists."""
+        """Train a copy of a network.
+
+        Args:
+            model: the network, dense or smaller; it is left as it is.
+            teacher: the dense network.
+            alike: returns by layer the filters that both networks have; only called where the training compares them.
+            splits: crops come from ``train``, validation images from ``refinement``.
+            seed: the same seed gives the same weights.
+            checkpoint: file of the training's state; where it exists, the training goes on from it.
+            on_progress: called with every row of the record, as soon as it is there.
+
+        Returns:
+            The network with the weights that validated best, in evaluation mode, at least as good on the refinement images as ``model``;
+            ``model`` itself where nothing is trained.
+
+        Raises:
+            UserError: a loss is not finite from the start, or the checkpoint is damaged or cannot be written.
+        """
 
 
 class Refiner(Protocol):
-    """Tunes a mask on the true metric.
-
-    Its ``objective`` says of what network that is: silenced, as the mask leaves it, or compensated, with its weights re-fitted as well.
-    """
+    """Tunes a mask on the true metric."""
 
     @property
     def objective(self) -> str:
-        """One of ``OBJECTIVES``."""
+        """The network whose metric is tuned, one of ``OBJECTIVES``: silenced by the mask, or compensated, with re-fitted weights."""
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
-        """Return a feasible mask that is at least as good as ``start`` on the metric, which the log measures and counts."""
+        """Search for a better mask.
+
+        Args:
+            problem: scores and budget; masks have to be feasible, their damage is a hint alone.
+            start: the mask to begin with.
+            log: measures masks on the images that are tuned on, counts the evaluations, and holds images back (see ``EvaluationLog``).
+            seed: the same seed gives the same mask.
+
+        Returns:
+            A feasible mask that is no worse than ``start`` on the refinement images that are tuned on, and no worse on those held out.
+        """
 
 
 class Choose(Protocol):
-    """Chooses filters of a trained network as a run does."""
+    """Chooses filters of a trained network as the run does: its scorer, solver and budget."""
 
     def __call__(self, dense: nn.Module, splits: Splits, seed: int, scorer: Scorer | None = None) -> tuple[Layout, Bools]:
-        """The filters, and the (n,) mask of the run's scorer, or of another one, with the run's solver and budget."""
+        """Score and solve; nothing is refined, compensated or written.
+
+        Args:
+            dense: the trained network.
+            splits: its images.
+            seed: seed of scorer and solver.
+            scorer: another scorer; None for that of the run.
+
+        Returns:
+            The n filters of the network, and the (n,) mask.
+        """
 
 
 class Transfer(Protocol):
-    """Whether filters that were chosen on the run's images serve others as well."""
+    """Measures whether filters that were chosen on the run's images serve other images as well."""
 
     def check(self, data: Data) -> None:
-        """Raise UserError where one network cannot take the run's images and the others; nothing is read."""
+        """Check before anything is read that one network can take the run's images and the other ones.
+
+        Args:
+            data: where the run's images come from.
+
+        Raises:
+            UserError: task, channels, side or classes differ.
+        """
 
     def load(self, model: nn.Module, seed: int) -> Splits | None:
-        """Read the other images and refuse those that the network does not take; None where there are none."""
+        """Read the images of the target.
+
+        Args:
+            model: a network that takes the run's images.
+            seed: draws the calibration images.
+
+        Returns:
+            Their splits; None where there is nothing to compare.
+
+        Raises:
+            UserError: they cannot be read, or the network does not take them.
+        """
 
     def compare(
         self, build: Callable[[], nn.Module], choose: Choose, source: Splits, target: Splits | None, seed: int, device: torch.device
     ) -> Iterator[Retrained]:
-        """Train fresh networks that keep the filters chosen on ``source``, and those that they are compared with, on ``target``."""
+        """Train fresh networks on the other images: with the filters chosen on the run's images, and with those they are compared with.
+
+        Args:
+            build: makes the network with fresh weights.
+            choose: chooses the filters of a trained network.
+            source: the images of the run.
+            target: the other images, as ``load`` gave them.
+            seed: seed of the first initialisation.
+            device: device to compute on.
+
+        Yields:
+            The trained networks, measured on the test images of ``target``; none where there is nothing to compare.
+
+        Raises:
+            UserError: a loss is not finite.
+        """

@@ -1,6 +1,7 @@
-"""The nouns: frozen values that travel between the stages. NumPy only, never torch.
+"""The nouns: frozen values that travel between the stages of a run. NumPy only, never torch.
 
-Shapes use one alphabet: ``n`` filters, ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers.
+Shapes use one alphabet: ``n`` filters (variables of the layout), ``N`` samples, ``b`` masks in a batch, ``p`` pairs, ``l`` layers. A mask
+is True where a filter stays. Shares lie in [0, 1], times are in seconds, latencies in ms.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -16,25 +17,25 @@ Ints = NDArray[np.integer[Any]]
 
 REFERENCE_SIDE = 256  # multiply-accumulates, activations and latency are for one image of this side, as SIDD validates on
 TASKS = ("denoise", "classify")  # what data and networks may be for
-FITTING = ("channels", "side", "classes")  # of images and networks, where both say
-FINAL = ("finetuned", "compensated")  # what the last stage of a run may be
-SSIM_WINDOW = 11  # side in pixels of the window that SSIM looks through: no image may be smaller
+FITTING = ("channels", "side", "classes")  # attributes that data and network must agree on, where both have them
+FINAL = ("finetuned", "compensated")  # stages that a run can end with, the preferred one first
+SSIM_WINDOW = 11  # side in pixels of the window that SSIM averages over: no image may be smaller
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:
-    """Return a read-only view of an array."""
+    """Return a read-only view of an array; the array itself stays writable."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
 class Pair(NamedTuple):
-    """What a network is given and what it is to give.
+    """One sample: what a network reads, and what it should answer.
 
     Attributes:
-        name: of the image.
+        name: name of the image.
         input: (C, H, W) float32 in [0, 1]: a noisy photograph, or the image that a classifier names.
-        target: its clean original, as large; or the label of the class, a 0-d int64 array.
+        target: (C, H, W) float32 in [0, 1], the clean original; for a classifier the label, a 0-d int64 array.
     """
 
     name: str
@@ -44,7 +45,10 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """An ordered set of image pairs; sizes may differ from pair to pair. A large one may make its pairs when asked for them.
+    """An ordered set of image pairs, whose sizes may differ.
+
+    Attributes:
+        pairs: the pairs; a large set may hold a sequence that makes each pair when it is indexed.
 
     Example:
         >>> grey = np.zeros((1, 8, 8), np.float32)
@@ -59,13 +63,13 @@ class ImageSet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the images, in order."""
+        """Names of the images, in the order of the pairs."""
         return tuple(pair.name for pair in self.pairs)
 
     def batches(self, size: int) -> Iterator[tuple[Floats, Floats]]:
-        """Yield stacks of inputs (<=size, C, H, W) and their targets; only neighbours of one shape share a stack."""
+        """Yield stacks of inputs (<=size, C, H, W) and of their targets; only neighbours of one shape share a stack."""
         chunk: list[Pair] = []
-        for pair in self.pairs:  # each is made once, where they are made when asked for
+        for pair in self.pairs:  # once: a lazy sequence makes a pair anew each time
             if chunk and (len(chunk) == size or pair.input.shape != chunk[0].input.shape):
                 yield np.stack([p.input for p in chunk]), np.stack([p.target for p in chunk])
                 chunk = []
@@ -75,13 +79,13 @@ class ImageSet:
 
 
 class CropSource(Protocol):
-    """Where training crops come from."""
+    """Draws random training crops, from regions that no other split contains."""
 
     def check(self, size: int) -> None:
         """Raise UserError unless crops of ``size`` x ``size`` pixels can be cut from every image."""
 
     def draw(self, rng: np.random.Generator, count: int, size: int) -> ImageSet:
-        """Cut ``count`` random crops of ``size`` x ``size`` pixels."""
+        """Cut ``count`` random crops of ``size`` x ``size`` pixels; all randomness comes from ``rng``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +93,11 @@ class Splits:
     """The four disjoint parts of a data set.
 
     Attributes:
-        train: endless random crops; nothing else sees their regions.
-        calibration: what scores are computed on.
-        refinement: what masks are tuned on.
-        test: what is reported; its photographs appear in no other part.
-        task: ``denoise``, or ``classify``: then the ``target`` of every pair is its label, a 0-d int64 array.
+        train: endless random crops; no other split contains their regions.
+        calibration: images that scores are computed on and weights are re-fitted on.
+        refinement: images that masks are tuned on and trainings validated on.
+        test: images that results are reported on; their photographs appear in no other split.
+        task: ``denoise`` or ``classify``; with ``classify`` the target of every pair is its label, a 0-d int64 array.
     """
 
     train: CropSource
@@ -109,8 +113,8 @@ class Member(NamedTuple):
     Attributes:
         layer: qualified name of the convolution or linear layer that owns the filters.
         gate: qualified name of the module on whose output the mask acts (the last activation or norm behind the layer).
-        filters: the filters, one per variable of the group.
-        width: filters that the layer has in all.
+        filters: numbers of the filters in the layer, one per variable of the group.
+        width: number of all filters of the layer.
     """
 
     layer: str
@@ -120,12 +124,12 @@ class Member(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """Filters of a layer that must stay.
+    """Filters of a layer that cannot be pruned, so they are no variables.
 
     Attributes:
         layer: qualified name of the layer.
-        filters: how many of its filters.
-        why: the reason, to be read behind "stays because".
+        filters: number of its filters that must stay.
+        why: the reason, as a clause that follows "stays because".
     """
 
     layer: str
@@ -135,15 +139,16 @@ class Fixed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class FilterGroup:
-    """The variables of one layer; where filters are coupled, those of all layers that share them.
+    """The variables of one layer, or of several layers whose filters can only go together.
 
     Attributes:
         layer: name of the group: qualified name of the (first) layer that owns the filters.
         gate: qualified name of the module on whose output the mask of that layer acts.
         channels: number of variables.
-        members: the filters of each variable; left out, the filters of ``layer`` one by one.
+        members: one entry per layer of the group, with its filters in the order of the variables; by default ``layer`` alone, with its
+            filters in order.
         consumers: qualified names of the layers and whole-channel operations that read the filters.
-        through: operations between the filters and their consumers.
+        through: names of the operations between the filters and their consumers.
     """
 
     layer: str
@@ -155,8 +160,8 @@ class FilterGroup:
 
     def __post_init__(self) -> None:
         if not self.members:
-            alone = Member(self.layer, self.gate, tuple(range(self.channels)), self.channels)
-            object.__setattr__(self, "members", (alone,))
+            member = Member(self.layer, self.gate, tuple(range(self.channels)), self.channels)
+            object.__setattr__(self, "members", (member,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,10 +171,10 @@ class Layout:
     A variable is one filter, or with ``granularity="group"`` all the filters that can only go together.
 
     Attributes:
-        groups: the variables, by layer.
+        groups: the variables, layer by layer: those of the first group have the smallest numbers.
         fixed: filters that are no variables, and why.
         shape: (N, C, H, W) of the example that the network was traced with.
-        wrap: what was taken as a black box (see ``trace``).
+        wrap: qualified names of the modules that were taken as black boxes (see ``trace``).
 
     Example:
         >>> layout = Layout((FilterGroup("a", "a", 2), FilterGroup("b", "b", 3)))
@@ -184,7 +189,7 @@ class Layout:
 
     @property
     def n(self) -> int:
-        """Number of variables."""
+        """Number of variables: the length of a mask."""
         return sum(group.channels for group in self.groups)
 
     @property
@@ -194,16 +199,16 @@ class Layout:
 
     @property
     def sizes(self) -> Ints:
-        """(n,) filters that each variable stands for."""
+        """(n,) number of filters that each variable stands for."""
         return np.repeat([len(group.members) for group in self.groups], [group.channels for group in self.groups])
 
     def split(self, values: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Cut an (n, ...) array into one piece per group, by its name."""
+        """Cut an (n, ...) array into one (channels, ...) piece per group, by the name of the group."""
         stops = np.cumsum([group.channels for group in self.groups])[:-1]
         return {g.layer: part for g, part in zip(self.groups, np.split(values, stops), strict=True)}
 
     def masks(self, keep: Bools) -> dict[str, Bools]:
-        """Turn an (n,) mask into one (filters,) mask per layer, by layer name; filters that are fixed stay."""
+        """Turn an (n,) mask into one (width,) mask per layer, by the name of the layer; filters that are fixed stay."""
         masks: dict[str, Bools] = {}
         for group, kept in zip(self.groups, self.split(keep).values(), strict=True):
             for member in group.members:
@@ -219,10 +224,10 @@ class Solution:
     Attributes:
         keep: (n,) True where the filter stays.
         damage: predicted rise of the loss, computed by the problem.
-        feasible: whether the mask meets budget and floors.
-        seconds: time the solver took.
-        bound: proven lower bound of the damage, None where none is known.
-        notes: what the solver has to say about how it went, ready for JSON.
+        feasible: whether the mask meets the budget and keeps an allowed number of filters in every layer.
+        seconds: time that the solver took.
+        bound: proven lower bound of the damage over all feasible masks; None where none is known.
+        notes: the solver's record of its search (method, status, trace...), ready for JSON.
     """
 
     keep: Bools
@@ -238,7 +243,13 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Size of a network: weights, multiply-accumulates for one stated input, prunable filters (None: not traced)."""
+    """Size of a network, counted and not measured.
+
+    Attributes:
+        params: number of parameters.
+        macs: multiply-accumulates for one image of the stated size.
+        filters: number of prunable filters; None where the network was not traced.
+    """
 
     params: int
     macs: int
@@ -247,7 +258,12 @@ class Footprint:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Bytes: of all values that exist at once for one image of the stated size, and of the weights as a .safetensors file."""
+    """What a network takes in bytes.
+
+    Attributes:
+        activations: largest sum of all values that exist at once, for one image of the stated size.
+        file: size of the weights as a .safetensors file.
+    """
 
     activations: int
     file: int
@@ -255,7 +271,15 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Time of one image in ms: median and quartiles over so many runs, with so many threads."""
+    """Time that one image takes, in ms.
+
+    Attributes:
+        median: median over the runs.
+        low: lower quartile.
+        high: upper quartile.
+        runs: number of timed runs.
+        threads: number of CPU threads that computed them.
+    """
 
     median: float
     low: float
@@ -266,16 +290,16 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """Something that networks are judged by, and how its values are printed.
+    """A measure of quality, such as PSNR or accuracy, and how its values are printed.
 
     Attributes:
-        name: in files.
-        title: above its column in a table.
-        unit: behind a printed value; empty for none.
-        digits: behind the decimal point.
-        width: of its column.
-        scale: a printed value is so many times the one in files.
-        points: unit of a difference, where that is another.
+        name: its name in files.
+        title: heading of its column in a table.
+        unit: unit behind a printed value; empty for none.
+        digits: digits behind the decimal point.
+        width: width of its column in characters.
+        scale: factor from the value in files to the printed one, such as 100 for shares that are printed in per cent.
+        points: unit of a printed difference; empty where it is ``unit``.
 
     Example:
         >>> share = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")
@@ -292,24 +316,24 @@ class Measure:
     points: str = ""
 
     def text(self, value: float) -> str:
-        """A value to be read."""
+        """Print a value with its unit."""
         return f"{self.number(value)} {self.unit}".rstrip()
 
     def change(self, value: float) -> str:
-        """A difference to be read, with its sign."""
+        """Print a difference of two values, with its sign and its unit."""
         return f"{self.number(value, '+')} {self.points or self.unit}".rstrip()
 
     def number(self, value: float, sign: str = "") -> str:
-        """The same without the unit; ``sign="+"`` shows the sign of what is positive."""
+        """Print a value without its unit; ``sign="+"`` writes the sign of positive values too."""
         return f"{value * self.scale:{sign}.{self.digits}f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """What a network is worth on each image, by several measures.
+    """Quality of a network on each of N images, by several measures.
 
     Attributes:
-        names: (N,) of the images.
+        names: names of the N images.
         measures: (N,) values by name of the measure, such as ``psnr`` in dB or ``accuracy`` as 0 or 1; networks are compared by the first.
 
     Example:
@@ -322,18 +346,25 @@ class Quality:
     measures: Mapping[str, Floats]
 
     def __getitem__(self, name: str) -> Floats:
-        """(N,) values of a measure."""
+        """(N,) values of a measure, by its name."""
         return self.measures[name]
 
     @property
     def primary(self) -> Floats:
-        """(N,) values of the first measure."""
+        """(N,) values of the first measure, by which networks are compared."""
         return next(iter(self.measures.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A network at one point of the run: its quality on the test images, its size, and its latency where that was measured."""
+    """A network at one point of the run, as it was measured.
+
+    Attributes:
+        quality: its quality on the test images.
+        footprint: its parameters, multiply-accumulates and filters.
+        memory: bytes of its activations and of its file.
+        latency: time per image; None where that was not measured.
+    """
 
     quality: Quality
     footprint: Footprint
@@ -342,7 +373,7 @@ class Stage:
 
 
 def final_stage(stages: Collection[str]) -> str:
-    """The network as it leaves a run, among the names of its stages; where there is no such one, the last.
+    """The name of the stage that a run ends with: the first of ``FINAL`` among its stages, the last stage where there is none of them.
 
     Example:
         >>> final_stage(["dense", "compensated", "finetuned"])
@@ -353,13 +384,13 @@ def final_stage(stages: Collection[str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """A mask that a method is compared with.
+    """A method whose mask the run's own mask is compared with.
 
     Attributes:
-        name: of its scorer.
+        name: name of its scorer.
         scorer: a component of the role ``scorer``.
         solver: a component of the role ``solver``.
-        seed: both are given.
+        seed: seed of both the scorer and the solver.
     """
 
     name: str
@@ -370,13 +401,13 @@ class Baseline:
 
 @dataclass(frozen=True, slots=True)
 class BaselineResult:
-    """A baseline as it was measured.
+    """The mask of a baseline, and what its network is worth.
 
     Attributes:
-        baseline: which one.
+        baseline: the method.
         keep: (n,) its mask.
-        footprint: of its network.
-        quality: on the test images, by stage: solved, and compensated where weights were re-fitted.
+        footprint: size of the network that the mask leaves.
+        quality: quality on the test images by stage: ``solved``, and ``compensated`` where weights were re-fitted.
     """
 
     baseline: Baseline
@@ -390,12 +421,12 @@ class Retrained:
     """A network that was trained on other images than its filters were chosen on.
 
     Attributes:
-        seed: of its initialisation.
-        name: whose mask it has.
-        value: mean over the test images of the task's primary measure.
-        filters: prunable filters that it has (variables of the layout).
-        params: its parameters.
-        seconds: time its training took.
+        seed: seed of its initialisation.
+        name: the mask that it has: ``transferred``, ``dense``, ``own``, or the name of a baseline's scorer.
+        value: the task's primary measure, averaged over the test images.
+        filters: number of prunable filters that it has (variables of the layout).
+        params: number of its parameters.
+        seconds: time that its training took.
     """
 
     seed: int

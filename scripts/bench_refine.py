@@ -104,7 +104,7 @@ def rows(case: str, refiners: list[str] | None, seeds: list[int], settings: tupl
                 "notes": {key: refined.notes[key] for key in ("evaluations", "gradients", "moves", "swapped", "stopped")},
                 "dense": full.tolist(),
                 "curve": [
-                    {"spent": p.spent, "seconds": p.seconds, "tuned": p.tuned, "held_out": p.held, "test": t.tolist()}
+                    {"spent": p.spent, "seconds": p.seconds, "tuned": p.tuned, "held_out": p.held_out, "test": t.tolist()}
                     for p, t in zip(curve, tests, strict=True)
                 ],
             }
@@ -114,7 +114,7 @@ def bests(incumbents: list[Incumbent]) -> Iterator[Incumbent]:
     """The masks that would have been returned, as a search went on."""
     best: Incumbent | None = None
     for one in incumbents:
-        if best is None or one.held > best.held:
+        if best is None or one.held_out > best.held_out:
             best = one
             yield one
 

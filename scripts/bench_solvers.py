@@ -29,9 +29,9 @@ from tqdm import tqdm
 from qprune_cli.problem.allocation import least_costs
 from qprune_cli.problem.bound import lower_bound
 from qprune_cli.problem.budget import Budget, layer_counts
-from qprune_cli.problem.priced import dual, proposed
+from qprune_cli.problem.priced import dual, mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.profile import layer_profiles
 from qprune_cli.scores import Pairs
 from qprune_cli.solver.annealing import Annealing
 from qprune_cli.solver.greedy import Greedy
@@ -155,7 +155,7 @@ def against_enumeration(width: int, seeds: list[int]) -> Rows:
         for seed in seeds:
             problem = instance([width], seed, beta, kind, floor=0)
             least = enumerated(problem)
-            error = (profiles(problem)[0].damage - least) / np.ptp(least)
+            error = (layer_profiles(problem)[0].damage - least) / np.ptp(least)
             exact.append(error < 1e-9)
             worst = max(worst, float(error.max()))
         rows.append({"what": name, "exact": float(np.mean(exact)), "worst": worst, "target": "0.95, 2e-3"})
@@ -196,7 +196,7 @@ def every_count(size: int, seeds: list[int]) -> Rows:
     for seed in seeds:
         problem = instance(WIDTHS[size], seed)
         start = process_time()
-        chosen = profiles(problem)
+        chosen = layer_profiles(problem)
         middle = process_time()
         least = least_costs(problem.budget.counts, [profile.damage for profile in chosen])
         end = process_time()
@@ -246,8 +246,8 @@ def coupled(sizes: list[int], seeds: list[int]) -> Rows:
         for seed in seeds:
             problem = priced(instance(WIDTHS[size], seed, beta), share)
             start = process_time()
-            chosen = profiles(problem)
-            keep, found = proposed(problem, chosen)
+            chosen = layer_profiles(problem)
+            keep, found = mask_from_profiles(problem, chosen)
             seconds.append(process_time() - start)
             damage = float(problem.damage(keep[None])[0])
             assert found is not None

@@ -118,7 +118,7 @@ def rates(network: str, solver: str, sparsity: float, seed: int, masks: int, ove
     log = EvaluationLog(MaskMetric(Restoration(), dense, layout, shown), near)
     with log.allowance(10**6, "race"):
         timed(seconds, "racing", lambda: log.values(keep))
-    looked = float(np.mean([log.known[mask.tobytes()].images for mask in keep]))
+    looked = float(np.mean([log.records[mask.tobytes()].images for mask in keep]))
     seconds["racing"] *= len(images) / len(tuned)  # against silenced passes over all tuned images
     return {
         "network": network,

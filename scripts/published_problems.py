@@ -23,8 +23,8 @@ import networkx as nx
 import numpy as np
 from tqdm import tqdm
 
+from qprune_cli.search.mask_distribution import MaskDistribution
 from qprune_cli.search.protes import Protes
-from qprune_cli.search.train import Train
 
 VARIABLES, RANK = 50, 5
 SCALES = {"tiny": 1000, "cpu": 10_000, "gpu": 10_000}  # evaluations; nothing here runs on a GPU
@@ -100,7 +100,7 @@ def minimum(energy: Energy, search: Protes, evaluations: int, seed: int) -> floa
         seen.extend(values.tolist())
         return masks, -values
 
-    search.climb(Train.random(VARIABLES, RANK, rng), measure, rng)
+    search.climb(MaskDistribution.random(VARIABLES, RANK, rng), measure, rng)
     return min(seen[:evaluations])
 
 

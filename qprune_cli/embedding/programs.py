@@ -15,9 +15,9 @@ from qprune_cli.embedding.linear_head import pooled_gates, probe_contributions, 
 from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.graph.network import Network
 from qprune_cli.problem.budget import Prices
-from qprune_cli.program.answer import JointTask, LayerTask, Search
 from qprune_cli.program.build import Formulation, Limit
 from qprune_cli.program.loss import CLASSIFIER
+from qprune_cli.program.task import JointTask, LayerTask, SolveSettings
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
 
 HEADS = ("tangent", "probe")
@@ -30,7 +30,7 @@ def layer_tasks(
     calibration: ImageSet,
     keep: Bools | None,
     formulation: Formulation,
-    search: Search,
+    search: SolveSettings,
     head: str,
     outputs: int,
     limits: list[Limit | None],
@@ -87,7 +87,7 @@ def joint_tasks(
     samples: ImageSet,
     keep: Bools | None,
     formulation: Formulation,
-    search: Search,
+    search: SolveSettings,
     by_class: bool,
     limit: Limit | None,
 ) -> list[JointTask]:

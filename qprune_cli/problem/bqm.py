@@ -1,4 +1,4 @@
-"""The problem as a binary quadratic model of dimod, and the way back."""
+"""The problem as a binary quadratic model (BQM) of dimod, and the way back from samples to masks."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +12,9 @@ from qprune_cli.types import Bools, Floats, Ints
 
 @dataclass(frozen=True)
 class CapacityModel:
-    """``damage(d) + alpha * sum w_i d_i``: the damage plus a reward ``alpha`` for every kept filter, as large as what it costs.
+    """``damage(d) + alpha * sum w_i d_i``: the damage, and a price ``alpha`` of dropping filter i in proportion to its cost ``w_i``.
 
-    No penalty, so the couplings stay as they are. One variable per filter, numbered as in the layout, 1 = dropped.
+    The budget is no quadratic penalty, so the couplings stay as they are. One variable per filter, numbered as in the layout, 1 = dropped.
 
     Args:
         problem: the problem.
@@ -24,7 +24,7 @@ class CapacityModel:
 
     @cached_property
     def weights(self) -> Floats:
-        """(n,) what each filter spends of the budget, 1 on average."""
+        """(n,) share of the budget that each filter spends, scaled to a mean of 1."""
         if self.problem.budget.exact:
             return np.ones(self.problem.layout.n)
         width = np.array([group.channels for group in self.problem.layout.groups])
@@ -40,21 +40,21 @@ class CapacityModel:
         return self.problem.pairs.sums(self.problem.layout.n)
 
     def bqm(self, alpha: float) -> dimod.BinaryQuadraticModel:
-        """The model at one capacity."""
+        """The model at one reward ``alpha`` for kept filters."""
         i, j, weight = self._entries
         return dimod.BinaryQuadraticModel.from_numpy_vectors(
             self.problem.linear + alpha * self.weights, (i, j, weight), 0.0, dimod.BINARY, variable_order=range(self.problem.layout.n)
         )
 
     def bracket(self) -> tuple[float, float]:
-        """Capacities at which everything is dropped, and at which everything is kept."""
+        """Two rewards ``alpha``: one at which all filters are dropped, and one at which all are kept."""
         below, above = self._sums
         margin = 1e-6 * (1 + float(np.abs(self.problem.linear).max()))
         highest, lowest = (self.problem.linear + above + margin) / self.weights, (self.problem.linear + below - margin) / self.weights
         return -float(highest.max()), -float(lowest.min())
 
     def temperatures(self) -> tuple[float, float]:
-        """Inverse temperatures to anneal between, from the size of single flips.
+        """The lowest and the highest inverse temperature to anneal between, from the size of single flips.
 
         Hot: the largest flip is accepted half of the time. Cold: a flip of a ten-thousandth of it one time in a
         hundred; couplings and linear terms cancel, so what decides near the cut is small.
@@ -66,7 +66,7 @@ class CapacityModel:
 
     @staticmethod
     def decode(samples: dimod.SampleSet) -> tuple[Bools, Floats]:
-        """Masks (reads, n), best energy first, and their energies (reads,)."""
+        """(reads, n) masks of a sample set, least energy first, and their (reads,) energies."""
         ordered = np.argsort(samples.record.energy, kind="stable")
         columns = np.argsort(np.asarray(samples.variables))
         return samples.record.sample[ordered][:, columns] == 0, samples.record.energy[ordered]

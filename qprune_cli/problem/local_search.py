@@ -1,4 +1,4 @@
-"""From any mask to a feasible one, and from there by swaps until no swap helps."""
+"""Local search: repair any mask to a feasible one, then swap filters until no swap helps."""
 
 from collections.abc import Iterator
 
@@ -9,19 +9,19 @@ from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.problem.walk import TOLERANCE, Walk
 from qprune_cli.types import Bools, Ints
 
-ALTERNATIVES = 16  # filters that are tried, where the best one does not fit the budget, before all are taken to cost the same
-UNCHECKED = 0.9  # share of what is left of the budget that the model of the prices is trusted with
-FILLINGS = 20  # times that swapping and using up what is left of a budget take turns at most
+ALTERNATIVES = 16  # filters of a layer that are tried before all are assumed to cost the same, where the best one does not fit
+UNCHECKED = 0.9  # share of the rest of a budget that is filled by the model of the prices alone, without asking for the true cost
+FILLINGS = 20  # rounds at most of swapping and of filling up a budget in turn
 
 
 def rounded(problem: PruningProblem, keep: Bools) -> Bools:
-    """Reach allowed numbers of filters in every layer from any mask: the cheapest ones that add up to the budget.
+    """Bring every layer of a mask to an allowed count, at the least rise of the damage for counts that add up to the budget.
 
-    What a number costs is found by dropping or bringing back filters by marginal damage; the numbers are chosen by dynamic
-    programming, which is optimal where nothing couples filters.
+    The rise at a count is found by dropping or bringing back filters one by one by their marginals. The counts are chosen by dynamic
+    programming, which is optimal where no filters are coupled.
 
     Args:
-        problem: the problem, with a budget in filters.
+        problem: the problem; its budget is a number of filters.
         keep: (n,) any mask.
 
     Returns:
@@ -35,20 +35,20 @@ def rounded(problem: PruningProblem, keep: Bools) -> Bools:
         rises = dict(_rises(up, layer, more)) | dict(_rises(down, layer, fewer))
         costs.append(np.array([rises[int(k)] for k in options]))
     for layer, count in enumerate(best_counts(problem.budget.counts, costs, int(problem.budget.limit))):
-        walk.walked(layer, count)
+        walk.resize(layer, count)
     return walk.keep
 
 
 def _rises(walk: Walk, layer: int, counts: Ints) -> Iterator[tuple[int, float]]:
-    """Rise of the damage at each count, walking from one to the next."""
+    """Yield each count with the rise of the damage there, going from one count to the next."""
     rise = 0.0
     for count in counts:
-        rise += walk.walked(layer, int(count))
+        rise += walk.resize(layer, int(count))
         yield int(count), rise
 
 
 def repaired(problem: PruningProblem, keep: Bools) -> Bools:
-    """Meet the budget and the allowed numbers in every layer from any mask, one filter at a time by marginal damage.
+    """Make any mask feasible: drop or bring back one filter at a time, by marginal damage, until budget and counts are met.
 
     Args:
         problem: the problem.
@@ -70,14 +70,14 @@ def repaired(problem: PruningProblem, keep: Bools) -> Bools:
 
 
 def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
-    """Give up what costs most for its worth until the budget is met, then bring back whatever still fits.
+    """Meet a cost: drop the filters that cost most for their worth until the limit is met, then bring back what still fits.
 
-    What masks really cost is asked for seldom: the model of the prices says for how many steps that is not needed.
+    The true cost of a mask takes long to compute, so steps go by the model of the prices until that promises to meet the limit.
     """
     budget = problem.budget
     for layer, options in enumerate(budget.counts):
         if walk.kept[layer] not in options:
-            walk.walked(layer, int(options[np.abs(options - walk.kept[layer]).argmin()]))
+            walk.resize(layer, int(options[np.abs(options - walk.kept[layer]).argmin()]))
     while (excess := budget.spent(walk.keep) - budget.limit) > 0:
         steps = list(_steps(problem, walk, -1))
         if not steps:
@@ -85,7 +85,7 @@ def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
             break
         while excess > 0 and steps:
             _, layer, count, saved = min(steps)
-            walk.walked(layer, count)
+            walk.resize(layer, count)
             excess -= saved if saved > 0 else excess
             steps = list(_steps(problem, walk, -1))
     _fill(problem, walk)
@@ -93,25 +93,25 @@ def _afforded(problem: PruningProblem, walk: Walk) -> Bools:
 
 
 def _aligned(problem: PruningProblem) -> Walk:
-    """The first filters of each layer, as few as may be: where layers share channels, they hold the same ones."""
-    keep = [np.arange(len(own)) < fewest for own, fewest in zip(problem.filters_of, problem.budget.fewest, strict=True)]
+    """The fewest filters of each layer, the first ones: where layers share channels, all of them keep the same ones, which costs least."""
+    keep = [np.arange(len(filters)) < fewest for filters, fewest in zip(problem.filters_of, problem.budget.fewest, strict=True)]
     return Walk(problem, np.concatenate(keep))
 
 
 def _fill(problem: PruningProblem, walk: Walk) -> bool:
-    """Bring back filters, most worth for their cost first, until none fits; says whether there were any."""
+    """Bring back filters, the most worth for their cost first, until none fits; returns whether any came back."""
     filled, again = False, True
     slack = UNCHECKED * (problem.budget.limit - problem.budget.spent(walk.keep))
     before = walk.keep.copy()
     while fitting := [step for step in _steps(problem, walk, 1) if 0 < step[3] < slack]:
         _, layer, count, cost = max(fitting)
-        walk.walked(layer, count)
+        walk.resize(layer, count)
         slack -= cost
-    if not problem.budget.met(walk.keep):  # the model is wrong here: step by step
+    if not problem.budget.met(walk.keep):  # the model is wrong here: undo, and go step by step
         for i in np.flatnonzero(walk.keep != before):
             walk.flip(int(i))
     filled = bool((walk.keep != before).any())
-    while again:  # what did not fit may do so later, where another layer has come to hold its channel
+    while again:  # a filter that did not fit may fit later, once another layer keeps the same channel
         again, full = False, set[int]()
         while steps := [step for step in _steps(problem, walk, 1) if step[1] not in full]:
             _, layer, count, _ = max(steps)
@@ -123,28 +123,31 @@ def _fill(problem: PruningProblem, walk: Walk) -> bool:
 
 
 def _steps(problem: PruningProblem, walk: Walk, sign: int) -> Iterator[tuple[float, int, int, float]]:
-    """Each layer with its next allowed number, down (-1) or up (1): what that changes of the damage for its price, and the price."""
+    """Yield a step of each layer to its next allowed count, down (-1) or up (1).
+
+    A step is: its worth per price (negated change of the damage for each unit of cost), the layer, the new count, and the price.
+    """
     price = problem.prices.marginal(walk.kept)
     for layer, options in enumerate(problem.budget.counts):
-        place = int(np.searchsorted(options, walk.kept[layer])) + sign
-        if 0 <= place < len(options):
-            own = problem.filters_of[layer]
-            step = abs(int(options[place] - walk.kept[layer]))
-            marginals = walk.marginal[own[walk.keep[own] == (sign < 0)]] * -sign
+        position = int(np.searchsorted(options, walk.kept[layer])) + sign
+        if 0 <= position < len(options):
+            filters = problem.filters_of[layer]
+            step = abs(int(options[position] - walk.kept[layer]))
+            marginals = walk.marginal[filters[walk.keep[filters] == (sign < 0)]] * -sign
             worth = float(np.partition(marginals, step - 1)[:step].sum())
-            yield -sign * worth / max(step * price[layer], 1e-300), layer, int(options[place]), step * float(price[layer])
+            yield -sign * worth / max(step * price[layer], 1e-300), layer, int(options[position]), step * float(price[layer])
 
 
 def _returned(problem: PruningProblem, walk: Walk, layer: int, count: int) -> bool:
-    """Bring filters of a layer back if that is within the budget: the best ones, or one of the next best where a single one is wanted.
+    """Bring filters of a layer back if that is within the budget: the best ones, or the best one that fits where the step is one filter.
 
-    What a filter costs depends on whether another layer holds its channel already. Where the first ones all cost the same, the others
-    are taken to do so too.
+    The cost of a filter depends on whether another layer keeps its channel already. Where the first ``ALTERNATIVES`` all cost the same,
+    the others are assumed to do so too.
     """
-    own = problem.filters_of[layer][~walk.keep[problem.filters_of[layer]]]
-    order = own[np.argsort(-walk.marginal[own], kind="stable")]
+    dropped = problem.filters_of[layer][~walk.keep[problem.filters_of[layer]]]
+    order = dropped[np.argsort(-walk.marginal[dropped], kind="stable")]
     step, costs = count - walk.kept[layer], set[float]()
-    for place, chosen in enumerate([order[:step]] if step > 1 else order[:, None]):
+    for attempt, chosen in enumerate([order[:step]] if step > 1 else order[:, None]):
         keep = walk.keep.copy()
         keep[chosen] = True
         costs.add(problem.budget.spent(keep))
@@ -152,13 +155,13 @@ def _returned(problem: PruningProblem, walk: Walk, layer: int, count: int) -> bo
             for i in chosen:
                 walk.flip(int(i))
             return True
-        if place + 1 == ALTERNATIVES and len(costs) == 1:
+        if attempt + 1 == ALTERNATIVES and len(costs) == 1:
             return False
     return False
 
 
 def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
-    """Exchange filters, best exchange first, until no exchange lowers the damage; where a cost is the budget, use up what is left of it.
+    """Exchange filters, best exchange first, until no exchange lowers the damage; where the budget is a cost, fill it up as well.
 
     Args:
         problem: the problem.
@@ -171,7 +174,7 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
     if problem.budget.exact:
         return walk.keep, _swapped(problem, walk, across=True)
     swaps = _settled(problem, walk, across=False)
-    for _ in range(FILLINGS):  # an exchange between layers frees a part of the budget, and using that up may cost more than it gained
+    for _ in range(FILLINGS):  # filling up after an exchange between layers may do more damage than the exchange has saved
         other = Walk(problem, walk.keep)
         more = _settled(problem, other, across=True)
         before, after = problem.damage(np.stack([walk.keep, other.keep]))
@@ -182,7 +185,7 @@ def polished(problem: PruningProblem, keep: Bools) -> tuple[Bools, int]:
 
 
 def _settled(problem: PruningProblem, walk: Walk, across: bool) -> int:
-    """Swap and use up what is left of the budget, in turn; returns the number of exchanges."""
+    """Swap and fill up the budget in turn; returns the number of exchanges."""
     swaps = 0
     for _ in range(FILLINGS):
         swaps += _swapped(problem, walk, across)
@@ -192,7 +195,7 @@ def _settled(problem: PruningProblem, walk: Walk, across: bool) -> int:
 
 
 def _swapped(problem: PruningProblem, walk: Walk, across: bool) -> int:
-    """Exchange filters within layers, or also of two layers, until that no longer helps; returns how often."""
+    """Exchange filters within layers, or also between layers, until that no longer helps; returns the number of exchanges."""
     swaps = 0
     refused: set[tuple[int, int]] = set()  # layers whose best exchange does not fit the budget
     while (swap := walk.best_swap(across, refused)) is not None:
@@ -201,7 +204,7 @@ def _swapped(problem: PruningProblem, walk: Walk, across: bool) -> int:
         if problem.budget.met(walk.keep):
             swaps += 1
             refused.clear()
-        else:  # another layer holds one of the two channels, so it does not cost what the model says
+        else:  # another layer keeps one of the two channels, so the true cost is not that of the model
             walk.flip(swap[1])
             walk.flip(swap[0])
             refused.add((int(problem.layer_of[swap[0]]), int(problem.layer_of[swap[1]])))

@@ -1,4 +1,4 @@
-"""The combinatorial problem: which filters to keep."""
+"""The combinatorial problem: which filters to keep, so that the predicted damage is least and the budget is met."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +15,7 @@ from qprune_cli.types import Bools, Floats, Ints, Layout, Solution
 class PruningProblem:
     r"""Minimise the damage of dropping filters within a budget.
 
-    ``damage(d) = linear . d + sum_{i<j} Q_ij d_i d_j`` with ``d = 1 - keep``, subject to the budget and to the numbers of filters that
+    ``damage(d) = linear . d + sum_{i<j} Q_ij d_i d_j`` with ``d = 1 - keep``, subject to the budget and to the counts of filters that
     each layer may keep. Damage and feasibility are computed here for all solvers.
 
     Args:
@@ -54,40 +54,47 @@ class PruningProblem:
 
     @cached_property
     def layer_of(self) -> Ints:
-        """(n,) layer of each filter."""
+        """(n,) index of the layer of each filter."""
         return self.layout.layer_of
 
     @cached_property
     def filters_of(self) -> tuple[Ints, ...]:
-        """(l) the filters of each layer."""
+        """L arrays: the numbers of the filters of each layer, rising."""
         return tuple(np.split(np.arange(self.layout.n), np.cumsum([group.channels for group in self.layout.groups])[:-1]))
 
     @cached_property
     def prices(self) -> Prices:
-        """What filters cost, as a model in their numbers; of a budget that is not a number of filters."""
+        """The model of the cost in the counts of the layers; only where the budget is a cost."""
         assert self.budget.spend is not None, "filters cost one each"
         return self.budget.prices or Prices.probed(self.layout, self.budget.spend)
 
     def damage(self, keep: Bools) -> Floats:
-        """(b, n) masks -> (b,) damage."""
+        """(b, n) masks -> (b,) predicted rise of the loss."""
         drop = (~keep).astype(np.float64)
         return np.asarray(drop @ self.linear + 0.5 * (drop * self.pairs.field(drop)).sum(axis=1))
 
     def kept_per_layer(self, keep: Bools) -> Ints:
-        """(n,) mask -> (l,) kept filters."""
+        """(n,) mask -> (l,) number of kept filters of each layer."""
         return np.bincount(self.layer_of, weights=keep, minlength=len(self.layout.groups)).astype(np.int64)
 
     def feasible(self, keep: Bools) -> bool:
-        """Whether an (n,) mask meets the budget, and keeps an allowed number in each layer."""
+        """Whether an (n,) mask meets the budget, and keeps an allowed count in each layer."""
         return self.budget.allows(self.kept_per_layer(keep)) and self.budget.met(keep)
 
     def gap(self, solution: Solution) -> float | None:
-        """How far the damage is above its bound, as a share of what the kept filters are worth; None where no bound is known."""
+        """How far the damage is above its bound, as a share of the further damage of dropping all filters; None where no bound is known."""
         if solution.bound is None:
             return None
         worth = abs(float(self.damage(np.zeros((1, self.layout.n), bool))[0]) - solution.damage)
         return max(solution.damage - solution.bound, 0.0) / max(worth, np.finfo(float).tiny)
 
     def judge(self, keep: Bools, seconds: float, bound: float | None = None, **notes: object) -> Solution:
-        """Turn a proposed mask into a solution; the only place where damage and feasibility are stated."""
+        """Turn a proposed mask into a solution; damage and feasibility of solutions are computed here alone.
+
+        Args:
+            keep: (n,) mask.
+            seconds: time that the solver took.
+            bound: proven lower bound of the damage; None where none is known.
+            notes: the solver's record of its search, ready for JSON.
+        """
         return Solution(keep.astype(bool), float(self.damage(keep[None])[0]), self.feasible(keep), seconds, bound, notes)

@@ -1,4 +1,4 @@
-"""The same problem among fewer filters: those that an earlier round left."""
+"""The problem that is left when earlier rounds have dropped filters."""
 
 from dataclasses import dataclass, replace
 
@@ -12,11 +12,11 @@ from qprune_cli.types import Bools, Layout
 
 @dataclass(frozen=True)
 class Remaining:
-    """A problem where some filters are gone; its budget is the nearest to the whole's that the others can meet.
+    """A problem whose variables are the filters that earlier rounds left; its budget is the nearest to the whole's that they can meet.
 
     Args:
-        whole: the problem over all filters.
-        keep: (n,) True for the filters that may still stay.
+        whole: the problem over all n filters.
+        keep: (n,) True for the filters that are left.
 
     Example:
         >>> from qprune_cli.problem.budget import Budget
@@ -24,7 +24,7 @@ class Remaining:
         >>> layout = Layout((FilterGroup("conv", "act", 3),))
         >>> whole = PruningProblem(layout, np.array([3.0, 1.0, 2.0]), Pairs.none(), Budget.filters(layout, 1))
         >>> part = Remaining(whole, np.array([True, True, False]))
-        >>> part.problem.layout.n, part.back(np.array([False, True])).tolist()
+        >>> part.problem.layout.n, part.expanded(np.array([False, True])).tolist()
         (2, [False, True, False])
     """
 
@@ -33,27 +33,29 @@ class Remaining:
 
     @property
     def problem(self) -> PruningProblem:
-        """The problem over the remaining filters; its damage is that of the whole less what the others have cost."""
+        """The problem over the remaining filters; its damage is that of the whole problem, less the damage of those that are gone."""
         whole, keep = self.whole, self.keep
-        own = list(whole.layout.split(keep).values())
-        layout = Layout(tuple(replace(group, channels=int(k.sum()), members=()) for group, k in zip(whole.layout.groups, own, strict=True)))
+        kept = list(whole.layout.split(keep).values())
+        layout = Layout(
+            tuple(replace(group, channels=int(k.sum()), members=()) for group, k in zip(whole.layout.groups, kept, strict=True))
+        )
         pairs = whole.pairs
-        blocks = tuple(block[np.ix_(k, k)] for block, k in zip(pairs.blocks, own, strict=True)) if pairs.blocks else ()
+        blocks = tuple(block[np.ix_(k, k)] for block, k in zip(pairs.blocks, kept, strict=True)) if pairs.blocks else ()
         factor = None if pairs.factor is None else pairs.factor[:, keep]
         gone = pairs.field((~keep)[None].astype(np.float64))[0]
-        counts = tuple(options[options <= k.sum()] for options, k in zip(whole.budget.counts, own, strict=True))
+        counts = tuple(options[options <= k.sum()] for options, k in zip(whole.budget.counts, kept, strict=True))
         spend = whole.budget.spend
         limit = nearest_total(counts, int(whole.budget.limit)) if spend is None else whole.budget.limit
-        budget = replace(whole.budget, limit=limit, counts=counts, spend=None if spend is None else lambda part: spend(self.back(part)))
+        budget = replace(whole.budget, limit=limit, counts=counts, spend=None if spend is None else lambda part: spend(self.expanded(part)))
         return PruningProblem(layout, (whole.linear + gone)[keep], Pairs(blocks, factor), budget)
 
     @property
-    def spent(self) -> float:
-        """Damage of the filters that are gone."""
+    def damage_before(self) -> float:
+        """Damage that the filters of earlier rounds have done: what to add to a damage of ``problem``."""
         return float(self.whole.damage(self.keep[None])[0])
 
-    def back(self, part: Bools) -> Bools:
-        """A mask of the remaining filters as an (n,) mask of all."""
+    def expanded(self, part: Bools) -> Bools:
+        """Turn a (remaining,) mask into the (n,) mask over all filters."""
         keep = self.keep.copy()
         keep[self.keep] = part
         return keep

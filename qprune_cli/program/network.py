@@ -1,4 +1,4 @@
-"""A network of linear maps, ReLUs and maxima as numbers: what a mixed integer program is made from, and what checks its answer."""
+"""A network of linear maps, ReLUs and maxima as arrays: the input of a mixed integer program, and the check of its solution."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,16 +13,16 @@ KINDS = ("input", "linear", "relu", "max")
 
 @dataclass(frozen=True)
 class Op:
-    """One operation on flattened values, of one sample.
+    """One operation on the flattened values of one sample.
 
     Attributes:
         kind: ``input``; ``linear``: ``sum_j matrices[j] @ sources[j] + constant``; ``relu``; or ``max``: over ``windows``.
-        sources: places of its operands in the list of operations.
-        matrices: (outputs, inputs) sparse, one for each operand.
-        constant: (outputs,)
-        windows: (outputs, k) places in the operand that the maximum runs over, -1 for none.
-        scores: (outputs,) score that gates each value behind the operation, -1 for none; None where nothing is gated.
-        name: of the operation in the network.
+        sources: indices of its operands in the list of operations.
+        matrices: (outputs, inputs) sparse, one for each operand of a linear operation.
+        constant: (outputs,) constant terms of a linear operation.
+        windows: (outputs, k) entries of the operand that each maximum runs over, -1 for none.
+        scores: (outputs,) number of the score that gates each result, -1 for none; None where no result is gated.
+        name: name of the operation in the network, for messages.
     """
 
     kind: str
@@ -41,7 +41,8 @@ class ReluNetwork:
     Attributes:
         ops: the operations, the input first.
         layer_of: (n,) layer of each score.
-        filters: (l,) numbers that the published sparsity term divides by: outputs of a linear layer, outputs times taps of a convolution.
+        filters: (l,) numbers that the published sparsity term divides by: outputs of a linear layer; outputs times kernel taps of a
+            convolution.
     """
 
     ops: tuple[Op, ...]
@@ -50,7 +51,7 @@ class ReluNetwork:
 
     @property
     def n(self) -> int:
-        """Number of scores."""
+        """Number of scores, one per filter."""
         return len(self.layer_of)
 
 
@@ -63,7 +64,7 @@ def simulate(network: ReluNetwork, x: Floats, scores: Floats) -> list[Floats]:
         scores: (n,) in [0, 1].
 
     Returns:
-        (N, outputs) of every operation.
+        (N, outputs) results of every operation, in order.
     """
     values: list[Floats] = []
     for op in network.ops:
@@ -71,7 +72,7 @@ def simulate(network: ReluNetwork, x: Floats, scores: Floats) -> list[Floats]:
         if op.kind == "input":
             value = x
         elif op.kind == "linear":
-            value = op.constant + sum((matrix @ given.T).T for matrix, given in zip(op.matrices, inputs, strict=True))
+            value = op.constant + sum((matrix @ operand.T).T for matrix, operand in zip(op.matrices, inputs, strict=True))
         elif op.kind == "relu":
             value = np.maximum(inputs[0], 0)
         else:
@@ -81,18 +82,18 @@ def simulate(network: ReluNetwork, x: Floats, scores: Floats) -> list[Floats]:
 
 
 def maxima(values: Floats, windows: Ints) -> Floats:
-    """(N, inputs) -> (N, outputs): the largest value in each window."""
+    """(N, inputs) values -> (N, outputs): the largest value in each of (outputs, k) windows, whose entry -1 stands for none."""
     padded = np.concatenate([values, np.full((len(values), 1), -np.inf)], axis=1)
-    found: Floats = padded[:, windows].max(axis=2)
-    return found
+    largest: Floats = padded[:, windows].max(axis=2)
+    return largest
 
 
-def gates(places: Ints, scores: Floats) -> Floats:
-    """(outputs,) factor of each value: its score, 1 where nothing gates it."""
-    found: Floats = np.where(places >= 0, scores[np.maximum(places, 0)], 1.0)
-    return found
+def gates(score_of: Ints, scores: Floats) -> Floats:
+    """(outputs,) factor of each value: its score among (n,) scores, by (outputs,) numbers; 1 where the number is -1."""
+    factors: Floats = np.where(score_of >= 0, scores[np.maximum(score_of, 0)], 1.0)
+    return factors
 
 
 def layers_of(layer_of: Ints) -> Sequence[Ints]:
-    """The scores of each layer."""
+    """L arrays: the numbers of the scores of each layer, from the (n,) layer of each score."""
     return [np.flatnonzero(layer_of == layer) for layer in range(int(layer_of.max()) + 1)]

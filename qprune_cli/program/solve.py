@@ -1,4 +1,4 @@
-"""Solving a program with SCIP; PySCIPOpt is imported when it is needed, so that what goes wrong there is one sentence."""
+"""Solves programs with SCIP or HiGHS; PySCIPOpt is imported only when it is needed, so that a broken installation is one sentence."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ import numpy as np
 from scipy import optimize, sparse
 
 from qprune_cli.errors import UserError
-from qprune_cli.program.draft import Program
+from qprune_cli.program.program import Program
 from qprune_cli.types import Floats
 
 OFF = 3  # SCIP_PARAMSETTING.OFF
@@ -18,15 +18,15 @@ OFF = 3  # SCIP_PARAMSETTING.OFF
 
 @dataclass(frozen=True)
 class Solved:
-    """An answer.
+    """The result of solving a program.
 
     Attributes:
         x: (v,) the best point; None where none was found.
-        status: SCIP's word: optimal, timelimit, gaplimit, infeasible...
-        objective: of the point, with the program's constant.
-        bound: proven lower bound of the objective.
-        nodes: of the search tree.
-        seconds: taken.
+        status: SCIP's status: optimal, timelimit, gaplimit, infeasible...
+        objective: objective at the point, with the constant of the program; None where there is no point.
+        bound: proven lower bound of the objective; None where there is none.
+        nodes: number of nodes of the search tree.
+        seconds: time that it took.
     """
 
     x: Floats | None
@@ -38,20 +38,20 @@ class Solved:
 
     @property
     def gap(self) -> float | None:
-        """Relative gap between objective and bound; None where either is not known."""
+        """Gap between objective and bound as a share of the objective; None where either is missing."""
         if self.objective is None or self.bound is None:
             return None
         return max(self.objective - self.bound, 0.0) / max(abs(self.objective), 1e-9)
 
 
 def solve(program: Program, seconds: float, gap: float = 0.0, start: Floats | None = None) -> Solved:
-    """Minimise a program.
+    """Minimise a program with SCIP.
 
     Args:
         program: what to solve.
         seconds: time limit.
         gap: relative gap at which to stop.
-        start: (v,) a point to begin with, where one is known; NaN where a variable is left to SCIP.
+        start: (v,) point to begin the search with, NaN for variables that SCIP is to fill in; None for none.
 
     Raises:
         UserError: SCIP is not installed properly.
@@ -63,18 +63,18 @@ def solve(program: Program, seconds: float, gap: float = 0.0, start: Floats | No
         if not program.integer.any():
             model.setHeuristics(OFF)  # convex: the first relaxation is the answer
         if start is not None:
-            _hand_over(model, variables, start)
+            _add_start(model, variables, start)
         model.optimize()
         x = np.array([model.getVal(v) for v in variables]) if model.getNSols() else None
         bound = float(model.getDualbound())
         objective = None if x is None else float(model.getObjVal()) + program.constant
-        known = None if abs(bound) >= model.infinity() else bound + program.constant
-        return Solved(x, model.getStatus(), objective, known, int(model.getNNodes()), perf_counter() - begun)
+        proven = None if abs(bound) >= model.infinity() else bound + program.constant
+        return Solved(x, model.getStatus(), objective, proven, int(model.getNNodes()), perf_counter() - begun)
 
 
 def extremes(program: Program, weights: Floats, seconds: float) -> tuple[float, float]:
-    """Least and largest value of ``weights . x`` over the relaxed program, as far as SCIP can prove them in time."""
-    found = []
+    """A lower and an upper bound of ``weights . x`` over the relaxed program, as tight as SCIP proves them in time; weights are (v,)."""
+    bounds = []
     with loaded(program.relaxed()) as (model, variables):
         from pyscipopt import quicksum
 
@@ -83,13 +83,13 @@ def extremes(program: Program, weights: Floats, seconds: float) -> tuple[float, 
         for sense in ("minimize", "maximize"):
             model.setObjective(aim, sense)
             model.optimize()
-            found.append(float(model.getDualbound()))
+            bounds.append(float(model.getDualbound()))
             model.freeTransform()
-    return found[0], found[1]
+    return bounds[0], bounds[1]
 
 
 def solve_linear(program: Program, seconds: float) -> Solved:
-    """Minimise a program without integers, squares and exponentials by an interior point method (HiGHS): slow to start, never stuck.
+    """Minimise a linear program (no integers, squares, exponentials) by the interior point method of HiGHS: slow to start, never stuck.
 
     Args:
         program: what to solve.
@@ -98,7 +98,7 @@ def solve_linear(program: Program, seconds: float) -> Solved:
     begun, equal = perf_counter(), program.low == program.high
     linprog: Any = optimize.linprog
     above, below = np.isfinite(program.high) & ~equal, np.isfinite(program.low) & ~equal
-    found = linprog(
+    result = linprog(
         program.cost,
         A_ub=sparse.vstack([program.rows[above], -program.rows[below]]),
         b_ub=np.concatenate([program.high[above], -program.low[below]]),
@@ -108,15 +108,15 @@ def solve_linear(program: Program, seconds: float) -> Solved:
         method="highs-ipm",
         options={"time_limit": seconds},
     )
-    if found.status != 0:
-        return Solved(None, found.message.split(".")[0], None, None, 0, perf_counter() - begun)
-    value = float(found.fun) + program.constant
-    return Solved(found.x, "optimal", value, value, 0, perf_counter() - begun)
+    if result.status != 0:
+        return Solved(None, result.message.split(".")[0], None, None, 0, perf_counter() - begun)
+    value = float(result.fun) + program.constant
+    return Solved(result.x, "optimal", value, value, 0, perf_counter() - begun)
 
 
 @contextmanager
 def loaded(program: Program) -> Iterator[tuple[Any, list[Any]]]:
-    """A program as a model of SCIP, and its variables.
+    """Load a program into SCIP, as its model and the list of its v variables; both are freed behind the block.
 
     Raises:
         UserError: PySCIPOpt or SCIP cannot be loaded.
@@ -126,8 +126,8 @@ def loaded(program: Program) -> Iterator[tuple[Any, list[Any]]]:
         from pyscipopt import exp as exponential
         from pyscipopt.scip import Expr, Term
     except (ImportError, OSError) as error:
-        said = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"SCIP cannot be loaded ({said}); install it with pip install --force-reinstall pyscipopt") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(f"SCIP cannot be loaded ({reason}); install it with pip install --force-reinstall pyscipopt") from error
     model = Model()
     model.hideOutput()
     variables = [
@@ -157,11 +157,12 @@ def loaded(program: Program) -> Iterator[tuple[Any, list[Any]]]:
 
 
 def _bound(value: float) -> float | None:
+    """A bound as SCIP takes it: None for none."""
     return float(value) if np.isfinite(value) else None
 
 
-def _hand_over(model: Any, variables: list[Any], start: Floats) -> None:
-    """Give SCIP a point, whole or in part; it decides whether it is of use."""
+def _add_start(model: Any, variables: list[Any], start: Floats) -> None:
+    """Give SCIP a (v,) start, with NaN for variables that it is to fill in; SCIP decides whether to use it."""
     point = model.createPartialSol() if np.isnan(start).any() else model.createSol()
     for variable, value in zip(variables, start, strict=True):
         if not np.isnan(value):

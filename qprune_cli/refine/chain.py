@@ -1,4 +1,4 @@
-"""Several refiners, one after another."""
+"""Several refiners that work on one mask, one after another."""
 
 from dataclasses import dataclass, field, fields, replace
 from time import perf_counter
@@ -16,8 +16,8 @@ class Chain:
     """Let each refiner begin where the one before ended; what one has measured is free for the next.
 
     Args:
-        stages: the refiners, in order; each has its own evaluations.
-        objective: compensated, or silenced: what network the metric is of, for all of them (see ``objective_metric``).
+        stages: the refiners, in order; each spends its own evaluations.
+        objective: compensated, or silenced: the network whose metric all stages tune (see ``objective_metric``).
     """
 
     stages: tuple[Any, ...] = field(default=(), metadata={"group": "refine"})
@@ -34,7 +34,7 @@ class Chain:
         object.__setattr__(self, "stages", stages)
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
-        """Run one after another."""
+        """Run the stages one after another; the mask that is best on the held-out images is the result."""
         started, solution, notes = perf_counter(), start, []
         for stage in self.stages:
             solution = stage.refine(problem, solution, log, seed)

@@ -16,12 +16,12 @@ from qprune_cli.types import Solution
 class Descent:
     """Try random exchanges of a kept filter for a dropped one, some at a time; move to the best of them if it is truly better.
 
-    Knows nothing of the network but the metric; what any other refiner should beat at equal evaluations.
+    It uses nothing of the network but the metric: the baseline that any other refiner should beat at equal evaluations.
 
     Args:
-        evaluations: masks to measure at most.
-        batch: exchanges that are tried before the search moves.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
+        evaluations: largest number of masks to measure.
+        batch: number of exchanges that are tried before the search moves.
+        objective: compensated, or silenced: the network whose metric is tuned (see ``objective_metric``).
     """
 
     evaluations: int = 200
@@ -32,19 +32,19 @@ class Descent:
         check_settings(self, evaluations=3, batch=1)
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
-        """Climb until the evaluations are spent or the held-out images gain no more."""
+        """Climb from the start until the evaluations are spent or the held-out images gain no more."""
         started, rng = perf_counter(), np.random.default_rng(seed)
-        alive = np.zeros(problem.layout.n, bool)
+        none_dead = np.zeros(problem.layout.n, bool)
         with log.allowance(self.evaluations, "descent"):
             while log.open:
                 keep, spent = log.last.keep, log.spent
-                swaps = random_swaps(problem, keep, alive, self.batch, rng)
+                swaps = random_swaps(problem, keep, none_dead, self.batch, rng)
                 if not len(swaps):
                     break
                 masks = np.stack([swapped(keep, [pair]) for pair in swaps.tolist()])
                 values = log.values(masks)
                 if values.max() > log.last.tuned:
-                    log.moved(masks[int(values.argmax())])
+                    log.move_to(masks[int(values.argmax())])
                 elif log.spent == spent:
                     break
-        return log.solution(problem, started, method="descent", stopped=log.why)
+        return log.solution(problem, started, method="descent", stopped=log.stop_reason)

@@ -18,14 +18,14 @@ from qprune_cli.types import Solution
 class Gradient:
     """Take the gradient of the loss at the mask, try the exchanges that it proposes, move to the best, and begin again.
 
-    A filter's gate gradient, with its own second moment as curvature (a removal is no small step), says what dropping it or bringing
-    it back is worth. What was tried at a mask is not tried again there; the search ends where no proposal is left or nothing gained.
+    The gradient of a filter's gate, and its second moment as curvature (a removal is no small step), predict what dropping the filter or
+    bringing it back does to the loss. An exchange is tried once at each mask; the search ends where none is left or none gains.
 
     Args:
-        evaluations: masks to measure at most; a gradient counts as three.
-        batch: exchanges that are tried for one gradient at a time.
-        tries: batches that may fail at one mask before the search ends.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
+        evaluations: largest number of masks to measure; a gradient counts as three.
+        batch: number of exchanges that are measured at a time.
+        tries: number of batches at one mask, without a gain, after which the search ends.
+        objective: compensated, or silenced: the network whose metric is tuned (see ``objective_metric``).
     """
 
     evaluations: int = 200
@@ -43,9 +43,10 @@ class Gradient:
             moved = True
             while log.open and log.room > gradient_price(0) and moved:
                 moved = self._moved(problem, log, seed)
-        return log.solution(problem, started, method="gradient", stopped=log.why)
+        return log.solution(problem, started, method="gradient", stopped=log.stop_reason)
 
     def _moved(self, problem: PruningProblem, log: EvaluationLog, seed: int) -> bool:
+        """Take a gradient and try the exchanges that it proposes; returns whether one was better and the search has moved."""
         keep, tried = log.last.keep, set[Swap]()
         walk = Walk(slope_problem(problem, log.quadratic(keep, 0, seed), keep), keep)
         for _ in range(self.tries):
@@ -55,7 +56,7 @@ class Gradient:
             masks = np.stack([swapped(keep, [swap]) for swap in swaps])
             values = log.values(masks)
             if values.max() > log.last.tuned:
-                log.moved(masks[int(values.argmax())])
+                log.move_to(masks[int(values.argmax())])
                 return True
             tried |= set(swaps)
         return False

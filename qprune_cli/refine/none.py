@@ -1,4 +1,4 @@
-"""No refinement."""
+"""No refinement: the solver's mask is the result."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,5 +15,5 @@ class NoRefinement:
     objective: ClassVar[str] = "silenced"
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
-        """Return the start."""
+        """Return the start as it is."""
         return start

@@ -19,9 +19,9 @@ class RandomSearch:
     """Measure random masks around the start and keep the best.
 
     Args:
-        evaluations: masks to measure at most.
-        swaps: exchanges by which a mask differs from the start at most; how many is drawn evenly on a logarithmic scale.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
+        evaluations: largest number of masks to measure.
+        swaps: largest number of exchanges between a mask and the start; the number is drawn evenly on a logarithmic scale.
+        objective: compensated, or silenced: the network whose metric is tuned (see ``objective_metric``).
     """
 
     evaluations: int = 200
@@ -32,7 +32,7 @@ class RandomSearch:
         check_settings(self, evaluations=3, swaps=1)
 
     def refine(self, problem: PruningProblem, start: Solution, log: EvaluationLog, seed: int) -> Solution:
-        """Look around the start until the evaluations are spent."""
+        """Measure random masks around the start until the evaluations are spent or the held-out images gain no more."""
         started, rng = perf_counter(), np.random.default_rng(seed)
         with log.allowance(self.evaluations, "random"):
             while log.open:
@@ -40,14 +40,14 @@ class RandomSearch:
                 masks = np.stack([self._near(problem, start, rng) for _ in range(BATCH)])
                 values = log.values(masks)
                 if values.max() > log.last.tuned:
-                    log.moved(masks[int(values.argmax())])
+                    log.move_to(masks[int(values.argmax())])
                 elif log.spent == spent:
                     break
-        return log.solution(problem, started, method="random", stopped=log.why)
+        return log.solution(problem, started, method="random", stopped=log.stop_reason)
 
     def _near(self, problem: PruningProblem, start: Solution, rng: np.random.Generator) -> Bools:
-        """A feasible (n,) mask some exchanges away."""
-        keep, nobody = start.keep, np.zeros(problem.layout.n, bool)
+        """A feasible (n,) mask, a random number of exchanges away from the start."""
+        keep, none_dead = start.keep, np.zeros(problem.layout.n, bool)
         for _ in range(int(np.exp(rng.uniform(0, np.log(self.swaps + 1))))):
-            keep = swapped(keep, random_swaps(problem, keep, nobody, 1, rng).tolist())
+            keep = swapped(keep, random_swaps(problem, keep, none_dead, 1, rng).tolist())
         return keep

@@ -11,9 +11,9 @@ from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.search.active import FEWEST, active_set
 from qprune_cli.search.evaluations import EvaluationLog
+from qprune_cli.search.mask_distribution import MaskDistribution
 from qprune_cli.search.protes import Protes
 from qprune_cli.search.settings import check_settings
-from qprune_cli.search.train import Train
 from qprune_cli.types import Bools, Floats, Ints, Solution
 
 PATIENCE = 5  # batches in a row without a new mask, after which the search ends
@@ -23,25 +23,25 @@ PATIENCE = 5  # batches in a row without a new mask, after which the search ends
 class TensorTrain:
     """Learn a probability over masks on the true metric: sample, measure, pull toward the best, as PROTES does.
 
-    The probability is a Tensor Train that begins around the mask it is given. Where the budget is a number of filters, all that is ever
-    sampled has this number, by construction. Every layer keeps its number as well where the budget says so, and where only some numbers
+    The probability is a Tensor Train that begins around the start (see ``MaskDistribution``). Where the budget is a number of filters,
+    every sample has this number by construction. Every layer keeps its count as well where the budget fixes it, and where only some counts
     are allowed (multiples): samples that had to be repaired for these gained half as much. With a budget of parameters,
-    multiply-accumulates or time, and where samples violate a floor, they are repaired, and what was repaired is learnt. The start is in
-    the first batch. Only some filters are free (see ``active_set``). A batch of known masks costs nothing; after some in a row the
-    search ends.
+    multiply-accumulates or time, and where samples violate a floor, they are repaired, and the search learns from the repaired masks. The
+    start is in the first batch. Only some filters are free (see ``active_set``). A batch without a new mask costs nothing; after
+    ``PATIENCE`` of them in a row the search ends.
 
     Args:
-        evaluations: distinct masks to measure, start, probes and gradient included.
-        rank: of the train; 1 learns filters one by one, more learn which go together.
-        samples: masks in a batch.
-        elites: best masks that the train is pulled toward.
+        evaluations: largest number of distinct masks to measure; start, probes and gradient count as well.
+        rank: rank of the Tensor Train; 1 learns filters one by one, more learn which go together.
+        samples: number of masks in a batch.
+        elites: number of best masks that the probability is pulled toward.
         memory: take the best of all masks so far; otherwise those of the last batch, as PROTES does.
-        steps: of Adam for each batch.
-        rate: of Adam.
-        active: filters that are free, half of them kept; 0 means all.
-        eta: probability of each free filter to differ from the start in the beginning.
-        probes: random swaps that are measured to choose the free filters; 0 chooses them at random.
-        objective: compensated, or silenced: what network the metric is of (see ``objective_metric``).
+        steps: steps of Adam for each batch.
+        rate: step size of Adam.
+        active: number of filters that are free, half of them kept; 0 means all.
+        eta: probability at the beginning that a free filter differs from the start.
+        probes: number of random swaps that are measured to choose the free filters; 0 chooses them at random.
+        objective: compensated, or silenced: the network whose metric is tuned (see ``objective_metric``).
 
     References:
         Batsheva, Chertkov, Ryzhakov, Oseledets, "PROTES: probabilistic optimization with tensor sampling", NeurIPS 2023; written from
@@ -80,16 +80,29 @@ class TensorTrain:
         with log.allowance(self.evaluations, "tensor train"):
             active = active_set(problem, log, groups(problem), self.active, self.probes, rng)
             keep = log.last.keep
-            bench = Bench(problem, log, keep, active.filters, runs(problem, keep, active.filters))
+            measurer = SampleMeasurer(problem, log, keep, active.filters, runs(problem, keep, active.filters))
             if len(active.filters):
-                train = Train.around(keep[active.filters], self.eta, self.rank, rng, bench.runs)
-                Protes(self.samples, self.elites, self.memory, self.steps, self.rate).climb(train, bench, rng, keep[None, active.filters])
-        return log.solution(problem, started, method="tensor train", **active.notes, **bench.notes())
+                distribution = MaskDistribution.around(keep[active.filters], self.eta, self.rank, rng, measurer.runs)
+                protes = Protes(self.samples, self.elites, self.memory, self.steps, self.rate)
+                protes.climb(distribution, measurer, rng, keep[None, active.filters])
+        return log.solution(problem, started, method="tensor train", **active.notes, **measurer.notes())
 
 
 @dataclass
-class Bench:
-    """Measures what the train samples, and says when to stop; counts what was feasible as it was sampled."""
+class SampleMeasurer:
+    """Measures the samples of the distribution, says when to stop, and counts the samples that needed no repair.
+
+    Attributes:
+        problem: the problem.
+        log: measures the masks, inside an allowance.
+        keep: (n,) mask whose other filters stay as they are.
+        filters: (m,) filters that are free.
+        runs: length and number of ones of each run of the free filters (see ``MaskDistribution``).
+        sampled: number of samples so far.
+        feasible: number of these that were feasible without repair.
+        stale: batches in a row without a new mask.
+        batches: number of batches so far.
+    """
 
     problem: PruningProblem
     log: EvaluationLog
@@ -102,7 +115,7 @@ class Bench:
     batches: int = 0
 
     def __call__(self, bits: Bools) -> tuple[Bools, Floats] | None:
-        """(b, m) values of the free filters -> those to learn from, and PSNR; None when the search is over."""
+        """(b, m) samples of the free filters -> (k, m) to learn from, and their (k,) merits; None when the search is over."""
         if not self.log.open or self.stale == PATIENCE:
             return None
         masks = np.repeat(self.keep[None], len(bits), axis=0)
@@ -113,46 +126,52 @@ class Bench:
         self.stale = 0 if self.log.spent > spent else self.stale + 1
         self.batches += 1
         if len(values) and values.max() > self.log.last.tuned:
-            self.log.moved(masks[int(values.argmax())])
+            self.log.move_to(masks[int(values.argmax())])
         frozen = np.delete(masks, self.filters, axis=1) == np.delete(self.keep, self.filters)
-        learnt = frozen.all(axis=1) if self.runs else np.ones(len(masks), bool)
-        return masks[learnt][:, self.filters], values[learnt]
+        usable = frozen.all(axis=1) if self.runs else np.ones(len(masks), bool)
+        return masks[usable][:, self.filters], values[usable]
 
     def notes(self) -> dict[str, Any]:
-        """How it went."""
-        why = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else self.log.why
+        """A record of the search, ready for JSON: batches, share of feasible samples, and why it stopped."""
+        reason = "the train has collapsed: it brings no new mask" if self.stale == PATIENCE else self.log.stop_reason
         return {
             "batches": self.batches,
             "feasible_share": self.feasible / max(self.sampled, 1),
-            "stopped": why if len(self.filters) else "no filter can trade places with another",
+            "stopped": reason if len(self.filters) else "no filter can trade places with another",
         }
 
     def _mended(self, masks: Bools) -> Bools:
-        """The masks that are feasible, some of them after repair."""
-        fine = np.array([self.problem.feasible(mask) for mask in masks])
+        """The (k, n) feasible masks of (b, n) samples, those that were not feasible after repair."""
+        feasible = np.array([self.problem.feasible(mask) for mask in masks])
         assert not self.runs or (masks.sum(axis=1) == self.keep.sum()).all(), "the number of filters is kept by construction"
-        self.sampled, self.feasible = self.sampled + len(masks), self.feasible + int(fine.sum())
-        mended = [mask if good else repaired(self.problem, mask) for mask, good in zip(masks, fine, strict=True)]
+        self.sampled, self.feasible = self.sampled + len(masks), self.feasible + int(feasible.sum())
+        mended = [mask if good else repaired(self.problem, mask) for mask, good in zip(masks, feasible, strict=True)]
         return np.array([mask for mask in mended if self.problem.feasible(mask)], bool).reshape(-1, len(self.keep))
 
 
 def by_layer(problem: PruningProblem) -> bool:
-    """Whether the layers keep their numbers of filters: where each may keep one only, or where not every number is allowed."""
+    """Whether every layer keeps its count of filters: where each has one allowed count, or where some counts in between are not allowed."""
     budget = problem.budget
     return not budget.free or bool((budget.fewest == budget.most).all())
 
 
 def groups(problem: PruningProblem) -> list[Ints]:
-    """Filters that may trade places: any two, or only those of a layer where its number is to stay or filters differ in price."""
+    """Arrays of filters that may be exchanged for one another: all n, or layer by layer where counts are fixed or the budget is a cost."""
     across = problem.budget.exact and not by_layer(problem)
     return [np.arange(problem.layout.n)] if across else list(problem.filters_of)
 
 
 def runs(problem: PruningProblem, keep: Bools, filters: Ints) -> tuple[tuple[int, int], ...]:
-    """Free filters and how many of them stay: of each layer, in all, or nothing that is fixed."""
+    """Length and number of ones of each run of the free filters: layer by layer, in all, or no runs where a cost is the budget.
+
+    Args:
+        problem: the problem.
+        keep: (n,) mask whose counts stay.
+        filters: (m,) free filters, rising.
+    """
     if not problem.budget.exact:
         return ()
     if not by_layer(problem):
         return ((len(filters), int(keep[filters].sum())),)
     layers = [filters[problem.layer_of[filters] == layer] for layer in np.unique(problem.layer_of[filters])]
-    return tuple((len(own), int(keep[own].sum())) for own in layers)
+    return tuple((len(part), int(keep[part].sum())) for part in layers)

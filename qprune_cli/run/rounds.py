@@ -106,8 +106,8 @@ def solve(plan: RunPlan, remaining: Remaining) -> Solution:
     whole, problem = remaining.whole, remaining.problem
     part = plan.solver.solve(problem, plan.settings.seed)
     bounds = [bound for bound in (part.bound, lower_bound(problem) if plan.settings.certify else None) if bound is not None]
-    keep = repaired(whole, remaining.back(part.keep))
-    bound = max(bounds) + remaining.spent if bounds and not (keep & ~remaining.keep).any() else None
+    keep = repaired(whole, remaining.expanded(part.keep))
+    bound = max(bounds) + remaining.damage_before if bounds and not (keep & ~remaining.keep).any() else None
     return whole.judge(keep, part.seconds, bound, **part.notes)
 
 

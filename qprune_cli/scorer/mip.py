@@ -15,9 +15,10 @@ from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.embedding.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
 from qprune_cli.errors import UserError
 from qprune_cli.graph.network import Network
-from qprune_cli.program.answer import Search, Task, answers, check_workers
 from qprune_cli.program.build import Formulation
 from qprune_cli.program.loss import CLASSIFIER, LOSSES
+from qprune_cli.program.task import SolveSettings, Task
+from qprune_cli.program.workers import check_workers, solve_all
 from qprune_cli.scores import Pairs, Scores
 from qprune_cli.types import Bools, ImageSet, Layout, Splits
 
@@ -133,7 +134,7 @@ class Mip:
         samples = self._samples(splits, seed)
         run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, keep).over(stacked_inputs(model, samples))
         run.refuse_damaged(layout)
-        solved = answers(self._tasks(run, layout, samples, splits, keep, loss, seed), self.jobs, self.backend, self.cluster)
+        solved = solve_all(self._tasks(run, layout, samples, splits, keep, loss, seed), self.jobs, self.backend, self.cluster)
         parts = [answer.scores for answer in solved]
         scores = np.concatenate(parts) if self.mode == "decoupled" else np.mean(parts, axis=0)
         norms = weight_norms(model, layout)
@@ -150,7 +151,7 @@ class Mip:
         self, run: MaskedRun, layout: Layout, samples: ImageSet, splits: Splits, keep: Bools | None, loss: str, seed: int
     ) -> Sequence[Task]:
         """The programs of the layers, or of the network."""
-        model, formulation, search = run.network.model, self._formulation(loss), Search(tuple(self.lambdas), self.seconds, self.gap)
+        model, formulation, search = run.network.model, self._formulation(loss), SolveSettings(tuple(self.lambdas), self.seconds, self.gap)
         binary = self.scores == "binary"
         if self.mode == "decoupled":
             limits = layer_limits(model, layout, self.sparsity, self.budget if binary else None)

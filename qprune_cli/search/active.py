@@ -1,4 +1,4 @@
-"""Which filters a search may change: those whose flip is predicted to cost least, by a prediction that was measured."""
+"""The active set of a search: the filters that it may change, chosen by a prediction whose quality was measured."""
 
 from typing import Any, NamedTuple
 
@@ -11,17 +11,17 @@ from qprune_cli.search.evaluations import EvaluationLog, gradient_price
 from qprune_cli.search.moves import random_swaps, swapped
 from qprune_cli.types import Bools, Floats, Ints
 
-TRUSTED = 0.4  # rank correlation with true changes, from which a prediction chooses the filters
+TRUSTED = 0.4  # least rank correlation with true changes at which a prediction chooses the filters
 CURVATURE = 1  # random backward passes per image
-FEWEST = 8  # swaps below which a rank correlation says nothing
+FEWEST = 8  # least number of swaps that a rank correlation is computed from
 
 
 class Active(NamedTuple):
-    """Filters that are free, and how they were chosen.
+    """The filters that a search may change.
 
     Attributes:
-        filters: (m,) rising.
-        notes: ready for JSON.
+        filters: (m,) numbers of the filters, rising.
+        notes: how they were chosen, ready for JSON.
     """
 
     filters: Ints
@@ -29,7 +29,12 @@ class Active(NamedTuple):
 
 
 class Prediction(NamedTuple):
-    """What changes of a mask do to the loss: for the measured swaps (b,), and for each filter that is flipped alone (n,)."""
+    """Predicted changes of the loss.
+
+    Attributes:
+        swaps: (b,) change by each of the measured swaps.
+        flips: (n,) change when each filter alone is dropped or brought back.
+    """
 
     swaps: Floats
     flips: Floats
@@ -38,62 +43,74 @@ class Prediction(NamedTuple):
 def active_set(problem: PruningProblem, log: EvaluationLog, groups: list[Ints], size: int, probes: int, rng: np.random.Generator) -> Active:
     """Choose the filters that a search may change, and measure how far the choice can be trusted.
 
-    Random swaps are measured at the mask that the search stands at, and compared with what the problem's damage predicts and what the
-    loss to second order around that mask predicts. The one that ranks the true changes better chooses: of the kept filters those that
-    cost least to drop, of the dropped ones as many that are most worth having back. A surrogate may rank swaps near its own optimum
-    no better than chance, and filters frozen by it cost more than any search regains; so where neither prediction has a rank
-    correlation of ``TRUSTED``, filters are drawn at random, half kept and half dropped, which favours no wrong order. Dropped filters
-    that are dead are left out: they bring nothing back. Swaps and slope are spent from the allowance, at most a quarter of it.
+    Random swaps are measured at the current mask, and compared with two predictions: by the damage of the problem, and by the loss to
+    second order around that mask. The one that ranks the true changes better chooses: the kept filters that cost least to drop, and as
+    many dropped filters that are most worth bringing back. Near the optimum of a surrogate its ranking may be no better than chance, and
+    filters frozen by a wrong ranking cost more than any search regains. So where neither prediction has a rank correlation of
+    ``TRUSTED``, filters are drawn at random, half kept and half dropped. Dead dropped filters are left out, as they bring nothing back.
+    Swaps and gradient are spent from the allowance, at most a quarter of it.
 
     Args:
         problem: the problem.
-        log: with an allowance.
-        groups: filters that may trade places: all together, or by layer.
-        size: filters to choose; 0 means all, and then nothing is measured.
-        probes: swaps to measure; with fewer than ``FEWEST``, or where the allowance has no room for so many, the choice is random.
+        log: measures masks; inside an allowance.
+        groups: arrays of filters that may be exchanged for one another: all n together, or layer by layer.
+        size: number of filters to choose; 0 chooses all, and then nothing is measured.
+        probes: number of swaps to measure; with fewer than ``FEWEST``, or where the allowance has no room for them, the choice is random.
         rng: draws swaps and filters.
+
+    Returns:
+        The filters, and a record of the choice. Where a swap turns out better than the current mask, the log has moved to it.
     """
     keep = log.last.keep
     if not 0 < size < problem.layout.n:
         return Active(np.arange(problem.layout.n), {"predictor": "all filters are free", "active": problem.layout.n})
     count = min(probes, log.room // 4 - gradient_price(CURVATURE))
-    nobody = np.zeros(problem.layout.n, bool)
-    pairs = random_swaps(problem, keep, nobody, count if count >= FEWEST else 0, rng)
+    none_dead = np.zeros(problem.layout.n, bool)
+    pairs = random_swaps(problem, keep, none_dead, count if count >= FEWEST else 0, rng)
     swaps = np.array([swapped(keep, [pair]) for pair in pairs.tolist()], bool).reshape(-1, problem.layout.n)
     flips: Floats = rng.uniform(size=problem.layout.n)
     predictor, correlations = "random", dict[str, float]()
     if len(swaps) >= FEWEST:
         quadratic = log.quadratic(keep, CURVATURE, int(rng.integers(2**31)))
         rise = log.last.tuned - log.values(swaps, race=False)
-        found = {"damage": by_damage(problem, keep, swaps), "quadratic": by_quadratic(quadratic, keep, swaps)}
-        correlations = {name: _correlation(prediction.swaps, rise) for name, prediction in found.items()}
+        predictions = {"damage": by_damage(problem, keep, swaps), "quadratic": by_quadratic(quadratic, keep, swaps)}
+        correlations = {name: _correlation(prediction.swaps, rise) for name, prediction in predictions.items()}
         best = max(correlations, key=lambda name: correlations[name])
         if correlations[best] >= TRUSTED:
-            predictor, flips = best, found[best].flips.copy()
+            predictor, flips = best, predictions[best].flips.copy()
         if rise.min() < 0:
-            old, keep = keep, log.moved(swaps[int(rise.argmin())]).keep
-            flips[old != keep] *= 1 if predictor == "random" else -1  # to flip it back costs what it gained
+            old, keep = keep, log.move_to(swaps[int(rise.argmin())]).keep
+            flips[old != keep] *= 1 if predictor == "random" else -1  # flipping it back would cost what the swap gained
         flips[quadratic.dead & ~keep] = np.inf
     filters = cheapest(flips, keep, groups if problem.budget.exact else [np.arange(problem.layout.n)], size)
     return Active(filters, {"predictor": predictor, "correlations": correlations, "probes": len(swaps), "active": len(filters)})
 
 
 def by_damage(problem: PruningProblem, keep: Bools, swaps: Bools) -> Prediction:
-    """What the problem's damage predicts."""
+    """The changes that the damage of the problem predicts at an (n,) mask, for (b, n) masks after swaps."""
     marginal = problem.linear + problem.pairs.field((~keep[None]).astype(float))[0]
     return Prediction(problem.damage(swaps) - problem.damage(keep[None]), np.where(keep, marginal, -marginal))
 
 
 def by_quadratic(quadratic: Quadratic, keep: Bools, swaps: Bools) -> Prediction:
-    """What the loss to second order around the mask predicts."""
+    """The changes that the loss to second order around an (n,) mask predicts, for (b, n) masks after swaps."""
     change = swaps.astype(float) - keep
     rise = change @ quadratic.gradient + 0.5 * np.square(change @ quadratic.factor.T).sum(axis=1)
-    own = 0.5 * np.square(quadratic.factor).sum(axis=0)
-    return Prediction(rise, np.where(keep, -quadratic.gradient, quadratic.gradient) + own)
+    curvature = 0.5 * np.square(quadratic.factor).sum(axis=0)
+    return Prediction(rise, np.where(keep, -quadratic.gradient, quadratic.gradient) + curvature)
 
 
 def cheapest(flips: Floats, keep: Bools, groups: list[Ints], size: int) -> Ints:
-    """(m,) the filters of smallest flips, rising: pairs of a kept and a dropped one of the same group, then what is left over.
+    """The filters of smallest predicted changes, as many kept as dropped ones where there are enough.
+
+    Args:
+        flips: (n,) predicted change when each filter is flipped; inf leaves a filter out.
+        keep: (n,) mask.
+        groups: arrays of filters that may be exchanged for one another.
+        size: number of filters to choose: pairs of a kept and a dropped filter of one group first, then single ones of groups with pairs.
+
+    Returns:
+        (m,) the filters, rising.
 
     Example:
         >>> keep = np.array([True, True, True, False, False])

@@ -1,4 +1,4 @@
-"""What a refiner knows of the network: the true quality of masks, and how it bends near one. NumPy only; torch stays behind it."""
+"""What refiners ask of the network: the true merit of masks, and the loss to second order near one. NumPy only; torch stays behind it."""
 
 from typing import Protocol
 
@@ -7,23 +7,26 @@ from qprune_cli.types import Bools, Floats, Ints, Measure
 
 
 class Metric(Protocol):
-    """The true metric of masks on a fixed set of images, image by image; higher is better."""
+    """The true metric of masks on a fixed set of images, image by image; higher merit is better."""
 
     @property
     def merit(self) -> Measure:
-        """What is measured, such as PSNR in dB."""
+        """The measure of quality, such as PSNR in dB."""
 
     @property
     def images(self) -> int:
-        """How many images there are."""
+        """Number of images; they are numbered from 0."""
 
     def measure(self, keep: Bools, images: Ints, near: Bools) -> Floats:
-        """(b, n) masks -> (b, k) merit on k of the images.
+        """Merit of masks on some of the images.
 
         Args:
-            keep: masks.
-            images: (k,) which images.
-            near: (n,) a mask that they differ little from: what they share with it is computed once. It changes no result.
+            keep: (b, n) masks.
+            images: (k,) numbers of the images.
+            near: (n,) a mask that they differ little from, so that what they share with it is computed once; it changes no result.
+
+        Returns:
+            (b, k) merit of every mask on every image.
         """
 
     def quadratic(self, keep: Bools, images: Ints, probes: int, seed: int) -> Quadratic:
@@ -31,7 +34,7 @@ class Metric(Protocol):
 
         Args:
             keep: the mask.
-            images: (k,) which images.
+            images: (k,) numbers of the images.
             probes: random backward passes per image that sample the curvature.
-            seed: draws them.
+            seed: draws these passes.
         """

@@ -1,21 +1,21 @@
-"""Settings that refiners share, and what they may be."""
+"""Checks of the settings that refiners share."""
 
 from typing import Any
 
 from qprune_cli.errors import UserError, nearest
 
-OBJECTIVES = ("silenced", "compensated")
+OBJECTIVES = ("silenced", "compensated")  # networks that a refiner may measure: as the mask leaves them, or with re-fitted weights
 
 
 def check_settings(refiner: Any, **least: int) -> None:
     """Refuse settings of a refiner that are out of range.
 
     Args:
-        refiner: with a field ``objective``.
-        least: the smallest allowed value of its other settings.
+        refiner: a component of the role ``refine`` with a field ``objective``.
+        least: smallest allowed value of other fields, by their name.
 
     Raises:
-        UserError: one is.
+        UserError: a field is below its smallest value, or the objective is none of ``OBJECTIVES``.
     """
     for name, smallest in least.items():
         if getattr(refiner, name) < smallest:

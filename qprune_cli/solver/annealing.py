@@ -1,4 +1,4 @@
-"""A sampler inside a capacity-driven search: simulated annealing, or any other of dimod's kind."""
+"""A sampler of dimod, such as simulated annealing, inside a capacity-driven search."""
 
 import importlib
 import inspect
@@ -20,7 +20,13 @@ COUNTED = {"num_reads": "reads", "num_sweeps": "sweeps"}  # options with a setti
 
 
 class Step(NamedTuple):
-    """One capacity of the search: its reads, best energy first."""
+    """One step of the search: a reward and the masks that the sampler drew.
+
+    Attributes:
+        alpha: the reward for keeping.
+        keeps: (reads, n) masks, least energy first.
+        energies: (reads,) their energies.
+    """
 
     alpha: float
     keeps: Bools
@@ -31,21 +37,21 @@ class Step(NamedTuple):
 class Annealing:
     """Bisect a uniform reward for keeping until the sampled minimiser keeps the asked number of filters.
 
-    The reward ``alpha`` shifts the linear term only, so the couplings keep their meaning, unlike with a penalty on the
-    count. A count that is no vertex of the lower convex hull of the optimal energies is met by no alpha, and sampling
-    is noisy: the reads nearest to the asked count are then repaired by marginal damage and polished by swaps, so the
-    count is always exact. (Our reading of the "dynamic capacity-driven search".)
+    The reward ``alpha`` shifts the linear term only, so the couplings keep their meaning, unlike with a penalty on the count. A count
+    that is no vertex of the lower convex hull of the optimal energies is met at no alpha, and sampling is noisy. So the reads nearest to
+    the wanted count are repaired by marginal damage and polished by swaps, and the count is always exact. (Our reading of the "dynamic
+    capacity-driven search".)
 
     Args:
-        sampler: import path of a dimod sampler, such as ``dwave.samplers.SimulatedAnnealingSampler``. One that knows only the graph
-            of a machine is wrapped in an ``EmbeddingComposite``.
-        reads: runs per capacity (the sampler's ``num_reads``); None where it counts none.
-        sweeps: sweeps over all variables per run (``num_sweeps``); None where it has none.
-        steps: at most so many capacities.
-        options: what else the sampler's ``sample`` is to be given. A seed and the range of temperatures are added where it knows them.
+        sampler: import path of a dimod sampler, such as ``dwave.samplers.SimulatedAnnealingSampler``. One that works on the graph of a
+            machine alone is wrapped in an ``EmbeddingComposite``.
+        reads: number of samples at each alpha (the sampler's ``num_reads``); None where it has no such option.
+        sweeps: sweeps over all variables for each sample (``num_sweeps``); None where it has no such option.
+        steps: largest number of alphas.
+        options: further arguments of the sampler's ``sample``. A seed and the range of temperatures are added where it takes them.
 
     Raises:
-        UserError: no such sampler, it cannot be reached, or an option that it does not know.
+        UserError: a count below 1, no such sampler, one that cannot be reached, or an option that it does not have.
 
     References:
         Orabi et al., "Neural Network Pruning via QUBO Optimization", 2026, arXiv:2604.05856.
@@ -63,23 +69,23 @@ class Annealing:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UserError(f"solver.{name}={value}: give a whole number, at least 1")
-        known = connected(self.sampler).parameters
-        for name in self._options.keys() - known.keys():
+        parameters = connected(self.sampler).parameters
+        for name in self._options.keys() - parameters.keys():
             if name in COUNTED:
                 raise UserError(f"solver.{COUNTED[name]}: {self.sampler} has no {name}; set solver.{COUNTED[name]}=null")
-            raise UserError(f"solver.options.{name}: {self.sampler} has no such option; {nearest(name, known)}")
+            raise UserError(f"solver.options.{name}: {self.sampler} has no such option; {nearest(name, parameters)}")
 
     @property
     def _options(self) -> dict[str, Any]:
-        """What every call of the sampler is given."""
+        """Options of every call of the sampler, by name."""
         counted = {name: getattr(self, setting) for name, setting in COUNTED.items()}
         return {name: value for name, value in counted.items() if value is not None} | self.options
 
     def check(self, problem: PruningProblem) -> None:
-        """It takes every problem."""
+        """Accept every problem, whatever its layers and its budget are."""
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Search the capacity, then repair and polish the nearest reads."""
+        """Bisect the reward, then repair and polish the reads that spend nearest to the limit; the seed draws seeds of the sampler."""
         start = perf_counter()
         searched = self._search(problem, seed)
         chosen = min(searched, key=lambda step: float(np.abs(self._spent(problem, step.keeps) - problem.budget.limit).min()))
@@ -103,6 +109,7 @@ class Annealing:
         )
 
     def _search(self, problem: PruningProblem, seed: int) -> list[Step]:
+        """The steps of the bisection; it ends early where the best read meets the limit exactly."""
         model, sampler, rng = CapacityModel(problem), connected(self.sampler), np.random.default_rng(seed)
         low, high = model.bracket()
         extra = {"beta_range": model.temperatures()} if "beta_range" in sampler.parameters else {}
@@ -123,11 +130,12 @@ class Annealing:
 
     @staticmethod
     def _spent(problem: PruningProblem, keeps: Bools) -> Floats:
-        """(b, n) -> (b,) what masks spend of the budget."""
+        """(b, n) masks -> (b,) what they spend of the budget."""
         return np.array([problem.budget.spent(keep) for keep in keeps])
 
     @staticmethod
     def _row(step: Step) -> dict[str, float | int]:
+        """The row of the trace for a step."""
         counts = step.keeps.sum(axis=1)
         return {
             "alpha": step.alpha,
@@ -139,26 +147,31 @@ class Annealing:
 
 
 def connected(path: str) -> Any:
-    """The sampler of an import path, connected to its machine where it has one.
+    """Import a sampler, and connect it to its machine where it has one.
+
+    Args:
+        path: import path of a class of dimod samplers.
 
     Raises:
         UserError: nothing of that name can be imported, it is no sampler, or its machine cannot be reached.
     """
     module, _, name = path.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), name)
+        sampler_class = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError) as error:
         hint = "pip install 'qprune[dwave]'" if module == "dwave.system" else "give an import path such as dwave.samplers.TabuSampler"
         raise UserError(f"solver.sampler={path}: {module or 'it'} cannot be imported; {hint}") from error
     except AttributeError as error:
         raise UserError(f"solver.sampler={path}: {module} has no {name}; give an import path such as dwave.samplers.TabuSampler") from error
-    if not inspect.isclass(found) or not hasattr(found, "parameters"):
+    if not inspect.isclass(sampler_class) or not hasattr(sampler_class, "parameters"):
         raise UserError(f"solver.sampler={path}: not a sampler of dimod; give a class such as dwave.samplers.TabuSampler")
     try:
-        sampler = found()
+        sampler = sampler_class()
     except Exception as error:  # the cloud client raises many kinds: no token, no network, no such machine
-        why = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"solver.sampler={path}: no connection ({why}); put a token into DWAVE_API_TOKEN or run `dwave setup`") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"solver.sampler={path}: no connection ({reason}); put a token into DWAVE_API_TOKEN or run `dwave setup`"
+        ) from error
     if hasattr(sampler, "nodelist"):  # it knows the graph of a machine only
         return importlib.import_module("dwave.system").EmbeddingComposite(sampler)
     return sampler

@@ -1,4 +1,4 @@
-"""Removal of what matters most: the control that shows whether scores mean anything."""
+"""Removal of the filters that matter most: the control that shows whether scores mean anything."""
 
 from dataclasses import dataclass, replace
 from time import perf_counter
@@ -15,8 +15,8 @@ from qprune_cli.types import Solution
 class Critical:
     """Drop the filter of largest score, again and again, until the budget is met: greedy removal with the scores negated.
 
-    Budget and floors are those of every solver, so its masks are as sparse as theirs. Couplings play no part. A network that loses
-    no more by it than by the removal of what matters least was not scored well. The seed is not used.
+    Budget and allowed counts are met as by every solver, so its masks are as sparse as theirs. Couplings play no part. Where a network
+    loses no more by this mask than by the removal of the lowest scores, the scores mean nothing. The seed is not used.
 
     References:
         ElAraby, Wolf, Carvalho, "Identifying critical neurons in ANN architectures using mixed integer programming", 2020,
@@ -24,10 +24,10 @@ class Critical:
     """
 
     def check(self, problem: PruningProblem) -> None:
-        """It takes every problem."""
+        """Accept every problem, whatever its layers and its budget are."""
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Start from all filters and drop one at a time; the damage is that of the problem as it was given."""
+        """Drop one filter at a time, from all filters; the damage of the solution is that of the problem, with its scores not negated."""
         start = perf_counter()
         negated = replace(problem, linear=-problem.linear, pairs=Pairs.none())
         keep = repaired(negated, np.ones(problem.layout.n, bool))

@@ -1,4 +1,4 @@
-"""Greedy removal."""
+"""Greedy removal of filters by their marginal damage."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -14,7 +14,7 @@ from qprune_cli.types import Solution
 class Greedy:
     """Drop the filter of smallest marginal damage, again and again, until the budget is met.
 
-    Without couplings this keeps the highest scores, which is optimal under a floor per layer. The seed is not used.
+    Without couplings this keeps the highest scores, which is optimal with a floor for each layer. The seed is not used.
 
     References:
         Molchanov et al., "Pruning convolutional neural networks for resource efficient inference", 2017,
@@ -22,10 +22,10 @@ class Greedy:
     """
 
     def check(self, problem: PruningProblem) -> None:
-        """It takes every problem."""
+        """Accept every problem, whatever its layers and its budget are."""
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Start from all filters and drop one at a time."""
+        """Drop one filter at a time, from all filters, until the mask is feasible."""
         start = perf_counter()
         keep = repaired(problem, np.ones(problem.layout.n, bool))
         return problem.judge(keep, perf_counter() - start, method="greedy removal by marginal damage")

@@ -1,4 +1,4 @@
-"""A mixed integer program, solved by SCIP."""
+"""A mixed integer quadratic program, solved by SCIP."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -9,27 +9,27 @@ from pyscipopt import Model, quicksum
 
 from qprune_cli.errors import UserError
 from qprune_cli.problem.bound import Relaxation, certificate, decided
-from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.priced import mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.profile import layer_profiles
 from qprune_cli.types import Bools, Floats, Solution
 
-MASKS = 32  # random masks that the model of a cost is compared with
-EXACT = 1e-9  # share of the limit that it may be off by
-MARGIN = 1e-6  # SCIP's own tolerance, taken off its bound
+MASKS = 32  # random masks on which the model of a cost is checked
+EXACT = 1e-9  # largest error of that model, as a share of the limit
+MARGIN = 1e-6  # tolerance of SCIP, which is taken off its bound
 
 
 @dataclass(frozen=True)
 class Scip:
     r"""Find the best mask and prove it: ``min linear . d + 1/2 sum_r z_r ** 2`` with ``z = V d``, bits ``d``.
 
-    The diagonal is shifted as in the certificate (``problem/bound.py``), so the squares are convex and their bound is as good as the
-    certificate's from the start. Filters that the certificate decides are taken out beforehand; the search starts from the mask of the
-    layers' profiles and is never worse. The seed is not used. A search that time ends returns the best mask so far, and may differ
-    from machine to machine.
+    The diagonal is shifted as in the certificate (``problem/bound.py``), so the squares are convex and the first bound is as good as the
+    certificate's. Filters that the certificate decides are taken out beforehand. The search starts from the mask of the layers' profiles,
+    so the result is never worse. A search that is ended by the time limit returns the best mask so far, which may differ from machine to
+    machine. The seed is not used.
 
     Args:
-        seconds: time limit; 0 returns the warm start and the certificate.
+        seconds: time limit; 0 returns the start and the certificate.
         gap: relative gap between damage and bound at which to stop.
 
     References:
@@ -47,38 +47,38 @@ class Scip:
                 raise UserError(f"solver.{name}={getattr(self, name)}: give a number, 0 or more")
 
     def check(self, problem: PruningProblem) -> None:
-        """Refuse a cost that is no quadratic function of the numbers of filters.
+        """Refuse a budget that is a cost, unless the cost is a quadratic function of the counts of filters.
 
         Raises:
-            UserError: it is not.
+            UserError: it is no such function.
         """
         if not problem.budget.exact:
             _check_prices(problem)
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Start from the profiles, decide what the certificate decides, and let SCIP do the rest.
+        """Start from the profiles, take out the filters that the certificate decides, and let SCIP search among the rest.
 
         Raises:
-            UserError: the budget is a cost that is no quadratic function of the numbers of filters.
+            UserError: the budget is a cost that is no quadratic function of the counts of filters.
         """
         start = perf_counter()
         self.check(problem)
-        keep, _ = proposed(problem, profiles(problem))
+        keep, _ = mask_from_profiles(problem, layer_profiles(problem))
         damage = float(problem.damage(keep[None])[0])
-        found = certificate(problem)
-        stay, go = decided(problem, found, damage) if found else (np.zeros(len(keep), bool),) * 2
-        left = self.seconds - (perf_counter() - start)
+        proof = certificate(problem)
+        stay, go = decided(problem, proof, damage) if proof else (np.zeros(len(keep), bool),) * 2
+        seconds = self.seconds - (perf_counter() - start)
         status, bound, nodes = "time limit", -np.inf, 0
         if (stay | go).all():
             status, bound = "optimal", damage
-        elif left > 0:
-            program = _Program(found.relaxation if found else Relaxation.of(problem), keep, stay, go)
-            status, bound, nodes = program.solve(left, self.gap)
+        elif seconds > 0:
+            program = _Program(proof.relaxation if proof else Relaxation.of(problem), keep, stay, go)
+            status, bound, nodes = program.solve(seconds, self.gap)
             better = program.best()
             if problem.feasible(better) and problem.damage(better[None])[0] < damage:
                 keep = better
         damage = float(problem.damage(keep[None])[0])
-        bound = min(max(bound, found.bound if found else -np.inf), damage)
+        bound = min(max(bound, proof.bound if proof else -np.inf), damage)
         return problem.judge(
             keep,
             perf_counter() - start,
@@ -92,7 +92,7 @@ class Scip:
 
 
 def _check_prices(problem: PruningProblem) -> None:
-    """Refuse a cost that the model of the prices does not give exactly."""
+    """Refuse a cost that the model of the prices does not give exactly, by random masks."""
     rng = np.random.default_rng(0)
     budget = problem.budget
     for share in rng.uniform(size=MASKS):
@@ -105,7 +105,7 @@ def _check_prices(problem: PruningProblem) -> None:
 
 
 class _Program:
-    """The program of the filters that are not decided; damages are divided by ``scale``."""
+    """The program over the filters that are not decided; its objective is the damage without its constant, divided by ``scale``."""
 
     def __init__(self, relaxation: Relaxation, keep: Bools, stay: Bools, go: Bools) -> None:
         problem = relaxation.problem
@@ -120,12 +120,12 @@ class _Program:
         self.shift = relaxation.shift[self.free]
         self.scale = max(1e-12, float(np.abs(self.linear).mean()))
         self.bits = [self.model.addVar(vtype="B", name=f"d{i}") for i in self.free]
-        self._squares()
-        self._numbers()
-        self._warm()
+        self._state_objective()
+        self._state_budget()
+        self._add_start()
 
-    def _squares(self) -> None:
-        """State the objective: one square for each direction of the shifted couplings, one sum of squares for each layer."""
+    def _state_objective(self) -> None:
+        """Add the objective: one square for each eigenvector of the shifted couplings, one sum of squares for each layer."""
         model, pairs = self.model, self.problem.pairs
         parts = [np.flatnonzero(self.problem.layer_of[self.free] == layer) for layer in range(len(self.problem.filters_of))]
         if not pairs.separable:
@@ -151,16 +151,16 @@ class _Program:
             quicksum(w * d for w, d in zip(slope, self.bits, strict=True)) + 0.5 * quicksum(total for total, _ in self.sums), "minimize"
         )
 
-    def _numbers(self) -> None:
-        """State the budget and the numbers that each layer may keep."""
+    def _state_budget(self) -> None:
+        """Add the rows of the budget, and of the counts that each layer may keep."""
         model, budget = self.model, self.problem.budget
-        place = {int(i): k for k, i in enumerate(self.free)}
+        bit_of = {int(i): bit for i, bit in zip(self.free, self.bits, strict=True)}
         self.kept: list[Any] = []
         self.picked: list[tuple[Any, int, int]] = []
-        for layer, (own, options) in enumerate(zip(self.problem.filters_of, budget.counts, strict=True)):
+        for layer, (filters, options) in enumerate(zip(self.problem.filters_of, budget.counts, strict=True)):
             kept = model.addVar(vtype="I", lb=int(options[0]), ub=int(options[-1]))
-            stays = int((~self.go[own]).sum())
-            model.addCons(kept == stays - quicksum(self.bits[place[int(i)]] for i in own if int(i) in place))
+            stays = int((~self.go[filters]).sum())
+            model.addCons(kept == stays - quicksum(bit_of[int(i)] for i in filters if int(i) in bit_of))
             if len(options) != options[-1] - options[0] + 1:
                 picked = [model.addVar(vtype="B") for _ in options]
                 model.addCons(quicksum(picked) == 1)
@@ -177,8 +177,8 @@ class _Program:
             cost += float(prices.cross[a, b] / unit) * (0.5 if a == b else 1.0) * self.kept[a] * self.kept[b]
         model.addCons(cost <= (budget.limit - prices.constant) / unit)
 
-    def _warm(self) -> None:
-        """Hand the known mask over."""
+    def _add_start(self) -> None:
+        """Give SCIP the mask that the search starts from."""
         drop = (~self.keep)[self.free].astype(float)
         solution = self.model.createSol()
         for bit, value in zip(self.bits, drop, strict=True):
@@ -196,7 +196,7 @@ class _Program:
         self.model.addSol(solution)
 
     def solve(self, seconds: float, gap: float) -> tuple[str, float, int]:
-        """Run; says why it stopped, the bound of the damage, and how many nodes were looked at."""
+        """Search; returns why it stopped, a lower bound of the damage (-inf for none), and the number of nodes of the search tree."""
         self.model.setParam("limits/time", seconds)
         self.model.setParam("limits/gap", gap)
         self.model.setParam("parallel/maxnthreads", 1)
@@ -208,7 +208,7 @@ class _Program:
         return status, self.constant + (bound - MARGIN * max(1.0, abs(bound))) * self.scale, int(self.model.getNNodes())
 
     def best(self) -> Bools:
-        """The best mask."""
+        """The (n,) best mask that SCIP has found, or the one that it started from."""
         keep = ~self.go
         if self.model.getNSols():
             solution = self.model.getBestSol()

@@ -1,4 +1,4 @@
-"""Annealing by swaps, many chains at once."""
+"""Annealing by swaps, in many chains side by side."""
 
 from dataclasses import dataclass
 from time import perf_counter
@@ -7,28 +7,28 @@ import numpy as np
 
 from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import polished, repaired
-from qprune_cli.problem.priced import proposed
+from qprune_cli.problem.priced import mask_from_profiles
 from qprune_cli.problem.problem import PruningProblem
-from qprune_cli.problem.profile import profiles
-from qprune_cli.problem.swapping import Chains
+from qprune_cli.problem.profile import layer_profiles
+from qprune_cli.problem.swap_chains import SwapChains
 from qprune_cli.types import Bools, Solution
 
-HOT, COLD = 0.3, 1e-3  # temperatures, as shares of a typical change of the damage
-PROMISING = 4  # chains whose masks are polished
+HOT, COLD = 0.3, 1e-3  # first and last temperature, as shares of a typical change of the damage
+PROMISING = 4  # best chains whose masks are polished
 
 
 @dataclass(frozen=True)
 class Swap:
     """Anneal masks of the right size by exchanging filters, then descend; made for couplings of both signs and across layers.
 
-    Every move drops a filter and brings one back, so the numbers stay as they are allowed to be. A chain looks at some filters on
-    either side and draws one of their exchanges, or none, by its Boltzmann weight (heat bath), while the temperature falls. Chains
-    start from greedy removal, greedy return, the layers' profiles and random masks; those that are not random take part as they are as
-    well, so the result is never worse. Where a cost is the budget, chains start at different numbers and move within layers.
+    Every move drops a filter and brings one back, so counts stay allowed. In each step a chain takes some kept and some dropped filters,
+    and draws one of their exchanges, or none, by its Boltzmann weight (heat bath), while the temperature falls. Chains start from greedy
+    removal, greedy return, the layers' profiles and random masks. The starts that are not random are candidates for the result as well,
+    so it is never worse than they are. Where the budget is a cost, chains start at different counts and move within layers.
 
     Args:
-        chains: annealed side by side.
-        sweeps: as many exchanges are looked at as there are filters, so often.
+        chains: number of chains that are annealed side by side.
+        sweeps: length of the annealing; in a sweep, a chain takes as many filters as there are.
 
     References:
         Kirkpatrick et al., "Optimization by simulated annealing", 1983.
@@ -44,13 +44,14 @@ class Swap:
                 raise UserError(f"solver.{name}={getattr(self, name)}: give a whole number, at least {least}")
 
     def check(self, problem: PruningProblem) -> None:
-        """It takes every problem."""
+        """Accept every problem, whatever its layers and its budget are."""
 
     def solve(self, problem: PruningProblem, seed: int) -> Solution:
-        """Anneal, repair, descend; the best of the best chains and of what they started from."""
+        """Anneal, repair and polish; the result is the best of the best chains and of the starts that are not random."""
         start, rng = perf_counter(), np.random.default_rng(seed)
         n = problem.layout.n
-        built = [repaired(problem, np.ones(n, bool)), repaired(problem, np.zeros(n, bool)), proposed(problem, profiles(problem))[0]]
+        removal, returned = repaired(problem, np.ones(n, bool)), repaired(problem, np.zeros(n, bool))
+        built = [removal, returned, mask_from_profiles(problem, layer_profiles(problem))[0]]
         drawn = [repaired(problem, rng.permutation(n) < rng.integers(1, n + 1)) for _ in range(self.chains - len(built))]
         annealed = self._annealed(problem, np.stack([*built, *drawn])[: self.chains], rng)
         annealed = annealed[np.argsort(problem.damage(annealed), kind="stable")]
@@ -66,10 +67,10 @@ class Swap:
         )
 
     def _annealed(self, problem: PruningProblem, keep: Bools, rng: np.random.Generator) -> Bools:
-        """(chains, n) masks after annealing, each the best that its chain has seen."""
-        chains = Chains(problem, keep)
-        steps = self.sweeps * -(-problem.layout.n // chains.looked_at)
-        scale = chains.typical(rng)
+        """(chains, n) masks after annealing, each the best that its chain has passed, from (chains, n) starts."""
+        chains = SwapChains(problem, keep)
+        steps = self.sweeps * -(-problem.layout.n // chains.filters_per_step)
+        scale = chains.typical_change(rng)
         for temperature in scale * np.geomspace(HOT, COLD, steps):
             chains.step(rng, float(temperature))
         return chains.best

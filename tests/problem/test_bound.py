@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from qprune_cli.problem.bound import certificate, cheapest, decided, lower_bound, projected
 from qprune_cli.problem.budget import Budget
-from qprune_cli.problem.priced import proposed
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.priced import mask_from_profiles
+from qprune_cli.problem.profile import layer_profiles
 from tests.conftest import all_masks, best_damage, factored_problem, priced_problem, random_problem
 
 SEEDS = st.integers(0, 10**6)
@@ -40,7 +40,7 @@ def test_the_bound_is_near_the_damage_of_wide_layers():
     problem = random_problem(0, widths=(64, 96), budget=80)
     blocks = [np.square(np.corrcoef(rng.normal(size=(w, 200)))) / w for w in (64, 96)]
     problem = dataclasses.replace(problem, pairs=dataclasses.replace(problem.pairs, blocks=tuple(blocks)))
-    keep, _ = proposed(problem, profiles(problem))
+    keep, _ = mask_from_profiles(problem, layer_profiles(problem))
     damage = problem.damage(keep[None])[0]
     assert 0 <= damage - lower_bound(problem) <= 0.001 * damage
 

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qprune_cli.problem.local_search import polished, repaired
-from qprune_cli.problem.priced import dual, priced_counts, proposed
-from qprune_cli.problem.profile import profiles
+from qprune_cli.problem.priced import dual, mask_from_profiles, priced_counts
+from qprune_cli.problem.profile import layer_profiles
 from tests.conftest import best_damage, priced_problem
 
 SEEDS = st.integers(0, 10**6)
@@ -32,7 +32,8 @@ def nothing_fits(problem, keep):
 def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, share, round_to):
     problem = priced_problem(seed, share=share, union=union, signed=signed, round_to=round_to)
     start = np.random.default_rng(seed).uniform(size=problem.layout.n) < 0.5
-    for keep in (repaired(problem, start), polished(problem, repaired(problem, start))[0], proposed(problem, profiles(problem))[0]):
+    mended, profiled = repaired(problem, start), mask_from_profiles(problem, layer_profiles(problem))[0]
+    for keep in (mended, polished(problem, mended)[0], profiled):
         assert problem.feasible(keep) and nothing_fits(problem, keep)
 
 
@@ -40,7 +41,7 @@ def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, sha
 @given(SEEDS, st.floats(0.2, 0.95))
 def test_bound_of_priced_counts_is_below_every_choice_and_counts_are_near_the_best(seed, share):
     problem = priced_problem(seed, share=share)
-    chosen = profiles(problem)
+    chosen = layer_profiles(problem)
     found = priced_counts(chosen, problem.prices, problem.budget.limit)
     kept = np.array(list(product(*(profile.counts for profile in chosen))))
     cost = np.array([problem.prices.cost(row) for row in kept])
@@ -58,7 +59,7 @@ def test_priced_masks_are_near_the_best_of_all_masks(union, tolerance):
     gaps = []
     for seed in range(10):
         problem = priced_problem(seed, union=union)
-        keep, _ = proposed(problem, profiles(problem))
+        keep, _ = mask_from_profiles(problem, layer_profiles(problem))
         best = best_damage(problem)
         gaps.append((problem.damage(keep[None])[0] - best) / best)
     assert np.mean(gaps) < tolerance

@@ -20,9 +20,9 @@ def test_damage_among_the_remaining_is_that_of_the_whole_less_what_is_gone(seed,
     remaining = Remaining(whole, left)
     part = remaining.problem
     masks = all_masks(7)
-    full = np.stack([remaining.back(mask) for mask in masks])
+    full = np.stack([remaining.expanded(mask) for mask in masks])
     assert not full[:, ~left].any()
-    assert np.allclose(part.damage(masks) + remaining.spent, whole.damage(full))
+    assert np.allclose(part.damage(masks) + remaining.damage_before, whole.damage(full))
     assert [part.feasible(mask) for mask in masks] == [whole.feasible(mask) for mask in full]
 
 

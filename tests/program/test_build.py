@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qprune_cli.program.build import Formulation, _followed, joint_program, layer_program
-from qprune_cli.program.draft import Draft
+from qprune_cli.program.build import Formulation, _propagated, joint_program, layer_program
+from qprune_cli.program.builder import ProgramBuilder
 from qprune_cli.program.network import ReluNetwork, simulate
 from qprune_cli.program.solve import solve
 from tests.program.networks import lively, numbers_of, random_mask, random_mlp, samples, silenced
@@ -152,9 +152,9 @@ def test_score_that_is_not_allowed_is_zero():
 
 def bounds_of(network, x, tighten=0.0):
     """The network's last value in a program, with its bounds."""
-    draft = Draft()
-    scores = draft.variables(np.zeros(network.n), np.ones(network.n))
-    return _followed(draft, network, x, scores, Formulation(), tighten)
+    builder = ProgramBuilder()
+    scores = builder.add_variables(np.zeros(network.n), np.ones(network.n))
+    return _propagated(builder, network, x, scores, Formulation(), tighten)
 
 
 def until(network, k):
@@ -226,7 +226,7 @@ def test_high_price_keeps_all_that_counts_and_a_low_one_nothing():
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "said"),
+    ("setting", "value", "sentence"),
     [
         ("gate", "valld", "no such gate; did you mean 'valid'"),
         ("relu", "smooth", "no such relu"),
@@ -237,7 +237,7 @@ def test_high_price_keeps_all_that_counts_and_a_low_one_nothing():
         ("tighten", float("inf"), "at least 0"),
     ],
 )
-def test_unknown_word_or_number_is_one_sentence(setting, value, said):
-    with pytest.raises(ValueError, match=said) as caught:
+def test_unknown_word_or_number_is_one_sentence(setting, value, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
         replace(Formulation(), **{setting: value})
     assert f"scorer.{setting}={value}" in str(caught.value) and "\n" not in str(caught.value)

@@ -7,15 +7,17 @@ import pytest
 from scipy import sparse
 
 from qprune_cli.program import gate as gates
-from qprune_cli.program.draft import Draft, Value
+from qprune_cli.program.affine import Affine
+from qprune_cli.program.builder import ProgramBuilder
+from qprune_cli.program.maximum import largest
 from qprune_cli.program.solve import solve
 
 
 def read_through(low, high):
-    """A draft with one score and one variable within bounds, and that variable as a value."""
-    draft = Draft()
-    score, variable = draft.variables(np.array([0.0]), np.array([1.0])), draft.variables(np.array([low]), np.array([high]))
-    return draft, score, draft.value(variable)
+    """A builder with one score and one variable within bounds, and that variable as an affine vector."""
+    builder = ProgramBuilder()
+    score, variable = builder.add_variables(np.array([0.0]), np.array([1.0])), builder.add_variables(np.array([low]), np.array([high]))
+    return builder, score, builder.affine(variable)
 
 
 def admitted(program, fixed, place):
@@ -40,9 +42,9 @@ def admitted(program, fixed, place):
 
 def relu_of(low, high, published=False, gated=True):
     """The program of one gated ReLU; its variables: score, a, then those of states and of the result; the place of the result."""
-    draft, score, value = read_through(low, high)
-    found = gates.relu(draft, value, score if gated else None, True, published)
-    return draft.program(score, found), found
+    builder, score, value = read_through(low, high)
+    found = gates.relu(builder, value, score if gated else None, True, published)
+    return builder.build(score, found), found
 
 
 def values_admitted(program, found, s, a):
@@ -127,9 +129,9 @@ def test_published_gate_of_an_active_unit_subtracts_instead_of_scaling():
 @pytest.mark.parametrize("s", [0.0, 1.0])
 def test_gate_without_a_relu_is_exact_for_binary_scores(s):
     for low, high, a in cases():
-        draft, score, value = read_through(low, high)
-        found = gates.gate(draft, value, score, published=False)
-        program = draft.program(score, found)
+        builder, score, value = read_through(low, high)
+        found = gates.gate(builder, value, score, published=False)
+        program = builder.build(score, found)
         interval = admitted(program, {0: s, 1: a}, found.matrix.indices[0])
         assert np.allclose(interval, s * a, atol=1e-8)
         assert found.low[0] - 1e-9 <= s * a <= found.high[0] + 1e-9
@@ -137,61 +139,61 @@ def test_gate_without_a_relu_is_exact_for_binary_scores(s):
 
 def test_gate_without_a_relu_leaves_room_for_the_product():
     for low, high, a in cases():
-        draft, score, value = read_through(low, high)
-        found = gates.gate(draft, value, score, published=False)
-        least, most = admitted(draft.program(score, found), {0: 0.4, 1: a}, found.matrix.indices[0])
+        builder, score, value = read_through(low, high)
+        found = gates.gate(builder, value, score, published=False)
+        least, most = admitted(builder.build(score, found), {0: 0.4, 1: a}, found.matrix.indices[0])
         assert least - 1e-9 <= 0.4 * a <= most + 1e-9
 
 
 def test_published_gate_without_a_relu_subtracts_its_bound():
-    draft, score, value = read_through(-1.0, 2.0)
-    found = gates.gate(draft, value, score, published=True)
-    interval = admitted(draft.program(score, found), {0: 0.25, 1: 0.5}, found.matrix.indices[0])
+    builder, score, value = read_through(-1.0, 2.0)
+    found = gates.gate(builder, value, score, published=True)
+    interval = admitted(builder.build(score, found), {0: 0.25, 1: 0.5}, found.matrix.indices[0])
     assert np.allclose(interval, 0.5 - 0.75 * 2.0)
 
 
 def test_stable_units_get_no_state_and_fixed_ones_no_variable():
     for low, high, extra in ((0.2, 1.0, 1), (-1.0, -0.2, 0), (-1.0, 1.0, 2)):
-        draft, score, value = read_through(low, high)
-        gates.relu(draft, value, score, True, False)
-        assert draft.count == 2 + extra
-    draft = Draft()
-    scores = draft.variables(np.zeros(3), np.ones(3))
-    found = gates.relu(draft, Value.fixed(np.array([0.5, -0.5, 2.0])), np.array([scores[0], scores[1], -1]), True, False)
-    assert draft.count == 3 and found.matrix.toarray().tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
+        builder, score, value = read_through(low, high)
+        gates.relu(builder, value, score, True, False)
+        assert builder.count == 2 + extra
+    builder = ProgramBuilder()
+    scores = builder.add_variables(np.zeros(3), np.ones(3))
+    found = gates.relu(builder, Affine.fixed(np.array([0.5, -0.5, 2.0])), np.array([scores[0], scores[1], -1]), True, False)
+    assert builder.count == 3 and found.matrix.toarray().tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
     assert found.constant.tolist() == [0, 0, 2.0]
 
 
 def test_stable_active_unit_without_a_gate_is_what_it_reads():
-    draft, _, value = read_through(0.2, 1.0)
-    found = gates.relu(draft, value, None, True, False)
-    assert draft.count == 2 and found.matrix.indices.tolist() == [1]
+    builder, _, value = read_through(0.2, 1.0)
+    found = gates.relu(builder, value, None, True, False)
+    assert builder.count == 2 and found.matrix.indices.tolist() == [1]
 
 
 def test_relaxed_states_are_no_integers():
     for binary in (True, False):
-        draft, score, value = read_through(-1.0, 1.0)
-        found = gates.relu(draft, value, score, binary, False)
-        assert draft.program(score, found).integer.sum() == binary
+        builder, score, value = read_through(-1.0, 1.0)
+        found = gates.relu(builder, value, score, binary, False)
+        assert builder.build(score, found).integer.sum() == binary
 
 
 def random_value(rng, variables, entries, density=0.7):
-    """A draft of bounded variables and affine functions of them."""
-    draft = Draft()
+    """A builder of bounded variables and affine functions of them."""
+    builder = ProgramBuilder()
     low, high = np.sort(rng.normal(size=(2, variables)), axis=0)
-    places = draft.variables(low, high)
+    places = builder.add_variables(low, high)
     matrix = sparse.csr_matrix(np.where(rng.random((entries, variables)) < density, rng.normal(size=(entries, variables)), 0))
-    value = draft.linear([matrix], [draft.value(places)], rng.normal(size=entries))
-    return draft, places, value
+    value = builder.linear_map([matrix], [builder.affine(places)], rng.normal(size=entries))
+    return builder, places, value
 
 
 def test_largest_equals_the_maximum_at_every_point():
     rng = np.random.default_rng(2)
     windows = np.array([[0, 1, 2], [3, -1, -1], [2, 4, -1], [0, 1, 4]])
     for _ in range(8):
-        draft, places, value = random_value(rng, 4, 5)
-        found = gates.largest(draft, value, windows, True)
-        program = draft.program(places, found)
+        builder, places, value = random_value(rng, 4, 5)
+        found = largest(builder, value, windows, True)
+        program = builder.build(places, found)
         at = rng.uniform(program.lower[places], program.upper[places])
         numbers = np.append(value.matrix @ at[: value.matrix.shape[1]] + value.constant, -np.inf)
         solved = solve(program.at(at), 600)
@@ -200,27 +202,27 @@ def test_largest_equals_the_maximum_at_every_point():
 
 
 def test_largest_that_is_never_smaller_needs_no_binary():
-    draft, _, _ = read_through(0.0, 1.0)
-    places = draft.variables(np.array([2.0, -1.0]), np.array([3.0, 1.5]))
-    found = gates.largest(draft, draft.value(places), np.array([[0, 1]]), True)
-    assert draft.count == 4 and found.matrix.indices.tolist() == [places[0]]
+    builder, _, _ = read_through(0.0, 1.0)
+    places = builder.add_variables(np.array([2.0, -1.0]), np.array([3.0, 1.5]))
+    found = largest(builder, builder.affine(places), np.array([[0, 1]]), True)
+    assert builder.count == 4 and found.matrix.indices.tolist() == [places[0]]
 
 
 def test_largest_of_multiples_of_one_score_is_the_largest_multiple():
-    draft = Draft()
-    draft.variables(np.zeros(2), np.ones(2))
+    builder = ProgramBuilder()
+    builder.add_variables(np.zeros(2), np.ones(2))
     matrix = sparse.csr_matrix(np.array([[0.5, 0], [2.0, 0], [0, 0], [0, 1.0], [0, 3.0]]))
-    value = Value(matrix, np.zeros(5), np.zeros(5), matrix.toarray().sum(axis=1))
-    found = gates.largest(draft, value, np.array([[0, 1, 2], [3, 4, 2]]), True)
-    assert draft.count == 2 and found.matrix.toarray().tolist() == [[2.0, 0], [0, 3.0]]
+    value = Affine(matrix, np.zeros(5), np.zeros(5), matrix.toarray().sum(axis=1))
+    found = largest(builder, value, np.array([[0, 1, 2], [3, 4, 2]]), True)
+    assert builder.count == 2 and found.matrix.toarray().tolist() == [[2.0, 0], [0, 3.0]]
 
 
 def test_largest_of_multiples_of_two_scores_is_exact():
-    draft = Draft()
-    scores = draft.variables(np.zeros(2), np.ones(2))
-    value = Value(sparse.csr_matrix(np.array([[2.0, 0], [0, 3.0]])), np.zeros(2), np.zeros(2), np.array([2.0, 3.0]))
-    found = gates.largest(draft, value, np.array([[0, 1]]), True)
-    program = draft.program(scores, found)
+    builder = ProgramBuilder()
+    scores = builder.add_variables(np.zeros(2), np.ones(2))
+    value = Affine(sparse.csr_matrix(np.array([[2.0, 0], [0, 3.0]])), np.zeros(2), np.zeros(2), np.array([2.0, 3.0]))
+    found = largest(builder, value, np.array([[0, 1]]), True)
+    program = builder.build(scores, found)
     for at in ((0, 0), (1, 0), (0, 1), (1, 1), (0.9, 0.5)):
         solved = solve(program.at(np.array(at, float)), 600)
         assert program.outputs_of(solved.x)[0] == pytest.approx(max(2 * at[0], 3 * at[1]), abs=1e-6)
@@ -229,19 +231,19 @@ def test_largest_of_multiples_of_two_scores_is_exact():
 def test_cut_never_cuts_off_a_true_point():
     rng = np.random.default_rng(3)
     for _ in range(20):
-        draft, _, value = random_value(rng, 6, 4)
-        above = gates._rising(draft, value)
-        x = rng.uniform(draft.lower, draft.upper, size=(200, draft.count))
-        x[:50] = np.where(rng.random((50, draft.count)) < 0.5, draft.lower, draft.upper)
+        builder, _, value = random_value(rng, 6, 4)
+        above = gates._relu_of_terms(builder, value)
+        x = rng.uniform(builder.lower, builder.upper, size=(200, builder.count))
+        x[:50] = np.where(rng.random((50, builder.count)) < 0.5, builder.lower, builder.upper)
         assert (x @ above.matrix.T + above.constant >= np.maximum(x @ value.matrix.T + value.constant, 0) - 1e-9).all()
 
 
 def test_relaxed_relu_is_off_where_all_that_it_reads_is_gone():
-    draft = Draft()
-    scores = draft.variables(np.zeros(2), np.ones(2))
-    value = draft.linear([sparse.csr_matrix([[1.0, -1.0]])], [draft.value(scores)], np.array([0.0]))
-    found = gates.relu(draft, value, None, False, False)
-    program = draft.program(scores, found).at(np.zeros(2))
+    builder = ProgramBuilder()
+    scores = builder.add_variables(np.zeros(2), np.ones(2))
+    value = builder.linear_map([sparse.csr_matrix([[1.0, -1.0]])], [builder.affine(scores)], np.array([0.0]))
+    found = gates.relu(builder, value, None, False, False)
+    program = builder.build(scores, found).at(np.zeros(2))
     cost = np.zeros(len(program.cost))
     cost[found.matrix.indices[0]] = -1
     assert solve(replace(program, cost=cost), 10).objective == pytest.approx(0, abs=1e-7)

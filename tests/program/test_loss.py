@@ -7,7 +7,7 @@ from scipy import sparse
 from torch.nn import functional as F
 
 from qprune_cli.program.build import Formulation, joint_program, layer_program
-from qprune_cli.program.draft import Draft
+from qprune_cli.program.builder import ProgramBuilder
 from qprune_cli.program.loss import compressed
 from qprune_cli.program.network import simulate
 from qprune_cli.program.solve import solve
@@ -79,21 +79,21 @@ def test_least_softmax_equals_a_convex_fit_by_torch():
 
 def test_compressed_errors_are_as_long_as_the_errors():
     rng = np.random.default_rng(2)
-    draft = Draft()
-    places = draft.variables(np.zeros(5), np.ones(5))
+    builder = ProgramBuilder()
+    variables = builder.add_variables(np.zeros(5), np.ones(5))
     matrix = np.zeros((40, 5))
     matrix[:, [0, 2, 3]] = rng.normal(size=(40, 3))
-    value = draft.linear([sparse.csr_matrix(matrix)], [draft.value(places)], rng.normal(size=40))
-    short = compressed(value, draft)
+    value = builder.linear_map([sparse.csr_matrix(matrix)], [builder.affine(variables)], rng.normal(size=40))
+    short = compressed(value, builder)
     assert len(short) == 4
     for x in rng.random((10, 5)):
         assert np.square(short.matrix @ x + short.constant).sum() == pytest.approx(np.square(matrix @ x + value.constant).sum())
 
 
 def test_few_errors_are_not_compressed():
-    draft = Draft()
-    value = draft.value(draft.variables(np.zeros(5), np.ones(5)))
-    assert compressed(value, draft) is value
+    builder = ProgramBuilder()
+    value = builder.affine(builder.add_variables(np.zeros(5), np.ones(5)))
+    assert compressed(value, builder) is value
 
 
 def test_least_squares_are_those_of_a_closed_form():

@@ -8,8 +8,9 @@ import pytest
 from scipy import optimize, sparse
 
 from qprune_cli.errors import UserError
+from qprune_cli.program.affine import Affine
 from qprune_cli.program.build import Formulation, joint_program
-from qprune_cli.program.draft import Draft, Value
+from qprune_cli.program.builder import ProgramBuilder
 from qprune_cli.program.solve import Solved, extremes, solve, solve_linear
 from tests.program.networks import random_mlp, samples
 
@@ -17,12 +18,12 @@ from tests.program.networks import random_mlp, samples
 def knapsack(seed, integer=True, count=8):
     rng = np.random.default_rng(seed)
     weights, gains = rng.uniform(1, 4, count), rng.uniform(1, 5, count)
-    draft = Draft()
-    places = draft.variables(np.zeros(count), np.ones(count), integer)
-    draft.pay(places, -gains)
-    draft.constant = 2.0
-    draft.total(places, weights, -np.inf, weights.sum() / 2)
-    return draft.program(places, draft.value(places)), weights, gains
+    builder = ProgramBuilder()
+    variables = builder.add_variables(np.zeros(count), np.ones(count), integer)
+    builder.add_cost(variables, -gains)
+    builder.constant = 2.0
+    builder.add_row(variables, weights, -np.inf, weights.sum() / 2)
+    return builder.build(variables, builder.affine(variables)), weights, gains
 
 
 def test_best_of_a_knapsack_is_that_of_brute_force():
@@ -51,17 +52,17 @@ def test_both_solvers_agree_on_the_relaxed_program_of_a_network():
 
 
 def test_squares_exponentials_and_products_hold():
-    draft = Draft()
-    z, q = draft.variables(np.array([-1.5]), np.array([3.0])), draft.variables(np.array([0.0]), np.array([np.inf]))
-    p, a, b = (draft.variables(np.array([low]), np.array([high])) for low, high in ((0, 10), (2, 2), (3, 3)))
-    u = draft.variables(np.full(2, -9.0), np.zeros(2))
-    draft.squares.append(np.array([z[0], q[0]]))
-    draft.products.append(np.array([p[0], a[0], b[0]]))
-    draft.exponentials.append(u)
-    draft.pay(q, 1.0)
-    draft.pay(z, -2.0)
-    draft.pay(u, -1.0)
-    found = solve(draft.program(z, draft.value(z)), 10).x
+    builder = ProgramBuilder()
+    z, q = builder.add_variables(np.array([-1.5]), np.array([3.0])), builder.add_variables(np.array([0.0]), np.array([np.inf]))
+    p, a, b = (builder.add_variables(np.array([low]), np.array([high])) for low, high in ((0, 10), (2, 2), (3, 3)))
+    u = builder.add_variables(np.full(2, -9.0), np.zeros(2))
+    builder.squares.append(np.array([z[0], q[0]]))
+    builder.products.append(np.array([p[0], a[0], b[0]]))
+    builder.exponentials.append(u)
+    builder.add_cost(q, 1.0)
+    builder.add_cost(z, -2.0)
+    builder.add_cost(u, -1.0)
+    found = solve(builder.build(z, builder.affine(z)), 10).x
     assert found[z[0]] == pytest.approx(1, abs=1e-2) and found[q[0]] == pytest.approx(1, abs=1e-2)
     assert found[p[0]] == pytest.approx(6) and np.allclose(found[u], np.log(0.5), atol=1e-3)
 
@@ -97,12 +98,12 @@ def test_gap_is_relative_and_never_negative():
 
 
 def test_equal_rows_and_open_rows_are_told_apart():
-    draft = Draft()
-    places = draft.variables(np.full(2, -np.inf), np.full(2, np.inf))
-    draft.require([(draft.value(places[:1]), 1.0)], 3.0, 3.0)
-    draft.require([(places[1:], 1.0)], -1.0, 4.0)
-    draft.pay(places, np.array([0.0, 1.0]))
-    program = draft.program(places, Value(sparse.csr_matrix((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)))
+    builder = ProgramBuilder()
+    variables = builder.add_variables(np.full(2, -np.inf), np.full(2, np.inf))
+    builder.add_rows([(builder.affine(variables[:1]), 1.0)], 3.0, 3.0)
+    builder.add_rows([(variables[1:], 1.0)], -1.0, 4.0)
+    builder.add_cost(variables, np.array([0.0, 1.0]))
+    program = builder.build(variables, Affine(sparse.csr_matrix((0, 2)), np.zeros(0), np.zeros(0), np.zeros(0)))
     assert np.allclose(solve(program, 5).x, [3, -1]) and np.allclose(solve_linear(program, 5).x, [3, -1])
 
 

@@ -6,8 +6,9 @@ from torch import nn
 
 from qprune_cli.cost.cost import Cost
 from qprune_cli.problem.budget import Prices
+from qprune_cli.program.affine import Affine
 from qprune_cli.program.build import Formulation, Limit, joint_program
-from qprune_cli.program.draft import Draft, Value
+from qprune_cli.program.builder import ProgramBuilder
 from qprune_cli.program.network import simulate
 from qprune_cli.program.solve import solve
 from qprune_cli.program.sparsity import keep_exactly, keep_within, pay_scores
@@ -18,10 +19,10 @@ LAYER_OF = np.array([0, 0, 0, 1, 1, 2, 2, 2])
 
 
 def term_at(name, scores, layer_of, filters):
-    draft = Draft()
-    places = draft.variables(np.zeros(len(scores)), np.ones(len(scores)))
-    pay_scores(draft, name, places, layer_of, filters)
-    program = draft.program(places, Value.fixed(np.zeros(1)))
+    builder = ProgramBuilder()
+    variables = builder.add_variables(np.zeros(len(scores)), np.ones(len(scores)))
+    pay_scores(builder, name, variables, layer_of, filters)
+    program = builder.build(variables, Affine.fixed(np.zeros(1)))
     return solve(program.at(scores), 600).objective
 
 
@@ -100,18 +101,18 @@ def test_rows_of_a_budget_admit_exactly_the_masks_within_it():
     prices = Prices(1.0, np.array([2.0, 3.0]), np.array([[0.0, 1.5], [1.5, 0.5]]))
     layer_of = np.array([0, 0, 1, 1])
     for limit in (5.0, 9.0, 14.0):
-        draft = Draft()
-        places = draft.variables(np.zeros(4), np.ones(4), integer=True)
-        keep_within(draft, places, layer_of, prices, limit)
-        program = draft.program(places, Value.fixed(np.zeros(1)))
+        builder = ProgramBuilder()
+        variables = builder.add_variables(np.zeros(4), np.ones(4), integer=True)
+        keep_within(builder, variables, layer_of, prices, limit)
+        program = builder.build(variables, Affine.fixed(np.zeros(1)))
         for mask in all_masks(4):
             within = prices.cost(np.bincount(layer_of, weights=mask)) <= limit + 1e-9
             assert (solve(program.at(mask.astype(float)), 5).x is not None) == within
 
 
 def test_row_of_a_count_admits_that_count_alone():
-    draft = Draft()
-    places = draft.variables(np.zeros(4), np.ones(4), integer=True)
-    keep_exactly(draft, places, 2)
-    program = draft.program(places, Value.fixed(np.zeros(1)))
+    builder = ProgramBuilder()
+    variables = builder.add_variables(np.zeros(4), np.ones(4), integer=True)
+    keep_exactly(builder, variables, 2)
+    program = builder.build(variables, Affine.fixed(np.zeros(1)))
     assert [mask.sum() == 2 for mask in all_masks(4)] == [solve(program.at(m.astype(float)), 5).x is not None for m in all_masks(4)]

@@ -40,13 +40,13 @@ def refined(name, problem, seed=0, noise=0.0, evaluations=120):
 def test_result_is_feasible_within_the_evaluations_and_no_worse_on_either_half(name, kind):
     for seed in range(3):
         problem = KINDS[kind](seed)
-        start, found, log, allowed = refined(name, problem, seed, noise=0.3)
-        assert found.feasible and problem.feasible(found.keep)
-        assert log.spent <= allowed and found.notes["evaluations"] == log.spent
-        for images in (log.held, np.arange(log.metric.images)):
-            before, after = log.metric.measure(np.stack([start.keep, found.keep]), images, start.keep).mean(axis=1)
+        start, solution, log, allowed = refined(name, problem, seed, noise=0.3)
+        assert solution.feasible and problem.feasible(solution.keep)
+        assert log.spent <= allowed and solution.notes["evaluations"] == log.spent
+        for images in (log.held_out_images, np.arange(log.metric.images)):
+            before, after = log.metric.measure(np.stack([start.keep, solution.keep]), images, start.keep).mean(axis=1)
             assert after >= before - 1e-9
-        assert found.notes["stopped" if name != "chain" else "stages"]
+        assert solution.notes["stopped" if name != "chain" else "stages"]
 
 
 @pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"random"}))
@@ -54,9 +54,9 @@ def test_search_finds_much_of_what_there_is_to_gain(name):
     gained = []
     for seed in range(4):
         problem = KINDS["in all"](seed)
-        start, found, _, _ = refined(name, problem, seed, evaluations=200)
+        start, solution, _, _ = refined(name, problem, seed, evaluations=200)
         best = min(problem.damage(repaired(problem, np.random.default_rng(k).uniform(size=36) < 0.5)[None])[0] for k in range(50))
-        gained.append((start.damage - found.damage) / (start.damage - best))
+        gained.append((start.damage - solution.damage) / (start.damage - best))
     assert np.mean(gained) > 0.6
 
 
@@ -72,5 +72,5 @@ def test_sequential_reaches_more_than_descent_with_half_of_the_evaluations():
 def test_a_search_that_has_nothing_to_exchange_ends():
     problem = random_problem(0, widths=(3,), budget=3)
     for name in SEARCHES:
-        start, found, log, _ = refined(name, problem)
-        assert np.array_equal(found.keep, start.keep) and log.spent < 20
+        start, solution, log, _ = refined(name, problem)
+        assert np.array_equal(solution.keep, start.keep) and log.spent < 20

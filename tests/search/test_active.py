@@ -11,7 +11,7 @@ WIDTHS = (20, 20, 24)
 
 def surprised(problem, seed=9):
     """A metric that the problem knows nothing of."""
-    return fake_metric(factored_problem(seed, [len(own) for own in problem.filters_of], budget=int(problem.budget.limit)))
+    return fake_metric(factored_problem(seed, [len(filters) for filters in problem.filters_of], budget=int(problem.budget.limit)))
 
 
 def started(metric, problem, seed=0):
@@ -77,5 +77,5 @@ def test_predictions_are_those_of_single_flips_and_swaps():
 
 def test_where_one_side_runs_out_the_other_fills_up():
     keep = np.arange(10) < 8
-    found = cheapest(np.arange(10.0), keep, [np.arange(10)], size=6)
-    assert len(found) == 6 and keep[found].sum() == 4
+    filters = cheapest(np.arange(10.0), keep, [np.arange(10)], size=6)
+    assert len(filters) == 6 and keep[filters].sum() == 4

@@ -29,7 +29,7 @@ def test_distinct_masks_are_measured_and_counted_once():
         again = log.values(masks, race=False)
     assert log.spent - before == log.metric.measured - measured == len(masks)
     assert np.array_equal(first[:8], again) and np.array_equal(first[8:], again[:3])
-    assert np.allclose(again, log.metric.measure(masks, log.tuned, keep).mean(axis=1))
+    assert np.allclose(again, log.metric.measure(masks, log.tuned_images, keep).mean(axis=1))
 
 
 def test_no_more_is_spent_than_allowed_and_what_is_over_is_minus_infinity():
@@ -37,9 +37,9 @@ def test_no_more_is_spent_than_allowed_and_what_is_over_is_minus_infinity():
     with allowance:
         values = log.values(neighbours(keep))
         assert log.spent == 6 and not log.open and np.isfinite(values).tolist() == [True] * 4 + [False] * 4
-        log.moved(neighbours(keep)[int(values.argmax())])
+        log.move_to(neighbours(keep)[int(values.argmax())])
     assert log.spent == 7
-    assert log.why == "the evaluations are spent"
+    assert log.stop_reason == "the evaluations are spent"
 
 
 def test_gradients_cost_their_price():
@@ -54,25 +54,25 @@ def test_the_result_is_the_incumbent_that_is_best_on_the_held_out_images():
     log, allowance, keep = begun(noise=3.0)
     with allowance:
         for mask in neighbours(keep):
-            log.moved(mask)
+            log.move_to(mask)
     masks = np.concatenate([keep[None], neighbours(keep)])
-    tuned, held = (log.metric.measure(masks, half, keep).mean(axis=1) for half in (log.tuned, log.held))
-    held[tuned < tuned[0]] = -np.inf  # the result is no worse on the tuned ones
-    assert np.array_equal(log.best.keep, masks[held.argmax()]) and log.best.held == pytest.approx(held.max())
+    tuned, held_out = (log.metric.measure(masks, half, keep).mean(axis=1) for half in (log.tuned_images, log.held_out_images))
+    held_out[tuned < tuned[0]] = -np.inf  # the result is no worse on the tuned ones
+    assert np.array_equal(log.best.keep, masks[held_out.argmax()]) and log.best.held_out == pytest.approx(held_out.max())
     solution = log.solution(random_problem(0, signed=True), 0.0)
-    assert np.array_equal(solution.keep, log.best.keep) and solution.notes["held_out"]["before"] == pytest.approx(held[0])
-    assert not set(log.tuned) & set(log.held) and len(log.tuned) + len(log.held) == 6
+    assert np.array_equal(solution.keep, log.best.keep) and solution.notes["held_out"]["before"] == pytest.approx(held_out[0])
+    assert not set(log.tuned_images) & set(log.held_out_images) and len(log.tuned_images) + len(log.held_out_images) == 6
 
 
 def test_a_search_ends_when_the_held_out_images_gain_no_more():
     log, allowance, keep = begun()
     with allowance:
         masks = neighbours(keep, 20)
-        worse = masks[log.metric.measure(masks, log.held, keep).mean(axis=1) < log.last.held]
+        worse = masks[log.metric.measure(masks, log.held_out_images, keep).mean(axis=1) < log.last.held_out]
         for mask in worse[:LIVES]:
             assert log.open
-            log.moved(mask)
-        assert not log.open and log.why == "the held-out images gained no more"
+            log.move_to(mask)
+        assert not log.open and log.stop_reason == "the held-out images gained no more"
 
 
 def test_racing_lets_clearly_bad_masks_go_and_keeps_those_that_may_be_better():
@@ -80,11 +80,11 @@ def test_racing_lets_clearly_bad_masks_go_and_keeps_those_that_may_be_better():
     masks = neighbours(keep, 12)
     with allowance:
         raced = log.values(masks)
-    true = log.metric.measure(masks, log.tuned, keep).mean(axis=1)
-    seen = np.array([log.known[mask.tobytes()].images for mask in masks])
+    true = log.metric.measure(masks, log.tuned_images, keep).mean(axis=1)
+    seen = np.array([log.records[mask.tobytes()].images for mask in masks])
     better = true > log.last.tuned
-    assert (seen[better] == len(log.tuned)).all() and np.allclose(raced[better], true[better])
-    assert (seen[~better] < len(log.tuned)).any() and (raced[~better] < log.last.tuned).all()
+    assert (seen[better] == len(log.tuned_images)).all() and np.allclose(raced[better], true[better])
+    assert (seen[~better] < len(log.tuned_images)).any() and (raced[~better] < log.last.tuned).all()
 
 
 def test_what_was_saved_is_counted_but_not_measured_again():
@@ -92,41 +92,41 @@ def test_what_was_saved_is_counted_but_not_measured_again():
     log, allowance, keep = begun(save=lambda log: saved.append(log.state()))
     with allowance:
         first = log.values(neighbours(keep))
-        log.moved(neighbours(keep)[0])
+        log.move_to(neighbours(keep)[0])
     again, allowance, _ = begun(saved=saved[-1], save=lambda log: saved.append(log.state()))
     with allowance:
         assert len(saved[-1]["masks"]) == len(saved[-2]["masks"]) and np.array_equal(saved[-1]["best"], saved[-2]["best"])
         measured = again.metric.measured
         second = again.values(neighbours(keep))
         assert again.metric.measured == measured and np.array_equal(first, second)
-        again.moved(neighbours(keep)[0])
+        again.move_to(neighbours(keep)[0])
     assert again.spent == log.spent and len(again.trace) == len(log.trace)
 
 
 def test_one_image_is_both_halves():
     log, allowance, _ = begun(images=1)
     with allowance:
-        assert log.last.tuned == log.last.held
+        assert log.last.tuned == log.last.held_out
 
 
 def test_an_estimate_does_not_justify_a_move_to_where_it_is_better_than_before():
     log, allowance, keep = begun(images=4 * RACE)
     worse, better = neighbours(keep)[:2]
     late = np.arange(2 * RACE, 4 * RACE)  # images that a race looks at last
-    log.metric.own[:, :] = 0
+    log.metric.image_terms[:, :] = 0
     log.metric.truth = random_problem(0, budget=6)
     with allowance:
-        log.metric.own = np.zeros((4 * RACE, 12))
+        log.metric.image_terms = np.zeros((4 * RACE, 12))
         gained = np.flatnonzero(better & ~keep)
-        log.metric.own[:, gained] = 5.0  # this mask is better everywhere
+        log.metric.image_terms[:, gained] = 5.0  # this mask is better everywhere
         odd = np.flatnonzero(worse & ~keep)
-        log.metric.own[:, odd] += 4.0  # that one on the first images alone
-        log.metric.own[late[:, None], odd] = -20.0
-        log.moved(better)
+        log.metric.image_terms[:, odd] += 4.0  # that one on the first images alone
+        log.metric.image_terms[late[:, None], odd] = -20.0
+        log.move_to(better)
         dropped = log.values(worse[None])
-        assert log.known[worse.tobytes()].images == RACE and dropped[0] > log.incumbents[0].tuned
-        log.again()
+        assert log.records[worse.tobytes()].images == RACE and dropped[0] > log.incumbents[0].tuned
+        log.restart()
         again = log.values(worse[None])
-        assert log.known[worse.tobytes()].images == len(log.tuned) and again[0] < log.last.tuned
-        log.moved(worse)
+        assert log.records[worse.tobytes()].images == len(log.tuned_images) and again[0] < log.last.tuned
+        log.move_to(worse)
     assert log.best.tuned >= log.incumbents[0].tuned

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from qprune_cli.search.mask_distribution import MaskDistribution
 from qprune_cli.search.protes import Protes
-from qprune_cli.search.train import Train
 from scripts.published_problems import CAPACITY, WEIGHTS, edges, knapsack, knapsack_optimum, max_cut, minimum, qubo_knapsack, vertex_cover
 
 
@@ -14,7 +14,7 @@ def test_first_masks_are_in_the_first_batch_and_nothing_stops_but_the_measure():
         return (masks, masks.sum(axis=1).astype(float)) if len(batches) < 4 else None
 
     rng = np.random.default_rng(0)
-    Protes(samples=5, elites=2).climb(Train.random(6, 2, rng), measure, rng, first)
+    Protes(samples=5, elites=2).climb(MaskDistribution.random(6, 2, rng), measure, rng, first)
     assert np.array_equal(batches[0][:2], first) and [len(batch) for batch in batches] == [5] * 4
 
 
@@ -27,8 +27,8 @@ def test_memory_learns_from_the_best_of_all_batches():
             return target[None], np.array([1.0])  # never seen again
         return (masks, np.zeros(len(masks))) if len(calls) < 60 else None
 
-    train = Protes(samples=5, elites=1, memory=True, steps=5, rate=0.2).climb(Train.random(10, 2, rng), measure, rng)
-    assert np.exp(train.log_probability(target[None]))[0] > 0.9
+    distribution = Protes(samples=5, elites=1, memory=True, steps=5, rate=0.2).climb(MaskDistribution.random(10, 2, rng), measure, rng)
+    assert np.exp(distribution.log_probability(target[None]))[0] > 0.9
 
 
 def test_measure_may_return_nothing_to_learn_from():
@@ -38,7 +38,7 @@ def test_measure_may_return_nothing_to_learn_from():
         calls.append(1)
         return (masks[:0], np.empty(0)) if len(calls) < 5 else None
 
-    start = Train.random(6, 2, rng)
+    start = MaskDistribution.random(6, 2, rng)
     assert np.array_equal(Protes(samples=4).climb(start, measure, rng).theta, start.theta)
 
 

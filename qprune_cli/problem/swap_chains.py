@@ -1,20 +1,29 @@
-"""Many masks on the move by swaps, side by side."""
+"""Many masks that change by random swaps, side by side: the chains of an annealing."""
 
 import numpy as np
 
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.types import Bools, Floats, Ints
 
-SIDE = 16  # filters on either side of the exchanges that a chain looks at in one step
-DRAWS = 64  # exchanges that say what a typical change of the damage is
+SIDE = 16  # kept and dropped filters that a chain draws an exchange from in one step
+DRAWS = 64  # proposals of a chain that measure the typical change of the damage
 
 
-class Chains:
-    """``b`` masks with their marginals and damages kept up to date.
+class SwapChains:
+    """b masks, one per chain, whose marginals and damages are kept up to date while filters are exchanged in place.
 
     Args:
         problem: the problem.
-        keep: (b, n) feasible masks to start from; copied.
+        keep: (b, n) feasible masks to start from; they are copied.
+
+    Attributes:
+        keep: (b, n) the masks now.
+        marginal: (b, n) marginals of the filters at these masks.
+        damage: (b,) damage of these masks.
+        kept: (b, l) kept filters of each layer.
+        best: (b, n) the best mask that each chain has passed.
+        best_damage: (b,) damage of these masks.
+        across: whether filters of two layers may be exchanged.
     """
 
     def __init__(self, problem: PruningProblem, keep: Bools) -> None:
@@ -26,19 +35,19 @@ class Chains:
         self.best, self.best_damage = keep.copy(), self.damage.copy()
         self.kept = np.stack([problem.kept_per_layer(mask) for mask in keep])
         self.across = problem.budget.exact and problem.budget.free
-        self._start = np.array([own[0] for own in problem.filters_of])
-        self._width = np.array([len(own) for own in problem.filters_of])
+        self._start = np.array([filters[0] for filters in problem.filters_of])
+        self._width = np.array([len(filters) for filters in problem.filters_of])
         blocks = problem.pairs.blocks or tuple(np.zeros((0, 0)) for _ in problem.filters_of)
         self._flat: Floats = np.concatenate([block.ravel() for block in blocks] or [np.zeros(0)])
         self._base = np.cumsum([0, *(block.size for block in blocks)])[:-1]
 
     @property
-    def looked_at(self) -> int:
-        """Filters that one step looks at."""
+    def filters_per_step(self) -> int:
+        """Number of filters that a chain considers in one step."""
         return 2 * SIDE
 
-    def typical(self, rng: np.random.Generator) -> float:
-        """Median size of the change of damage by random exchanges."""
+    def typical_change(self, rng: np.random.Generator) -> float:
+        """Median size of the change of damage by random exchanges; 1 where none changes it. Draws from ``rng``."""
         sizes = []
         for _ in range(DRAWS // len(self.keep) + 1):
             change, _, _ = self._proposals(rng)
@@ -47,7 +56,12 @@ class Chains:
         return float(np.median(values)) if values.any() else 1.0
 
     def step(self, rng: np.random.Generator, temperature: float) -> None:
-        """One exchange, or none, in every chain."""
+        """Do one exchange, or none, in every chain: drawn by Boltzmann weights at a temperature (heat bath).
+
+        Args:
+            rng: draws the proposals and the choice among them.
+            temperature: in units of the damage, above 0.
+        """
         change, i, j = self._proposals(rng)
         chains, count = len(change), change[0].size
         weight = np.concatenate([np.zeros((chains, 1)), -change.reshape(chains, count) / temperature], axis=1)
@@ -57,9 +71,10 @@ class Chains:
         self._exchange(moved, i[moved, a], j[moved, b], change[moved, a, b])
 
     def _proposals(self, rng: np.random.Generator) -> tuple[Floats, Ints, Ints]:
-        """(b, SIDE, SIDE) changes of damage, inf where not allowed, when (b, SIDE) kept filters go for (b, SIDE) dropped ones.
+        """Draw exchanges of each chain, half of the time all within one layer.
 
-        Half of the time all are of one layer of each chain.
+        Returns:
+            (b, SIDE, SIDE) changes of damage, inf where not allowed; the (b, SIDE) filters that go, and the (b, SIDE) that come back.
         """
         chains, n = self.keep.shape
         if self.across and rng.uniform() < 0.5:
@@ -82,19 +97,20 @@ class Chains:
         return np.where(same, change, np.inf), i, j
 
     def _between(self, i: Ints, j: Ints, same: Bools) -> Floats:
-        """(b, SIDE, SIDE) couplings."""
+        """(b, SIDE, SIDE) couplings of filters i (b, SIDE) with j (b, SIDE); ``same`` marks pairs of one layer."""
         layer = self.problem.layer_of[i]
-        found = np.zeros(same.shape)
+        couplings = np.zeros(same.shape)
         if len(self._flat):
             row = self._base[layer] + (i - self._start[layer]) * self._width[layer] - self._start[layer]
-            place = np.where(same, row[:, :, None] + j[:, None, :], 0)
-            found = np.where(same, self._flat[place], 0.0)
+            position = np.where(same, row[:, :, None] + j[:, None, :], 0)
+            couplings = np.where(same, self._flat[position], 0.0)
         factor = self.problem.pairs.factor
         if factor is not None:
-            found = found + np.einsum("rba,rbc->bac", factor[:, i], factor[:, j])
-        return found
+            couplings = couplings + np.einsum("rba,rbc->bac", factor[:, i], factor[:, j])
+        return couplings
 
     def _exchange(self, chains: Ints, i: Ints, j: Ints, change: Floats) -> None:
+        """Exchange one kept filter for one dropped filter in some chains, and bring marginals, damages and bests up to date."""
         self.keep[chains, i], self.keep[chains, j] = False, True
         self.damage[chains] += change
         factor = self.problem.pairs.factor
@@ -107,9 +123,9 @@ class Chains:
             layer = self.problem.layer_of[filters]
             self.kept[chains, layer] -= sign
             if len(self._flat):
-                for chain, own, k in zip(chains, layer, filters, strict=True):
-                    start, width = self._start[own], self._width[own]
-                    base = self._base[own] + (k - start) * width
+                for chain, index, k in zip(chains, layer, filters, strict=True):
+                    start, width = self._start[index], self._width[index]
+                    base = self._base[index] + (k - start) * width
                     self.marginal[chain, start : start + width] += sign * self._flat[base : base + width]
         better = self.damage < self.best_damage - 1e-12
         self.best[better], self.best_damage[better] = self.keep[better], self.damage[better]

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qprune_cli.problem.local_search import repaired
-from qprune_cli.problem.swapping import Chains
+from qprune_cli.problem.swap_chains import SwapChains
 from qprune_cli.problem.walk import Walk
 from tests.conftest import factored_problem, priced_problem, random_problem
 
@@ -15,7 +15,7 @@ from tests.conftest import factored_problem, priced_problem, random_problem
 def test_damages_and_marginals_stay_right_and_numbers_allowed(build, seed):
     problem, rng = build(seed), np.random.default_rng(seed)
     starts = np.stack([repaired(problem, rng.uniform(size=problem.layout.n) < 0.5) for _ in range(3)])
-    chains = Chains(problem, starts)
+    chains = SwapChains(problem, starts)
     for _ in range(30):
         chains.step(rng, 1.0)
     assert np.allclose(chains.damage, problem.damage(chains.keep))
