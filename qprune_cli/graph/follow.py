@@ -157,11 +157,11 @@ def _way_out(module: str) -> str:
 def _module_of(error: Exception, model: nn.Module) -> str:
     """Qualified name of the innermost module of the user's in which an error arose."""
     names = {id(module): name for name, module in model.named_modules()}
-    found, operation = "", error.__traceback__
-    while operation:
-        if operation.tb_frame.f_code.co_name == "forward":
-            found = names.get(id(operation.tb_frame.f_locals.get("self")), found)
-        operation = operation.tb_next
+    found, frame = "", error.__traceback__
+    while frame:
+        if frame.tb_frame.f_code.co_name == "forward":
+            found = names.get(id(frame.tb_frame.f_locals.get("self")), found)
+        frame = frame.tb_next
     return found
 
 

@@ -173,7 +173,9 @@ def test_a_network_that_was_trained_behind_a_mask_aims_at_what_it_gave_there(sma
     keep = before.copy()
     keep[rng.choice(np.flatnonzero(before), small_layout.n // 6, replace=False)] = False
     _, same = Ridge().fit(small_model, small_layout, before, small_splits, 0, before)
-    assert all(row["error_before"] < 1e-9 for row in same["layers"]) and not same["accepted"]
+    assert all(row["error_before"] < 1e-9 for row in same["layers"])
+    merit = same["refinement_psnr"]  # nothing is left to fit; on some processors rounding alone is an improvement
+    assert not same["accepted"] or merit["after"] == pytest.approx(merit["before"], abs=1e-5)
     _, plain = Ridge().fit(small_model, small_layout, keep, small_splits, 0)
     _, behind = Ridge().fit(small_model, small_layout, keep, small_splits, 0, before)
     errors = [sum(row["error_before"] for row in notes["layers"]) for notes in (plain, behind)]

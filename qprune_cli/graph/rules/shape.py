@@ -60,7 +60,7 @@ def getitem(op: Op) -> Found:
     own: Any = parts[op.axis] if len(parts) > op.axis else FULL
     if own == FULL:
         return Same(op.channels_of(source)), op.axis
-    if op.axis != 1 or parts[0] != FULL or any(isinstance(bound, fx.Node) for bound in (own.start, own.stop, own.operation)):
+    if op.axis != 1 or parts[0] != FULL or any(isinstance(bound, fx.Node) for bound in (own.start, own.stop, own.step)):
         raise op.refuse("only x[:, a:b] with numbers has a rule for channels")
     return Pick(np.arange(op.shape[1])[own], op.shape[1], tuple(parts[2:])), 1
 
