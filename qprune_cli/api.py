@@ -25,7 +25,7 @@ PairLike = tuple[Any, Any]  # noisy and clean: (C, H, W), or (N, C, H, W) stacks
 
 @dataclass(frozen=True)
 class Result:
-    """A pruned network.
+    """A pruned network, its mask and its metrics.
 
     Attributes:
         model: the smaller network, in evaluation mode.

@@ -24,7 +24,7 @@ from qprune_cli.types import Baseline, Bools, ImageSet, Layout, Retrained, Solut
 
 
 class Data(Protocol):
-    """Where images come from.
+    """Where the images of a run come from.
 
     Data whose images have labels has further attributes: ``task`` is "classify" (as that of its splits), ``side`` is the height and width
     of its images in pixels, ``classes`` is the number of classes, and ``loss`` = "cross_entropy" becomes the loss of a job that sets none.
@@ -277,7 +277,7 @@ class Transfer(Protocol):
         """
 
     def load(self, model: nn.Module, seed: int) -> Splits | None:
-        """Read the other images.
+        """Read the images of the target.
 
         Args:
             model: a network that takes the run's images.

@@ -243,7 +243,7 @@ class Solution:
 
 @dataclass(frozen=True, slots=True)
 class Footprint:
-    """Size of a network.
+    """Size of a network, counted and not measured.
 
     Attributes:
         params: number of parameters.

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from qprune_cli.compose.jobs import compose_jobs
-from qprune_cli.cost.cost import counted
+from qprune_cli.cost.cost import footprint_of
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.quality import examples, judge, outputs
@@ -64,7 +64,7 @@ def main() -> None:
     ):
         plan = RunPlan.of(compose_jobs("run", [f"model={name}", "scorer=taylor"]).jobs[0])
         model = plan.model.load().to(pick_device(plan.settings.device))
-        size = counted(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
+        size = footprint_of(model, (plan.model.channels, REFERENCE_SIDE, REFERENCE_SIDE))
         shares = [dead_share(plan, model, seed) for seed in arguments.seeds]
         cells, results[name] = [], {"params": size.params, "macs": size.macs, "dead": shares}
         for where, images in sets.items():

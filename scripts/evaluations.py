@@ -28,7 +28,7 @@ from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
 from qprune_cli.replay.gated import GatedNetwork
-from qprune_cli.replay.metric import MaskMetric, at_once
+from qprune_cli.replay.metric import MaskMetric, batch_size
 from qprune_cli.replay.replay import Replay
 from qprune_cli.run.budgets import budgets
 from qprune_cli.run.rounds import select
@@ -76,7 +76,7 @@ def silenced(dense: nn.Module, layout: Layout, images: ImageSet, keep: Bools) ->
 def stepwise(small: GatedNetwork, images: ImageSet, keep: Bools, near: Bools, step: str, spent: dict[str, float]) -> Floats:
     """The same on a smaller network, with as much of what makes it fast as a step says."""
     device, parts = next(small.model.parameters()).device, []
-    for noisy, clean in images.batches(at_once(images)):
+    for noisy, clean in images.batches(batch_size(images)):
         x, found = torch.from_numpy(noisy).to(device), np.empty((len(keep), len(noisy)))
         replay = timed(spent, "remember", lambda x=x: Replay(small, near, x, channelwise=step == "change"))
         for place, mask in enumerate(keep):

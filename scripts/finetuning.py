@@ -24,7 +24,7 @@ from qprune_cli.cache.shared import Shared
 from qprune_cli.cache.store import Store
 from qprune_cli.clock import Clock
 from qprune_cli.compose.jobs import compose_jobs
-from qprune_cli.cost.cost import counted
+from qprune_cli.cost.cost import footprint_of
 from qprune_cli.device import pick_device
 from qprune_cli.evaluate.interval import ci95
 from qprune_cli.evaluate.masked import shrunk
@@ -86,7 +86,7 @@ def measure(model: str, method: str, sparsity: float, seed: int, overrides: list
                 fitted, _ = plan.compensate.fit(dense, job.layout, keep, splits, seed)
                 networks = shrunk(dense, job.layout, {"raw": keep, "re-fitted": keep}, {"re-fitted": fitted})
                 rows |= {name: judged(network, tests) for name, network in networks.items()}
-                size = counted(networks["raw"], job.shape)
+                size = footprint_of(networks["raw"], job.shape)
             rows[kind] = judged(trainings.last(networks["re-fitted"], keep), tests)
     return {"model": model, "method": method, "sparsity": sparsity, "seed": seed, "params": size.params, "macs": size.macs, "psnr": rows}
 

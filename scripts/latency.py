@@ -20,7 +20,7 @@ from torch.profiler import ProfilerActivity, profile
 from tqdm import tqdm
 
 from qprune_cli.compose.jobs import compose_jobs
-from qprune_cli.cost.cost import counted
+from qprune_cli.cost.cost import footprint_of
 from qprune_cli.cost.latency import latencies
 from qprune_cli.cost.memory import peak_activations
 from qprune_cli.device import pick_device
@@ -75,7 +75,7 @@ def measure(name: str, chosen: list[str], scale: dict[str, Any], seed: int, thre
     times = latencies(networks, shape, scale["seconds"], threads)
     rows = []
     for key, network in tqdm(networks.items(), desc=f"{name}: judge", disable=None):
-        size, time = counted(network, shape), times[key]
+        size, time = footprint_of(network, shape), times[key]
         rows.append(
             {
                 "network": key,

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.cost.cost import Cost, counted
+from qprune_cli.cost.cost import Cost, footprint_of
 from qprune_cli.graph.graph import operation_name
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
@@ -197,7 +197,7 @@ def measured(name: str, granularity: str, masks: int) -> dict[str, object]:
     start = perf_counter()
     small = shrink(model, layout, half)
     shrunk = perf_counter() - start
-    said, found = Cost(model, layout, entry.shape).footprint(half), counted(small, entry.shape)
+    said, found = Cost(model, layout, entry.shape).footprint(half), footprint_of(small, entry.shape)
     single = max(difference(model, shrink(model, layout, keep), layout, keep, image) for keep in keeps)
     model, image = model.double(), image.double()
     double = max(difference(model, shrink(model, layout, keep), layout, keep, image) for keep in keeps)

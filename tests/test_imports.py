@@ -22,7 +22,7 @@ ALLOWED = {
     "calibration": {"graph"},
     "evaluate": {"calibration", "surgery"},
     "replay": {"graph", "surgery", "calibration", "evaluate"},
-    "regression": {"replay", "evaluate"},
+    "regression": {"calibration", "replay", "evaluate"},
     "embedding": {"graph", "cost", "calibration", "problem", "program"},
     "images": set(),
     "fetch": {"data", "images"},

@@ -1,4 +1,4 @@
-"""What the jobs of one process share: the value that was made last."""
+"""What the jobs of one process share: the value that was made last, such as the images."""
 
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
@@ -8,7 +8,7 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Remembers the last value and its key; the old value goes before a new one is made, as both may not fit in memory.
+    """A cache of one value, the last one, with its key; it goes before a new one is made, as both may not fit in memory.
 
     Example:
         >>> recent = Recent[str, int]()
@@ -20,7 +20,7 @@ class Recent(Generic[K, V]):
         self._values: dict[K, V] = {}
 
     def get(self, key: K, make: Callable[[], V]) -> V:
-        """The value of a key; ``make`` is called where the last value had another key."""
+        """The value of a key; it is made where the last one had another key."""
         if key not in self._values:
             self._values.clear()
             self._values[key] = make()

@@ -10,17 +10,19 @@ References:
 """
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from qprune_cli.calibration.factor import Halves
-from qprune_cli.calibration.feed import example_of, fed
-from qprune_cli.calibration.gates import activations_of, answers_of, dead_of
-from qprune_cli.calibration.loss import PROBES, TAUGHT, losses_of
-from qprune_cli.calibration.tap import tapped
+from qprune_cli.calibration.batches import device_batches, first_input
+from qprune_cli.calibration.gates import activations_of, dead_of, gate_gradients
+from qprune_cli.calibration.gram_factor import Halves
+from qprune_cli.calibration.hooks import GateHook, hooked
+from qprune_cli.calibration.loss import TEACHER_LOSSES, losses_of
+from qprune_cli.calibration.probes import PROBES
 from qprune_cli.types import Bools, Floats, ImageSet, Layout
 
 
@@ -41,8 +43,8 @@ class Curvature:
     @property
     def factor(self) -> Floats:
         """(rows, n) factor of the mean of both estimates."""
-        found: Floats = np.concatenate(self.halves) / np.sqrt(sum(len(half) > 0 for half in self.halves))
-        return found
+        factor: Floats = np.concatenate(self.halves) / np.sqrt(sum(len(half) > 0 for half in self.halves))
+        return factor
 
     def agreement(self) -> float:
         """Share of the couplings of one half that the other half confirms, in [0, 1]: the factor by which they fit it best."""
@@ -50,8 +52,8 @@ class Curvature:
             return 0.0
         a, b = self.halves
         shared = np.square(a @ b.T).sum() - np.square(a).sum(axis=0) @ np.square(b).sum(axis=0)
-        own = sum(np.square(half @ half.T).sum() - np.square(np.square(half).sum(axis=0)).sum() for half in (a, b)) / 2
-        return float(np.clip(shared / own, 0, 1)) if own > 0 else 0.0
+        alone = sum(np.square(half @ half.T).sum() - np.square(np.square(half).sum(axis=0)).sum() for half in (a, b)) / 2
+        return float(np.clip(shared / alone, 0, 1)) if alone > 0 else 0.0
 
 
 @torch.enable_grad()
@@ -77,30 +79,43 @@ def curvature(
         keep: (n,) the mask; None keeps all.
         probes: random vectors per image.
         seed: draws them.
-        teacher: whose outputs the loss is to stay near (see ``TAUGHT``); None looks at the clean images or labels alone.
+        teacher: network whose outputs the loss is to stay near (see ``TEACHER_LOSSES``); None looks at the targets alone.
 
     Raises:
         UserError: the loss does not fit the network, or is not finite on an image.
     """
     generator = torch.Generator().manual_seed(seed)
-    teacher = copy.deepcopy(model) if teacher is model else teacher  # the taps of the one are not to see the other
-    gradient, halves, seen = np.zeros(layout.n), Halves(layout.n), 0
-    with tapped(model, layout, keep, example_of(model, images)) as taps:
-        for noisy, target in fed(model, images, batch, "score"):
-            output = model(noisy)
-            losses = losses_of(loss, output, target)
-            if teacher is not None:
-                with torch.no_grad():
-                    taught = teacher(noisy)
-                losses = TAUGHT[loss](output, target, taught)
-            losses.sum().backward(retain_graph=probes > 0)
-            answers = [answers_of(layout, taps)]
-            gradient += answers[0].sum(axis=0)
-            for probe in range(probes):
-                output.backward(PROBES[loss](output.detach(), target, generator), retain_graph=probe + 1 < probes)
-                answers.append(answers_of(layout, taps))
-            for rows in answers[1:] or answers:
-                halves.add(rows, seen)
-            seen += len(noisy)
-    dead = dead_of([activations_of(group, taps) for group in layout.groups])
-    return Curvature(gradient / seen, halves.rows(), dead)
+    teacher = copy.deepcopy(model) if teacher is model else teacher  # without the hooks
+    gradient, halves, count = np.zeros(layout.n), Halves(layout.n), 0
+    with hooked(model, layout, keep, first_input(model, images)) as hooks:
+        for inputs, targets in device_batches(model, images, batch, "score"):
+            output = model(inputs)
+            _losses(loss, output, inputs, targets, teacher).sum().backward(retain_graph=probes > 0)
+            first = gate_gradients(layout, hooks)
+            gradient += first.sum(axis=0)
+            for rows in _probe_rows(layout, hooks, output, targets, loss, probes, generator) if probes else [first]:
+                halves.add(rows, count)
+            count += len(inputs)
+    dead = dead_of([activations_of(group, hooks) for group in layout.groups])
+    return Curvature(gradient / count, halves.rows(), dead)
+
+
+def _losses(loss: str, output: Tensor, inputs: Tensor, targets: Tensor, teacher: nn.Module | None) -> Tensor:
+    """(N,) losses of a batch, or those with the teacher's outputs."""
+    losses = losses_of(loss, output, targets)  # checks the shapes in either case
+    if teacher is None:
+        return losses
+    with torch.no_grad():
+        taught = teacher(inputs)
+    return TEACHER_LOSSES[loss](output, targets, taught)
+
+
+def _probe_rows(
+    layout: Layout, hooks: Mapping[str, GateHook], output: Tensor, targets: Tensor, loss: str, probes: int, generator: torch.Generator
+) -> list[Floats]:
+    """One (N, n) row of the factor per image and probe, by one backward pass each; the last one frees the graph."""
+    rows = []
+    for probe in range(probes):
+        output.backward(PROBES[loss](output.detach(), targets, generator), retain_graph=probe + 1 < probes)
+        rows.append(gate_gradients(layout, hooks))
+    return rows

@@ -1,4 +1,4 @@
-"""Gate gradients: how the loss answers when the output of a filter is scaled.
+"""Gate gradients: how the loss changes when the output of a filter is scaled.
 
 Put a gate ``z_i`` on the output ``a_i`` of filter i, where the mask acts: 1 for a kept filter, 0 for a dropped one. For sample
 s with loss ``L_s``: ``V_si = dL_s / dz_i = sum over positions of a_i * dL_s / d(z_i a_i)``. Samples do not interact, so one
@@ -17,16 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.calibration.factor import Halves
-from qprune_cli.calibration.feed import example_of, fed
+from qprune_cli.calibration.batches import device_batches, first_input
+from qprune_cli.calibration.gram_factor import Halves
+from qprune_cli.calibration.hooks import GateHook, hooked
 from qprune_cli.calibration.loss import losses_of
-from qprune_cli.calibration.tap import Tap, tapped
 from qprune_cli.types import Bools, FilterGroup, Floats, ImageSet, Layout, Member
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Running sums of what the filters of a group hold, over images and positions.
+    """Sums over the outputs of the filters of a group, over images and positions.
 
     Attributes:
         products: (channels, channels) sum of ``a_i * a_j``, over the members as well.
@@ -49,7 +49,7 @@ class GateStatistics:
         mean_abs: (n,) ``mean_s |V_si|``.
         mean_square: (n,) ``mean_s V_si**2``.
         halves: two factors (rows, n), of the even and of the odd images: ``F^T F = (1/N_half) V_half^T V_half``.
-        activations: per group.
+        activations: one for each group.
         dead: (n,) True where the output was exactly 0 everywhere.
     """
 
@@ -68,21 +68,21 @@ class GateStatistics:
         return np.concatenate([half * np.sqrt(count / self.images) for half, count in zip(self.halves, counts, strict=True)])
 
 
-class _Sums:
-    """Adds gate gradients up, image by image; every second image goes into the other factor."""
+class _GradientSums:
+    """Sums of gate gradients over the images."""
 
     def __init__(self, n: int) -> None:
         self.images = 0
-        self.plain, self.size, self.square = np.zeros(n), np.zeros(n), np.zeros(n)
+        self.plain, self.abs, self.square = np.zeros(n), np.zeros(n), np.zeros(n)
         self.halves = Halves(n)
 
-    def add(self, answers: Floats) -> None:
-        """Take (N, n) gate gradients in."""
-        self.plain += answers.sum(axis=0)
-        self.size += np.abs(answers).sum(axis=0)
-        self.square += np.square(answers).sum(axis=0)
-        self.halves.add(answers, self.images)
-        self.images += len(answers)
+    def add(self, gradients: Floats) -> None:
+        """Add the (N, n) gate gradients of a batch."""
+        self.plain += gradients.sum(axis=0)
+        self.abs += np.abs(gradients).sum(axis=0)
+        self.square += np.square(gradients).sum(axis=0)
+        self.halves.add(gradients, self.images)
+        self.images += len(gradients)
 
 
 @torch.enable_grad()
@@ -100,41 +100,41 @@ def gate_statistics(model: nn.Module, layout: Layout, images: ImageSet, loss: st
     Raises:
         UserError: the loss does not fit the network, or is not finite on an image.
     """
-    sums = _Sums(layout.n)
-    with tapped(model, layout, keep, example_of(model, images)) as taps:
-        for noisy, target in fed(model, images, batch, "score"):
-            losses_of(loss, model(noisy), target).sum().backward()
-            sums.add(answers_of(layout, taps))
-    seen = tuple(activations_of(group, taps) for group in layout.groups)
-    mean, mean_abs, mean_square = (total / sums.images for total in (sums.plain, sums.size, sums.square))
-    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves.rows(), seen, dead_of(seen))
+    sums = _GradientSums(layout.n)
+    with hooked(model, layout, keep, first_input(model, images)) as hooks:
+        for inputs, targets in device_batches(model, images, batch, "score"):
+            losses_of(loss, model(inputs), targets).sum().backward()
+            sums.add(gate_gradients(layout, hooks))
+    activations = tuple(activations_of(group, hooks) for group in layout.groups)
+    mean, mean_abs, mean_square = (total / sums.images for total in (sums.plain, sums.abs, sums.square))
+    return GateStatistics(sums.images, mean, mean_abs, mean_square, sums.halves.rows(), activations, dead_of(activations))
 
 
-def answers_of(layout: Layout, taps: Mapping[str, Tap]) -> Floats:
-    """(N, n) gate gradients of the latest batch."""
-    found: Floats = torch.cat([_answers(group, taps) for group in layout.groups], dim=1).double().cpu().numpy()
-    return found
+def gate_gradients(layout: Layout, hooks: Mapping[str, GateHook]) -> Floats:
+    """(N, n) gate gradients V of the latest batch, from the hooks at all gates."""
+    gradients: Floats = torch.cat([_of_group(group, hooks) for group in layout.groups], dim=1).double().cpu().numpy()
+    return gradients
 
 
-def dead_of(seen: Sequence[Activations]) -> Bools:
+def dead_of(activations: Sequence[Activations]) -> Bools:
     """(n,) True where all that went through the gate was 0."""
-    return np.concatenate([np.diagonal(one.products) == 0 for one in seen])
+    return np.concatenate([np.diagonal(group.products) == 0 for group in activations])
 
 
-def _answers(group: FilterGroup, taps: Mapping[str, Tap]) -> Tensor:
-    """(N, channels) gate gradients of the variables of a group."""
-    return torch.stack([_own(taps[member.gate].answers, member) for member in group.members]).sum(dim=0)
-
-
-def _own(value: Tensor, member: Member) -> Tensor:
-    """The filters of a member along the last axis, one per variable."""
-    return value if member.filters == tuple(range(member.width)) else value[..., list(member.filters)]
-
-
-def activations_of(group: FilterGroup, taps: Mapping[str, Tap]) -> Activations:
-    """Collect what the gates of a group's members have seen."""
-    members = [(member, taps[member.gate]) for member in group.members]
-    products = torch.stack([_own(_own(tap.products, member).T, member) for member, tap in members]).sum(dim=0)
-    sums = torch.stack([_own(tap.sums, member) for member, tap in members])
-    positions = np.array([tap.positions for _, tap in members], np.float64)
+def activations_of(group: FilterGroup, hooks: Mapping[str, GateHook]) -> Activations:
+    """Sums over all batches for the variables of a group, from the hooks at the gates of its members."""
+    members = [(member, hooks[member.gate]) for member in group.members]
+    products = torch.stack([_filters(_filters(hook.products, member).T, member) for member, hook in members]).sum(dim=0)
+    sums = torch.stack([_filters(hook.sums, member) for member, hook in members])
+    positions = np.array([hook.positions for _, hook in members], np.float64)
     return Activations(products.cpu().numpy(), sums.cpu().numpy(), positions)
+
+
+def _of_group(group: FilterGroup, hooks: Mapping[str, GateHook]) -> Tensor:
+    """(N, channels) gate gradients of the variables of a group: one gate scales all members."""
+    return torch.stack([_filters(hooks[member.gate].gradients, member) for member in group.members]).sum(dim=0)
+
+
+def _filters(value: Tensor, member: Member) -> Tensor:
+    """(..., width) -> (..., channels): the filters of a member, one for each variable of its group."""
+    return value if member.filters == tuple(range(member.width)) else value[..., list(member.filters)]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from qprune_cli.calibration.hooks import zero_dropped
 from qprune_cli.graph.masks import at_gates, per_layer
 from qprune_cli.graph.rules.layer import LAYERS
 from qprune_cli.types import Bools, Layout
@@ -33,11 +34,11 @@ class Readers:
     """
 
     def __init__(self, model: nn.Module, layout: Layout, keep: Bools | None) -> None:
-        everything = np.ones(layout.n, bool) if keep is None else keep
-        self.model, self.masks, self.filters = model, at_gates(layout, everything), per_layer(layout, everything)
+        mask = np.ones(layout.n, bool) if keep is None else keep
+        self.model, self.masks, self.filters = model, at_gates(layout, mask), per_layer(layout, mask)
         self.gates = {member.gate for group in layout.groups for member in group.members}
-        self.opened: dict[str, Tensor] = {}
-        self.cut: dict[str, Tensor] = {}
+        self.unmasked: dict[str, Tensor] = {}  # what comes to each gate
+        self.masked: dict[str, Tensor] = {}  # what leaves it; the network is cut here
         self.outputs: list[tuple[str, Tensor]] = []
         self.stack = ExitStack()
 
@@ -53,28 +54,26 @@ class Readers:
         self.stack.close()
 
     @torch.enable_grad()
-    def probes(self, x: Tensor, count: int, source: torch.Generator) -> Iterator[Mapping[str, tuple[Tensor, Tensor]]]:
+    def probes(self, x: Tensor, count: int, generator: torch.Generator) -> Iterator[Mapping[str, tuple[Tensor, Tensor]]]:
         """Run images forward once, and backward once for every probe.
 
         Args:
             x: (N, ...) images.
             count: number of probes.
-            source: of the signs.
+            generator: draws the signs.
 
         Yields:
             For every gate (N, C, ...) what comes to it, before the mask, and ``G``.
         """
         self.outputs.clear()
         result = self.model(x)
-        ends = [(name, value) for name, value in [*self.outputs, ("", result)] if value.requires_grad]
-        weights = [self._weight(name, value.detach()) for name, value in ends]
+        readers = [(name, value) for name, value in [*self.outputs, ("", result)] if value.requires_grad]
+        weights = [self._weight(name, value.detach()) for name, value in readers]
+        values, cuts = [value for _, value in readers], [self.masked[gate] for gate in self.unmasked]
         for k in range(count):
-            signs = [weight * _signs(weight, source) for weight in weights]
-            wanted = [self.cut[gate] for gate in self.opened]
-            slopes = torch.autograd.grad(
-                [value for _, value in ends], wanted, signs, retain_graph=k + 1 < count, allow_unused=True, materialize_grads=True
-            )
-            yield {gate: (opened, slope) for (gate, opened), slope in zip(self.opened.items(), slopes, strict=True)}
+            signs = [weight * _signs(weight, generator) for weight in weights]
+            slopes = torch.autograd.grad(values, cuts, signs, retain_graph=k + 1 < count, allow_unused=True, materialize_grads=True)
+            yield {gate: (unmasked, slope) for (gate, unmasked), slope in zip(self.unmasked.items(), slopes, strict=True)}
 
     def _weight(self, name: str, value: Tensor) -> Tensor:
         """``1 / ||y||`` of every image, 0 where the mask drops the filter."""
@@ -87,6 +86,8 @@ class Readers:
         self.stack.callback(module.register_forward_hook(hook).remove)
 
     def _reader(self, name: str) -> Callable[..., Tensor]:
+        """A hook that notes the output of a layer."""
+
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
             self.outputs.append((name, output))
             return output.clone()  # the network may go on in place
@@ -94,15 +95,16 @@ class Readers:
         return hook
 
     def _cutter(self, gate: str) -> Callable[..., Tensor]:
+        """A hook that masks a gate and begins a new graph behind it."""
+
         def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            self.opened[gate] = output.detach()
-            dropped = torch.from_numpy(np.flatnonzero(~self.masks[gate])) if gate in self.masks else torch.empty(0, dtype=torch.long)
-            self.cut[gate] = self.opened[gate].index_fill(1, dropped.to(output.device), 0.0).requires_grad_()
-            return self.cut[gate].clone()
+            self.unmasked[gate] = output.detach()
+            self.masked[gate] = zero_dropped(self.unmasked[gate], self.masks.get(gate)).requires_grad_()
+            return self.masked[gate].clone()
 
         return hook
 
 
-def _signs(like: Tensor, source: torch.Generator) -> Tensor:
-    """Random signs of a shape."""
-    return torch.randint(0, 2, like.shape, generator=source, dtype=torch.int8).to(like) * 2 - 1
+def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
+    """Random signs of the shape, type and device of a tensor."""
+    return torch.randint(0, 2, like.shape, generator=generator, dtype=torch.int8).to(like) * 2 - 1

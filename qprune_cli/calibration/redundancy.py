@@ -1,17 +1,17 @@
-"""Redundancy: which filters of a layer say the same thing, and how much that weighs against their own worth."""
+"""Redundancy: which filters of a layer give the same, and how much that weighs against what each is worth alone."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from qprune_cli.calibration.checks import check_choice
 from qprune_cli.calibration.gates import Activations
-from qprune_cli.errors import UserError, nearest
 from qprune_cli.scores import Pairs
 from qprune_cli.types import Floats, Layout
 
 
 def cosine(products: Floats) -> Floats:
-    """Turn inner products (m, m) into cosines; a vector of length 0 has cosine 0 with everything.
+    """Turn inner products (m, m) into cosines (m, m); a vector of length 0 has cosine 0 with everything.
 
     Example:
         >>> cosine(np.array([[4.0, 2.0], [2.0, 1.0]])).tolist()
@@ -22,19 +22,19 @@ def cosine(products: Floats) -> Floats:
     return products * scale[:, None] * scale[None, :]
 
 
-def _centred(seen: Activations) -> Floats:
-    """Correlation; a filter that is constant, up to the accuracy of the sums, has none."""
-    means = seen.sums / np.sqrt(seen.positions)[:, None]
-    products = seen.products - means.T @ means
-    spread = np.diagonal(products) > 1e-6 * np.diagonal(seen.products)
-    return np.clip(cosine(products * np.outer(spread, spread)), -1, 1)
+def _centred(activations: Activations) -> Floats:
+    """(channels, channels) correlations; a filter that is constant, up to the accuracy of the sums, has none."""
+    means = activations.sums / np.sqrt(activations.positions)[:, None]
+    products = activations.products - means.T @ means
+    varies = np.diagonal(products) > 1e-6 * np.diagonal(activations.products)
+    return np.clip(cosine(products * np.outer(varies, varies)), -1, 1)
 
 
-# What the filters of a group have in common -> (channels, channels).
+# Sums over the activations of a group -> (channels, channels): how alike its filters are.
 SIMILARITIES: dict[str, Callable[[Activations], Floats]] = {
-    "cosine": lambda seen: cosine(seen.products),
+    "cosine": lambda activations: cosine(activations.products),
     "centred": _centred,
-    "squared": lambda seen: np.square(cosine(seen.products)),
+    "squared": lambda activations: np.square(cosine(activations.products)),
 }
 # How strongly a pair weighs, before beta: linear terms of a layer (channels,) -> (channels, channels).
 SCALES: dict[str, Callable[[Floats], Floats]] = {
@@ -44,14 +44,13 @@ SCALES: dict[str, Callable[[Floats], Floats]] = {
 
 
 def check_redundancy(similarity: str, scale: str) -> None:
-    """Refuse a similarity or a scale that does not exist.
+    """Check the settings of a scorer that has redundancy as pairs.
 
     Raises:
         UserError: no such similarity or scale.
     """
-    for name, value, known in (("similarity", similarity, list(SIMILARITIES)), ("scale", scale, list(SCALES))):
-        if value not in known:
-            raise UserError(f"scorer.{name}={value}: no such {name}; {nearest(value, known)}")
+    check_choice("similarity", similarity, SIMILARITIES)
+    check_choice("scale", scale, SCALES)
 
 
 def redundancy_pairs(layout: Layout, similar: list[Floats], worth: Floats, beta: float, scale: str = "mean") -> Pairs:
@@ -70,9 +69,9 @@ def redundancy_pairs(layout: Layout, similar: list[Floats], worth: Floats, beta:
         scale: a name of ``SCALES``.
     """
     blocks = []
-    for alike, own in zip(similar, layout.split(worth).values(), strict=True):
-        weighed = np.maximum(alike, 0) * SCALES[scale](own)
+    for similarities, layer_worth in zip(similar, layout.split(worth).values(), strict=True):
+        weighed = np.maximum(similarities, 0) * SCALES[scale](layer_worth)
         np.fill_diagonal(weighed, 0)
         field = weighed.sum(axis=1).mean()
-        blocks.append(weighed * (beta * 2 * own.mean() / field if field > 0 else 0.0))
+        blocks.append(weighed * (beta * 2 * layer_worth.mean() / field if field > 0 else 0.0))
     return Pairs(tuple(blocks)) if beta else Pairs.none()

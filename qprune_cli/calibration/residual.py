@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.calibration.feed import example_of, fed
+from qprune_cli.calibration.batches import device_batches, first_input
+from qprune_cli.calibration.hooks import hooked, maps_of
 from qprune_cli.calibration.readers import Readers
-from qprune_cli.calibration.tap import maps_of, tapped
 from qprune_cli.errors import UserError
 from qprune_cli.graph.execute import precision
 from qprune_cli.graph.masks import per_layer
@@ -22,12 +22,12 @@ def activation_products(model: nn.Module, layout: Layout, images: ImageSet, batc
     Raises:
         UserError: the network gives values that are not finite.
     """
-    with tapped(model, layout, keep, example_of(model, images)) as taps:
-        for noisy, _ in fed(model, images, batch, "fit"):
-            model(noisy)
-        products = {gate: tap.products.cpu().numpy() for gate, tap in taps.items()}
-    for gate, own in products.items():
-        if not np.isfinite(own).all():
+    with hooked(model, layout, keep, first_input(model, images)) as hooks:
+        for inputs, _ in device_batches(model, images, batch, "fit"):
+            model(inputs)
+        products = {gate: hook.products.cpu().numpy() for gate, hook in hooks.items()}
+    for gate, sums in products.items():
+        if not np.isfinite(sums).all():
             raise UserError(f"module '{gate}': not finite on the calibration images; look for damaged images or weights")
     return products
 
@@ -60,15 +60,15 @@ def residual_maps(layout: Layout, products: Mapping[str, Floats], ridge: float, 
 
 def _residual(products: Floats, kept: Bools, ridge: float) -> Floats:
     """(width, width) R of one layer."""
-    found = np.eye(len(products))
+    residual = np.eye(len(products))
     used = kept & (np.diagonal(products) > 0)
     if not used.any():
-        return found
-    own = products[np.ix_(used, used)]
-    inverse = np.linalg.inv(own + ridge * np.diagonal(own).mean() * np.eye(len(own)))
-    found[np.ix_(used, used)] = inverse / np.diagonal(inverse)[:, None]
-    found[np.ix_(~used, used)] -= products[np.ix_(~used, used)] @ inverse
-    return found
+        return residual
+    survivors = products[np.ix_(used, used)]
+    inverse = np.linalg.inv(survivors + ridge * np.diagonal(survivors).mean() * np.eye(len(survivors)))
+    residual[np.ix_(used, used)] = inverse / np.diagonal(inverse)[:, None]
+    residual[np.ix_(~used, used)] -= products[np.ix_(~used, used)] @ inverse
+    return residual
 
 
 def readers_error(
@@ -78,7 +78,7 @@ def readers_error(
     residual: Mapping[str, Floats],
     batch: int,
     probes: int,
-    source: torch.Generator,
+    generator: torch.Generator,
     keep: Bools | None,
 ) -> Floats:
     """(n,) error that each variable's residual makes in what reads it, as a share of its energy (see ``Readers``).
@@ -87,26 +87,26 @@ def readers_error(
         model: the network, in evaluation mode.
         layout: its filters.
         images: calibration images.
-        residual: per gate (width, width), from activations to residuals.
+        residual: per gate (width, width) R, from activations to residuals.
         batch: images per pass.
         probes: random probes for every image.
-        source: of the signs.
+        generator: draws the signs of the probes.
         keep: (n,) mask; None keeps all.
     """
     device, dtype = next(model.parameters()).device, precision(model)
     matrices = {gate: torch.from_numpy(matrix).to(device, dtype) for gate, matrix in residual.items()}
     total = torch.zeros(layout.n, dtype=torch.float64, device=device)
     with Readers(model, layout, keep) as readers:
-        for noisy, _ in fed(model, images, batch, "score"):
-            for behind in readers.probes(noisy, probes, source):
-                errors = {gate: _error(opened, slope, matrices[gate]) for gate, (opened, slope) in behind.items()}
+        for inputs, _ in device_batches(model, images, batch, "score"):
+            for slopes in readers.probes(inputs, probes, generator):
+                errors = {gate: _error(unmasked, slope, matrices[gate]) for gate, (unmasked, slope) in slopes.items()}
                 shares = [sum(errors[m.gate][:, list(m.filters)] for m in group.members) for group in layout.groups]
                 total += torch.cat([torch.as_tensor(share) for share in shares], dim=1).double().square().sum(dim=0)
     result: Floats = (total / (len(images) * probes)).cpu().numpy()
     return result
 
 
-def _error(opened: Tensor, slope: Tensor, residual: Tensor) -> Tensor:
+def _error(unmasked: Tensor, slope: Tensor, residual: Tensor) -> Tensor:
     """(N, width) ``G_i . delta_i``: products of slopes and activations (N, width, width), weighed by the residual's rows."""
-    crossed = torch.bmm(maps_of(slope), maps_of(opened).mT)
+    crossed = torch.bmm(maps_of(slope), maps_of(unmasked).mT)
     return (crossed * residual).sum(dim=2)

@@ -52,7 +52,7 @@ def paired_t(differences: Floats) -> float:
 
 
 def holm(p: Floats) -> Floats:
-    """Adjust p for their number; a row without a test (nan) counts for none.
+    """Adjust (m,) values of p for their number; a row without a test (nan) counts for none.
 
     The k-th smallest of m becomes ``max over j <= k of min(1, (m - j + 1) p_(j))``, which keeps the chance of any false find below
     the level whatever the tests have in common.

@@ -1,4 +1,4 @@
-"""No compensation."""
+"""No compensation: the weights that a mask leaves stay as they were trained."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,5 +16,5 @@ class NoCompensation:
     def fit(
         self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int, before: Bools | None = None
     ) -> tuple[nn.Module, Mapping[str, Any]]:
-        """The dense network itself."""
+        """Return the dense network itself, and no notes, at any (n,) mask."""
         return dense, {}

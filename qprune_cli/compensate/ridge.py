@@ -1,7 +1,7 @@
 """Ridge regression: every layer learns to work with what the cut left it."""
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +17,14 @@ from qprune_cli.evaluate.masked import silenced_merit
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.graph.masks import per_layer
 from qprune_cli.graph.network import Network
-from qprune_cli.regression.norm import NORMS, norm_matrix, norm_pairs, statistics
-from qprune_cli.regression.probe import input_of, output_of
-from qprune_cli.regression.regression import Moments
-from qprune_cli.regression.rows import fill_, layer_pairs, matrix_of
+from qprune_cli.regression.capture import input_of, output_of
+from qprune_cli.regression.choice import improve_
+from qprune_cli.regression.linear_map import drawn_positions, layer_pairs, matrix_of
+from qprune_cli.regression.moments import Moments
+from qprune_cli.regression.norm import NORMS, norm_matrix, norm_pairs
 from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Bools, ImageSet, Layout, Splits
 
-STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # of the ridge, as shares of the mean squared input
 HELD_OUT = 4  # every so many-th calibration image chooses the strength and is not fitted
 BATCH = 8  # images at a time
 
@@ -70,7 +70,7 @@ class Ridge:
 
         Returns:
             A network of the shape of the dense one, to be silenced or made smaller by the same mask, or the dense network itself where
-            nothing improves; and how it went, ready for JSON.
+            nothing improves; and notes that say what became of each layer, ready for JSON.
         """
         if keep.all():
             return dense, {}
@@ -79,8 +79,8 @@ class Ridge:
         aim = nullcontext() if before is None else silence(dense, layout, before | keep)  # what has come back counts as never gone
         with aim, silence(fitted, layout, keep), tqdm(names, desc="compensate", unit="layer", leave=False, disable=None) as bar:
             for number, (name, owner) in enumerate(bar):
-                fit, held = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
-                rows.append({"layer": name} | _improve_(fitted.get_submodule(name), fit, held, masks.get(owner)))
+                fit, held_out = self._moments(dense, fitted, name, splits.calibration, np.random.default_rng([seed, number]))
+                rows.append({"layer": name} | improve_(fitted.get_submodule(name), fit, held_out, masks.get(owner)))
         task = task_of(splits)
         old, new = (silenced_merit(task, model, layout, keep, splits.refinement) for model in (dense, fitted))
         accepted = new > old
@@ -90,83 +90,37 @@ class Ridge:
     def _names(self, dense: nn.Module, layout: Layout) -> list[tuple[str, str]]:
         """The layers to re-fit, in network order, and the norms; each with the layer whose filters it gives."""
         network = Network(dense, layout.shape, layout.wrap)
-        modules, found = network.graph.modules, []
+        modules, names = network.graph.modules, []
         for operation in network.operations.values():
             module = modules.get(operation.name)
             if operation.name in network.shared:
                 continue
             if operation.is_layer:
-                found.append((operation.name, operation.name))
+                names.append((operation.name, operation.name))
             elif self.batchnorm and isinstance(module, NORMS) and module.running_mean is not None:
-                found.append((operation.name, network.sources(operation)[0].name))
-        return found
+                names.append((operation.name, network.sources(operation)[0].name))
+        return names
 
     def _moments(
         self, dense: nn.Module, fitted: nn.Module, name: str, images: ImageSet, rng: np.random.Generator
     ) -> tuple[Moments, Moments]:
-        """What the images to fit, and those held out, say about one layer."""
+        """Moments of one layer over the images to fit, and over those held out."""
         module = fitted.get_submodule(name)
         device = next(fitted.parameters()).device
         norm = isinstance(module, NORMS)
         pairs = norm_pairs if norm else partial(layer_pairs, module)
         groups, inputs, outputs = (norm_matrix(module) if norm else matrix_of(module)).shape
-        fit, held = (Moments(groups, inputs, outputs, device) for _ in range(2))
-        every, share = min(HELD_OUT, len(images)), -(-self.positions // len(images))
-        for number, (x, y) in enumerate(_seen(dense, fitted, name, images, device)):
-            count = 1 if y.dim() == 1 else y[0].numel()
-            chosen = torch.from_numpy(rng.choice(count, min(share, count), replace=False)).to(device)
-            places = (torch.div(chosen, y.shape[-1], rounding_mode="floor"), chosen % y.shape[-1])
-            (held if number % every == every - 1 else fit).add(*pairs(x, y, places))
-        return fit, held
+        fit, held_out = (Moments(groups, inputs, outputs, device) for _ in range(2))
+        every, most = min(HELD_OUT, len(images)), -(-self.positions // len(images))
+        for number, (x, y) in enumerate(_inputs_and_outputs(dense, fitted, name, images, device)):
+            (held_out if number % every == every - 1 else fit).add(*pairs(x, y, drawn_positions(y, most, rng)))
+        return fit, held_out
 
 
-def _seen(dense: nn.Module, fitted: nn.Module, name: str, images: ImageSet, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+def _inputs_and_outputs(
+    dense: nn.Module, fitted: nn.Module, name: str, images: ImageSet, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
     """Image by image: what a layer of the pruned network reads, and what that of the dense one gives."""
-    for noisy, _ in images.batches(BATCH):
-        x = torch.from_numpy(noisy).to(device)
+    for inputs, _ in images.batches(BATCH):
+        x = torch.from_numpy(inputs).to(device)
         yield from zip(input_of(fitted, name, x), output_of(dense, name, x), strict=True)
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """Other weights for a layer."""
-
-    matrix: Tensor
-    take_: Callable[[], None]
-
-
-def _choices(module: nn.Module, fit: Moments) -> dict[str, _Choice]:
-    """What a layer may become, by name."""
-    if isinstance(module, NORMS):
-        return {"as it is": _Choice(norm_matrix(module), lambda: None)} | (
-            {"recalibrated": _recalibrated(module, fit)} if fit.count else {}
-        )
-    start = matrix_of(module).double()
-    found = {f"{s:g}": fit.ridge(start, s, module.bias is not None) for s in STRENGTHS if fit.count}
-    return {"as it is": _Choice(start, lambda: None)} | {name: _Choice(m, partial(fill_, module, m)) for name, m in found.items()}
-
-
-def _recalibrated(norm: Any, fit: Moments) -> _Choice:
-    mean, variance = statistics(fit)
-
-    def take_() -> None:
-        norm.running_mean.copy_(mean)
-        norm.running_var.copy_(variance)
-
-    return _Choice(norm_matrix(norm, mean, variance), take_)
-
-
-def _improve_(module: nn.Module, fit: Moments, held: Moments, kept: Bools | None) -> dict[str, Any]:
-    """Give a layer the weights that do best on the held-out images; returns what was chosen.
-
-    The error is that of the kept filters, as a share of their energy.
-    """
-    mask = torch.ones_like(held.energy, dtype=torch.bool)
-    if kept is not None:
-        mask = torch.from_numpy(kept).to(mask.device).reshape(mask.shape)
-    energy = float(held.energy[mask].sum()) or 1.0
-    choices = _choices(module, fit)
-    errors = {name: float(held.error(choice.matrix)[mask].sum()) / energy for name, choice in choices.items()}
-    best = min(errors, key=errors.__getitem__)
-    choices[best].take_()
-    return {"chosen": best, "error_before": errors["as it is"], "error_after": errors[best]}

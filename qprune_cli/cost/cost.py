@@ -41,17 +41,17 @@ class Cost:
         self.parameters = dict(model.named_parameters(remove_duplicate=False))
 
     def footprint(self, keep: Bools) -> Footprint:
-        """Count parameters, multiply-accumulates and filters of an (n,) mask."""
+        """Count parameters, multiply-accumulates and filters of the network that an (n,) mask leaves."""
         params, macs = 0, 0
         whole: set[str] = set()
-        for node, own in self.network.liveness(at_gates(self.layout, keep)).items():
+        for node, alive in self.network.liveness(at_gates(self.layout, keep)).items():
             operation = self.network.operations[node]
-            numbers, products = operation.rule.size(own.cut.out_channels, own.cut.in_channels)
-            params += numbers
+            weights, products = operation.rule.size(alive.cut.out_channels, alive.cut.in_channels)
+            params += weights
             macs += products * self._positions(operation) if operation.is_layer else self.macs[node]
             whole |= operation.whole
-        once = {id(self.parameters[name]): self.parameters[name].numel() for name in whole}  # one that is tied counts once
-        return Footprint(params + sum(once.values()), macs, int(self.layout.sizes[keep].sum()))
+        sizes = {id(self.parameters[name]): self.parameters[name].numel() for name in whole}  # one that is tied counts once
+        return Footprint(params + sum(sizes.values()), macs, int(self.layout.sizes[keep].sum()))
 
     def _positions(self, operation: Operation) -> int:
         """How often every weight of a layer is multiplied."""
@@ -59,8 +59,8 @@ class Cost:
         return self.macs[operation.node] // operation.rule.products
 
 
-def counted(model: nn.Module, shape: tuple[int, ...], filters: int | None = None) -> Footprint:
-    """Footprint of any network as it is, whether its operations have rules or not.
+def footprint_of(model: nn.Module, shape: tuple[int, ...], filters: int | None = None) -> Footprint:
+    """Count parameters and multiply-accumulates of any network as it is, whether its operations have rules or not.
 
     Args:
         model: the network.

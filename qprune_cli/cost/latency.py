@@ -26,9 +26,12 @@ def latencies(
         seconds: time to spend on each; at least 7 and at most 50 runs are made.
         threads: threads to compute with; None for as many as PyTorch uses.
 
+    Returns:
+        Median and quartiles in ms, by name.
+
     Example:
-        >>> found = latencies({"one": nn.Conv2d(1, 1, 1)}, (1, 8, 8), seconds=0.01)
-        >>> found["one"].runs >= 7, found["one"].low <= found["one"].median <= found["one"].high
+        >>> one = latencies({"one": nn.Conv2d(1, 1, 1)}, (1, 8, 8), seconds=0.01)["one"]
+        >>> one.runs >= 7, one.low <= one.median <= one.high
         (True, True)
     """
     device = next(next(iter(networks.values())).parameters()).device
@@ -38,12 +41,12 @@ def latencies(
     }
     for timer in timers.values():
         timer.timeit(2)
-    taken: dict[str, list[float]] = {name: [] for name in networks}
+    milliseconds: dict[str, list[float]] = {name: [] for name in networks}
     start = perf_counter()
     for run in tqdm(range(MOST), desc="latency", unit="run", leave=False, disable=None):
         if run >= FEWEST and perf_counter() - start > seconds * len(networks):
             break
         for name, timer in timers.items():
-            taken[name].append(1e3 * timer.timeit(1).median)
-    quartiles = {name: np.percentile(times, [25, 50, 75]).tolist() for name, times in taken.items()}
-    return {name: Latency(median, low, high, len(taken[name]), threads) for name, (low, median, high) in quartiles.items()}
+            milliseconds[name].append(1e3 * timer.timeit(1).median)
+    quartiles = {name: np.percentile(times, [25, 50, 75]).tolist() for name, times in milliseconds.items()}
+    return {name: Latency(median, low, high, len(milliseconds[name]), threads) for name, (low, median, high) in quartiles.items()}

@@ -15,15 +15,19 @@ from qprune_cli.graph.execute import precision, without_memory
 class _Peak(TorchDispatchMode):
     """Watches every operation, and which of the values made so far still exist.
 
+    Args:
+        image: the input, which exists before the first operation.
+
     Attributes:
         peak: largest number of bytes so far.
+        live: weak reference and number of bytes of each piece of memory.
     """
 
-    def __init__(self, given: Tensor) -> None:
+    def __init__(self, image: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.peak: int = 0
         self.live: dict[int, tuple[StorageWeakRef, int]] = {}
-        self._see(given)
+        self._see(image)
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
@@ -32,11 +36,12 @@ class _Peak(TorchDispatchMode):
         for value in tree_leaves(result):
             if isinstance(value, Tensor):
                 self._see(value)
-        self.live = {key: known for key, known in self.live.items() if not known[0].expired()}
+        self.live = {key: entry for key, entry in self.live.items() if not entry[0].expired()}
         self.peak = max(self.peak, sum(size for _, size in self.live.values()))
         return result
 
     def _see(self, value: Tensor) -> None:
+        """Note the memory of a value; values that share it count once."""
         storage = value.untyped_storage()
         reference = StorageWeakRef(storage)
         self.live[reference.cdata] = reference, storage.nbytes()
@@ -57,6 +62,6 @@ def peak_activations(model: nn.Module, shape: Sequence[int]) -> int:
     """
     ghost = without_memory(model).eval()
     image = torch.empty(1, *shape, dtype=precision(model), device="meta")
-    with torch.no_grad(), _Peak(image) as watch:
+    with torch.no_grad(), _Peak(image) as mode:
         ghost(image)
-    return int(watch.peak)
+    return int(mode.peak)

@@ -43,59 +43,62 @@ class Timing:
         self.network = Network(model, layout.shape, layout.wrap)
         with evaluating(model):
             graph = self.network.graph
-            self.sizes = executed(Recorder, model, graph.graph, graph.constants, (1, *shape)).results
+            self.results = executed(Recorder, model, graph.graph, graph.constants, (1, *shape)).results
         self.device = next(model.parameters()).device
-        self.tables = self._measured()
+        self.tables = self._measured_tables()
         self.fixed, self.slope = 0.0, 0.0
         half = np.random.default_rng(0).permutation(layout.n) % 2 == 0
         whole = np.ones(layout.n, bool)
         times = latencies({"dense": model, "half": shrink(model, layout, half)}, shape, threads=self.threads)
         rest = [times["dense"].median - self._layers(whole), times["half"].median - self._layers(half)]
-        self.slope = max((rest[0] - rest[1]) / (1 - self._left(half)), 0.0)
+        self.slope = max((rest[0] - rest[1]) / (1 - self._share(half)), 0.0)
         self.fixed = max(rest[0] - self.slope, 0.0)
 
     def milliseconds(self, keep: Bools) -> float:
-        """Predicted time of the network that an (n,) mask leaves."""
-        return self.fixed + self.slope * self._left(keep) + self._layers(keep)
+        """Predicted time in ms of the network that an (n,) mask leaves, for one image."""
+        return self.fixed + self.slope * self._share(keep) + self._layers(keep)
 
-    def _left(self, keep: Bools) -> float:
-        """Share of all values behind gates that a mask leaves."""
+    def _share(self, keep: Bools) -> float:
+        """Share of all values behind gates that an (n,) mask leaves, in [0, 1]."""
         share = np.array([part.mean() for part in self.layout.split(keep).values()])
         values = np.array([sum(self._values(member.gate) for member in group.members) for group in self.layout.groups])
         return float(share @ values / values.sum())
 
     def _values(self, gate: str) -> int:
-        return next(int(self.sizes[node].numel()) for node, operation in self.network.operations.items() if operation.name == gate)
+        """How many values a gate gives for one image."""
+        return next(int(self.results[node].numel()) for node, operation in self.network.operations.items() if operation.name == gate)
 
     def _layers(self, keep: Bools) -> float:
+        """Milliseconds of all layers at an (n,) mask, by their tables."""
         total = 0.0
-        for node, own in self.network.liveness(at_gates(self.layout, keep)).items():
+        for node, alive in self.network.liveness(at_gates(self.layout, keep)).items():
             if node in self.tables:
-                (taken,) = own.cut.in_channels
-                assert taken is not None
-                total += self.tables[node].at(int(taken.sum()), int(own.cut.out_channels.sum()))
+                (inputs,) = alive.cut.in_channels
+                assert inputs is not None
+                total += self.tables[node].at(int(inputs.sum()), int(alive.cut.out_channels.sum()))
         return total
 
-    def _measured(self) -> dict[fx.Node, "Table"]:
-        """A table for each layer; equal ones share it."""
-        found: dict[Any, Table] = {}
+    def _measured_tables(self) -> dict[fx.Node, "Table"]:
+        """A table for each layer; equal layers share one."""
+        distinct: dict[Any, Table] = {}
         tables: dict[fx.Node, Table] = {}
         for operation in tqdm(self.network.layers, desc="time layers", unit="layer", leave=False, disable=None):
             assert isinstance(operation.rule, Layer)
-            key = (str(operation.rule.module), tuple(self.sizes[operation.sources[0]].shape))
-            if key not in found:
-                found[key] = self._table(operation, operation.rule)
-            tables[operation.node] = found[key]
+            key = (str(operation.rule.module), tuple(self.results[operation.sources[0]].shape))
+            if key not in distinct:
+                distinct[key] = self._table(operation, operation.rule)
+            tables[operation.node] = distinct[key]
         return tables
 
     @torch.inference_mode()
     def _table(self, operation: Operation, rule: Layer) -> "Table":
-        shape = tuple(self.sizes[operation.sources[0]].shape)
+        """Time a layer at several widths."""
+        shape = tuple(self.results[operation.sources[0]].shape)
         if rule.groups > 1:  # inputs and filters go together, group by group
             reads, gives = rule.inputs // rule.groups, rule.channels // rule.groups
-            parts = _widths(rule.groups)
-            column = [self._time(rule.resized(g * reads, g * gives, g), (1, g * reads, *shape[2:])) for g in parts]
-            return Table(np.array(parts, float) * reads, np.array([rule.channels], float), np.array(column)[:, None])
+            groups = _widths(rule.groups)
+            column = [self._time(rule.resized(g * reads, g * gives, g), (1, g * reads, *shape[2:])) for g in groups]
+            return Table(np.array(groups, float) * reads, np.array([rule.channels], float), np.array(column)[:, None])
         inputs, filters = _widths(rule.inputs), _widths(rule.channels)
         times = [[self._time(rule.resized(i, o, 1), (1, i, *shape[2:])) for o in filters] for i in inputs]
         return Table(np.array(inputs, float), np.array(filters, float), np.array(times))
@@ -121,6 +124,11 @@ def _widths(width: int) -> list[int]:
 class Table:
     """Milliseconds by numbers of inputs and filters, linear between those that were measured.
 
+    Args:
+        inputs: (a,) numbers of inputs, rising.
+        filters: (c,) numbers of filters, rising.
+        times: (a, c) milliseconds.
+
     Example:
         >>> float(Table(np.array([1.0, 3.0]), np.array([2.0, 4.0]), np.array([[1.0, 2.0], [3.0, 4.0]])).at(2, 3))
         2.5
@@ -130,6 +138,6 @@ class Table:
         self.inputs, self.filters, self.times = inputs, filters, times
 
     def at(self, inputs: int, filters: int) -> float:
-        """Milliseconds at any width."""
+        """Milliseconds at any width; beyond the measured ones, those of the nearest."""
         rows = np.array([np.interp(filters, self.filters, row) for row in self.times])
         return float(np.interp(inputs, self.inputs, rows))

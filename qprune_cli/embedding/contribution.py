@@ -5,26 +5,27 @@ reader is ``base + sum_i s_i column_i`` for every score s >= 0. Where something 
 enters that is looked at in place of a reader.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, fx
 
-from qprune_cli.embedding.pieces import MAXIMA, PURE, Pieces, acts, is_affine, is_layer
+from qprune_cli.embedding.masked_run import MaskedRun
+from qprune_cli.embedding.operations import MAXIMA, PURE, is_affine, is_layer, kind_of
 from qprune_cli.graph.network import Network, Operation
 from qprune_cli.types import FilterGroup, Floats, Ints
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """What the filters of one group do to what is read.
+    """What the filters of one group add to m values that are read, as ``base + columns @ scores``.
 
     Attributes:
-        columns: (m, n) of each filter, sample by sample.
-        base: (m,) without any.
-        wanted: (m,) as the network has it, or (N,) labels where these are logits.
+        columns: (m, channels) what each filter adds, sample by sample.
+        base: (m,) the values without any filter of the group.
+        wanted: (m,) the values that the network has, or (N,) labels where the values are logits.
     """
 
     columns: Floats
@@ -45,7 +46,7 @@ def readers_of(network: Network, group: FilterGroup) -> tuple[list[Operation], l
         touched = [source for source in operation.sources if source in between]
         if not touched or operation.node in between:
             continue
-        kind = acts(network, operation) if operation.node.op != "output" else None
+        kind = kind_of(network, operation) if operation.node.op != "output" else None
         if kind is not None and is_layer(network, operation):
             readers[operation.node] = operation
         elif kind is not None and (
@@ -59,90 +60,99 @@ def readers_of(network: Network, group: FilterGroup) -> tuple[list[Operation], l
     return walked, list(readers.values())
 
 
-def _is_tensor(network: Network, operation: Operation) -> bool:
-    return isinstance(network.graph.results[operation.node], Tensor)
-
-
-def contributions(pieces: Pieces, group: FilterGroup, most: int, loss: str, rng: np.random.Generator) -> Contributions:
+def contributions(run: MaskedRun, group: FilterGroup, most: int, loss: str, rng: np.random.Generator) -> Contributions:
     """What the filters of a group add to the outputs of their readers.
 
     The outputs of each reader are divided by the mean size (l1) or the root of the mean square (l2) of what all filters add, so that an
     error is a share.
 
     Args:
-        pieces: the network at a mask, with its results on the samples.
+        run: the network at a mask, with its results on the samples.
         group: whose filters.
         most: outputs to look at, in all.
         loss: l1 or l2.
-        rng: chooses them.
+        rng: draws them.
     """
-    walked, readers = readers_of(pieces.network, group)
-    chosen = {operation.node: _drawn(pieces.results[operation.node], most // len(readers), rng) for operation in readers}
-    kept, parts, bases, wholes = _kept(pieces, group), [], [], []
-    for operation, columns in zip(readers, zip(*_columns(pieces, group, walked, readers, chosen), strict=True), strict=True):
-        own = np.stack(columns, axis=1)
-        now = _chosen(pieces.results[operation.node], chosen[operation.node])
-        total = own[:, kept].sum(axis=1)
+    between, readers = readers_of(run.network, group)
+    drawn = {reader.node: _drawn(run.results[reader.node], most // len(readers), rng) for reader in readers}
+    kept, columns, bases, outputs = _kept(run, group), [], [], []
+    for node, parts in zip(drawn, zip(*_columns(run, group, between, readers, drawn), strict=True), strict=True):
+        added = np.stack(parts, axis=1)
+        output = _at(run.results[node], drawn[node])
+        total = added[:, kept].sum(axis=1)
         scale = _size(total, loss)
-        parts.append(own / scale)
-        bases.append((now - total) / scale)
-        wholes.append(now / scale)
-    return Contributions(np.concatenate(parts), np.concatenate(bases), np.concatenate(wholes))
+        columns.append(added / scale)
+        bases.append((output - total) / scale)
+        outputs.append(output / scale)
+    return Contributions(np.concatenate(columns), np.concatenate(bases), np.concatenate(outputs))
 
 
-def logit_contributions(pieces: Pieces, group: FilterGroup, labels: Ints) -> Contributions | None:
-    """The same for all outputs of a classifier, where they are what reads the group; None where something else does."""
-    walked, readers = readers_of(pieces.network, group)
-    last = next(node for node, operation in pieces.network.operations.items() if operation.node.op == "output")
-    if [operation.node for operation in readers] != list(pieces.network.operations[last].sources):
+def logit_contributions(run: MaskedRun, group: FilterGroup, labels: Ints) -> Contributions | None:
+    """What the filters of a group add to the logits of a classifier; None where something before the logits reads the group.
+
+    Args:
+        run: the classifier at a mask, with its results on the samples.
+        group: whose filters.
+        labels: (N,) of the samples.
+    """
+    between, readers = readers_of(run.network, group)
+    last = next(operation for operation in run.network.operations.values() if operation.node.op == "output")
+    if [reader.node for reader in readers] != list(last.sources):
         return None
     node = readers[0].node
-    everything = {node: torch.arange(pieces.results[node].numel())}
-    own = np.stack([found[0] for found in _columns(pieces, group, walked, readers, everything)], axis=1)
-    now = _chosen(pieces.results[node], everything[node])
-    return Contributions(own, now - own[:, _kept(pieces, group)].sum(axis=1), labels)
+    everything = {node: torch.arange(run.results[node].numel())}
+    columns = np.stack([parts[0] for parts in _columns(run, group, between, readers, everything)], axis=1)
+    logits = _at(run.results[node], everything[node])
+    return Contributions(columns, logits - columns[:, _kept(run, group)].sum(axis=1), labels)
 
 
 def _columns(
-    pieces: Pieces, group: FilterGroup, walked: list[Operation], readers: list[Operation], chosen: dict[fx.Node, Tensor]
+    run: MaskedRun, group: FilterGroup, between: list[Operation], readers: list[Operation], positions: Mapping[fx.Node, Tensor]
 ) -> Iterator[list[Floats]]:
-    """For each filter of a group: what it adds to the chosen outputs of each reader."""
-    opened = {member: pieces.gate(member.gate) for member in group.members}
-    now = {operation.node: _chosen(pieces.results[operation.node], chosen[operation.node]) for operation in readers}
-    for k, kept in enumerate(_kept(pieces, group)):
-        state: dict[fx.Node, Tensor] = {}
-        for member, (node, value) in opened.items():
-            changed = state.get(node, pieces.results[node]).clone()
-            changed[:, member.filters[k]] = 0 if kept else value[:, member.filters[k]]
-            state[node] = changed
-        for operation in walked:
-            state[operation.node] = pieces.again(operation.node, state)
-        other = [_chosen(_read(pieces, operation, state), chosen[operation.node]) for operation in readers]
-        yield [(now[operation.node] - found) * (1 if kept else -1) for operation, found in zip(readers, other, strict=True)]
+    """For each filter of a group: what it adds to the outputs of each reader at some positions."""
+    gates = [(member, *run.gate_value(member.gate)) for member in group.members]
+    before = {reader.node: _at(run.results[reader.node], positions[reader.node]) for reader in readers}
+    for k, kept in enumerate(_kept(run, group)):
+        values: dict[fx.Node, Tensor] = {}  # with filter k on the other side of the mask
+        for member, node, unmasked in gates:
+            changed = values.get(node, run.results[node]).clone()
+            changed[:, member.filters[k]] = 0 if kept else unmasked[:, member.filters[k]]
+            values[node] = changed
+        for operation in between:
+            values[operation.node] = run.rerun(operation.node, values)
+        after = {reader.node: _at(_read(run, reader, values), positions[reader.node]) for reader in readers}
+        yield [(before[node] - after[node]) * (1 if kept else -1) for node in before]
 
 
-def _chosen(value: Tensor, places: Tensor) -> Floats:
-    found: Floats = value.flatten()[places.to(value.device)].double().cpu().numpy()
-    return found
+def _read(run: MaskedRun, reader: Operation, values: dict[fx.Node, Tensor]) -> Tensor:
+    """The output of a reader, where the values before it are others."""
+    output: Tensor = values[reader.node] if reader.node in values else run.rerun(reader.node, values)
+    return output
 
 
-def _read(pieces: Pieces, operation: Operation, state: dict[fx.Node, Tensor]) -> Tensor:
-    found: Tensor = state[operation.node] if operation.node in state else pieces.again(operation.node, state)
-    return found
+def _at(value: Tensor, positions: Tensor) -> Floats:
+    """The entries of a flattened value at some positions, float64."""
+    entries: Floats = value.flatten()[positions.to(value.device)].double().cpu().numpy()
+    return entries
 
 
-def _kept(pieces: Pieces, group: FilterGroup) -> list[bool]:
+def _kept(run: MaskedRun, group: FilterGroup) -> list[bool]:
     """Whether the mask keeps each filter of a group."""
     member = group.members[0]
-    mask = pieces.masks.get(member.gate)
+    mask = run.masks.get(member.gate)
     return [mask is None or bool(mask[k]) for k in member.filters]
 
 
 def _drawn(value: Tensor, most: int, rng: np.random.Generator) -> Tensor:
-    """Places of some outputs, in order."""
+    """At most so many positions in a flattened value, at least one, in order."""
     return torch.from_numpy(np.sort(rng.choice(value.numel(), min(max(most, 1), value.numel()), replace=False)))
 
 
 def _size(total: Floats, loss: str) -> float:
+    """Mean size or root of the mean square, by the loss; 1 where that is 0."""
     size = float(np.abs(total).mean() if loss == "l1" else np.sqrt(np.square(total).mean()))
     return size if size > 0 else 1.0
+
+
+def _is_tensor(network: Network, operation: Operation) -> bool:
+    return isinstance(network.graph.results[operation.node], Tensor)

@@ -7,12 +7,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from qprune_cli.calibration.samples import inputs_of, labels_of
+from qprune_cli.calibration.samples import labels_of, stacked_inputs
 from qprune_cli.cost.cost import Cost
 from qprune_cli.embedding.contribution import Contributions, contributions, logit_contributions
 from qprune_cli.embedding.embed import embedded, taps_of
-from qprune_cli.embedding.head import pooled_gates, probed, tangent_contributions, tangents
-from qprune_cli.embedding.pieces import Pieces
+from qprune_cli.embedding.linear_head import pooled_gates, probe_contributions, tangent_contributions, tangents
+from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.graph.network import Network
 from qprune_cli.problem.budget import Prices
 from qprune_cli.program.build import Formulation, Limit
@@ -24,12 +24,12 @@ HEADS = ("tangent", "probe")
 
 
 def layer_tasks(
-    pieces: Pieces,
+    run: MaskedRun,
     layout: Layout,
-    shown: ImageSet,
+    samples: ImageSet,
     calibration: ImageSet,
     keep: Bools | None,
-    how: Formulation,
+    formulation: Formulation,
     search: SolveSettings,
     head: str,
     outputs: int,
@@ -39,53 +39,54 @@ def layer_tasks(
     """One program for each layer, on the activations that the network has at a mask.
 
     Args:
-        pieces: the network, with its results on the samples.
+        run: the network, with its results on the samples.
         layout: its filters.
-        shown: the samples.
+        samples: images that the programs are written for.
         calibration: images that a probe is fitted on.
         keep: (n,) mask; None keeps all.
-        how: the formulation.
+        formulation: how the programs are written.
         search: lambdas and time limits.
         head: tangent or probe, for losses of labels.
         outputs: of each layer's readers, for the other losses.
         limits: of binary scores, for each layer.
         seed: draws the outputs.
     """
-    seen = (
-        _of_labels(pieces, layout, shown, calibration, keep, head)
-        if how.loss in CLASSIFIER
-        else (contributions(pieces, group, outputs, how.loss, np.random.default_rng([seed, k])) for k, group in enumerate(layout.groups))
+    parts = (
+        _logit_parts(run, layout, samples, calibration, keep, head)
+        if formulation.loss in CLASSIFIER
+        else (
+            contributions(run, group, outputs, formulation.loss, np.random.default_rng([seed, k])) for k, group in enumerate(layout.groups)
+        )
     )
-    taps = taps_of(pieces.network.model, layout)
+    taps = taps_of(run.network.model, layout)
     return [
-        LayerTask(group.layer, own.columns, own.base, own.wanted, how, int(tap), limit, search)
-        for group, own, tap, limit in zip(layout.groups, seen, taps, limits, strict=True)
+        LayerTask(group.layer, part.columns, part.base, part.wanted, formulation, int(tap), limit, search)
+        for group, part, tap, limit in zip(layout.groups, parts, taps, limits, strict=True)
     ]
 
 
-def _of_labels(
-    pieces: Pieces, layout: Layout, shown: ImageSet, calibration: ImageSet, keep: Bools | None, head: str
+def _logit_parts(
+    run: MaskedRun, layout: Layout, samples: ImageSet, calibration: ImageSet, keep: Bools | None, head: str
 ) -> Iterator[Contributions]:
-    """Logits that are linear in the scores of a layer."""
-    labels, model = labels_of(shown), pieces.network.model
+    """For each layer: logits that are linear in its scores."""
+    labels, model = labels_of(samples), run.network.model
     if head == "tangent":
-        slopes, logits = tangents(model, layout, shown, keep)
+        slopes, logits = tangents(model, layout, samples, keep)
         yield from tangent_contributions(layout, slopes, logits, labels, keep)
         return
-    network = Network(model, layout.shape, layout.wrap)
-    everything = Pieces(network, layout, keep).over(inputs_of(model, calibration))
-    classes = int(pieces.given.shape[1])
+    fitted = MaskedRun(Network(model, layout.shape, layout.wrap), layout, keep).over(stacked_inputs(model, calibration))
+    fitted_labels, classes = labels_of(calibration), int(run.network_output.shape[1])
     for group in layout.groups:
-        own = logit_contributions(pieces, group, labels)
-        yield own or probed(pooled_gates(everything, group), labels_of(calibration), pooled_gates(pieces, group), labels, classes)
+        exact = logit_contributions(run, group, labels)
+        yield exact or probe_contributions(pooled_gates(fitted, group), fitted_labels, pooled_gates(run, group), labels, classes)
 
 
 def joint_tasks(
     model: nn.Module,
     layout: Layout,
-    shown: ImageSet,
+    samples: ImageSet,
     keep: Bools | None,
-    how: Formulation,
+    formulation: Formulation,
     search: SolveSettings,
     by_class: bool,
     limit: Limit | None,
@@ -95,28 +96,28 @@ def joint_tasks(
     Args:
         model: the network.
         layout: its filters.
-        shown: the samples.
+        samples: images that the programs are written for.
         keep: (n,) mask whose dropped filters get the score 0; None for none.
-        how: the formulation.
+        formulation: how the programs are written.
         search: lambdas and time limits.
-        by_class: whether each class has its own.
+        by_class: whether each class has a program.
         limit: of binary scores.
     """
     double = copy.deepcopy(model).cpu().double()
-    x = inputs_of(double, shown)
+    x = stacked_inputs(double, samples)
     network = embedded(double, layout, x.shape[1:])
     with torch.no_grad():
         outputs = double(x).flatten(1).numpy()
     flat, allowed = x.flatten(1).numpy(), np.ones(layout.n, bool) if keep is None else keep
-    labelled = how.loss in CLASSIFIER or by_class
-    labels = labels_of(shown) if labelled else np.zeros(len(flat), np.int64)
-    wanted: Floats | Ints = labels if how.loss in CLASSIFIER else outputs
+    labelled = formulation.loss in CLASSIFIER or by_class
+    labels = labels_of(samples) if labelled else np.zeros(len(flat), np.int64)
+    wanted: Floats | Ints = labels if formulation.loss in CLASSIFIER else outputs
     parts = [(f"class {c}", labels == c) for c in np.unique(labels)] if by_class else [("network", np.ones(len(flat), bool))]
-    return [JointTask(name, network, flat[own], wanted[own], how, allowed, limit, search) for name, own in parts]
+    return [JointTask(name, network, flat[part], wanted[part], formulation, allowed, limit, search) for name, part in parts]
 
 
 def joint_limit(model: nn.Module, layout: Layout, sparsity: float, budget: str) -> Limit:
-    """What binary scores of a whole network have to meet."""
+    """What binary scores of a whole network have to meet, for a budget of filters or params."""
     if budget == "filters":
         return Limit(kept=max(1, round(layout.n * (1 - sparsity))))
     cost = Cost(model, layout, layout.shape[1:])
@@ -125,7 +126,14 @@ def joint_limit(model: nn.Module, layout: Layout, sparsity: float, budget: str) 
 
 
 def layer_limits(model: nn.Module, layout: Layout, sparsity: float, budget: str | None) -> list[Limit | None]:
-    """The same for programs that know their own layer alone: each keeps the same share; with no budget, none has a limit."""
+    """What binary scores of each layer have to meet: a program sees one layer alone, so all keep the same share.
+
+    Args:
+        model: the network.
+        layout: its filters.
+        sparsity: share that is to go, in [0, 1).
+        budget: filters or params, what the share is of; None sets no limits.
+    """
     if budget is None:
         return [None for _ in layout.groups]
     share = 1 - sparsity if budget == "filters" else _even_share(model, layout, 1 - sparsity)

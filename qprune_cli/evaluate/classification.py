@@ -1,4 +1,4 @@
-"""Networks that say what an image shows."""
+"""The task of networks that name the class of an image: judged by accuracy and cross-entropy."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from torch import nn
 from qprune_cli.calibration.loss import refuse_no_labels
 from qprune_cli.calibration.samples import labels_of
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.quality import passes
-from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
+from qprune_cli.evaluate.quality import output_batches
+from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, trial_output
 from qprune_cli.types import Floats, ImageSet, Ints, Measure, Quality
 
 ACCURACY = Measure("accuracy", "accuracy", "%", 2, 10, 100, "points")
@@ -19,17 +19,17 @@ CROSS_ENTROPY = Measure("cross_entropy", "cross-entropy", "", 4, 15)
 LOG_LIKELIHOOD = Measure("log_likelihood", "log-likelihood", "nats", 4, 16)
 
 
-def right(logits: Floats, labels: Ints) -> Floats:
+def correct(logits: Floats, labels: Ints) -> Floats:
     """(N, classes) logits and (N,) labels -> (N,) 1 where the largest logit is that of the label, else 0; NaN where one is not finite."""
-    found: Floats = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1) == labels, np.nan)
-    return found
+    hits: Floats = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1) == labels, np.nan)
+    return hits
 
 
 def log_likelihoods(logits: Floats, labels: Ints) -> Floats:
     """(N,) log of the probability in nats that (N, classes) logits give the label: minus the cross-entropy."""
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    found: Floats = shifted[np.arange(len(labels)), labels] - np.log(np.exp(shifted).sum(axis=1))
-    return found
+    values: Floats = shifted[np.arange(len(labels)), labels] - np.log(np.exp(shifted).sum(axis=1))
+    return values
 
 
 @dataclass(frozen=True)
@@ -40,73 +40,81 @@ class Classification:
     """
 
     name = "classify"
-    does = "names classes"
-    has = "labels"
+    model_does = "names classes"
+    data_has = "labels"
     loss = "cross_entropy"
     output = "logits"
-    ignorant = "majority"
-    more = "data.refinement"
+    baseline_name = "majority"
+    more_images = "data.refinement"
     restores = any_size = False
     primary = ACCURACY
     merit = LOG_LIKELIHOOD
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """By name."""
+        """Accuracy and cross-entropy, by name."""
         return {measure.name: measure for measure in (ACCURACY, CROSS_ENTROPY)}
 
     def primaries(self, results: Floats, targets: Any) -> Floats:
-        """(N,) 1 where the answer is right."""
-        return right(results, targets)
+        """(N,) 1 where (N, classes) logits name the right class, else 0."""
+        return correct(results, targets)
 
     def merits(self, results: Floats, targets: Any) -> Floats:
-        """(N,) log-likelihoods."""
+        """(N,) log-likelihoods in nats of the labels, by (N, classes) logits."""
         return log_likelihoods(results, targets)
 
     def merits_of(self, quality: Quality) -> Floats:
-        """(N,) log-likelihoods."""
+        """(N,) log-likelihoods in nats: minus the cross-entropies that were measured before."""
         return -quality["cross_entropy"]
 
     def quality(self, model: nn.Module, images: ImageSet, volume: bool = False) -> Quality:
-        """Accuracy and cross-entropy of a network's answers."""
-        logits, labels = (np.concatenate(parts) for parts in zip(*passes(model, images, label="measure"), strict=True))
+        """Accuracy and cross-entropy of a network on each image; ``volume`` does not matter."""
+        logits, labels = (np.concatenate(parts) for parts in zip(*output_batches(model, images, label="measure"), strict=True))
         return _judged(images.names, logits, labels)
 
-    def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
-        """What the frequencies of the known labels say of every image; each class counts as if it had been seen once more."""
-        seen, labels = labels_of(known), labels_of(images)
-        counts = np.bincount(seen, minlength=1 + max(int(seen.max()), int(labels.max()))) + 1.0
+    def baseline(self, reference: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
+        """Quality of the class frequencies of the reference images as probabilities; each class counts as if it had been seen once more."""
+        frequent, labels = labels_of(reference), labels_of(images)
+        counts = np.bincount(frequent, minlength=1 + max(int(frequent.max()), int(labels.max()))) + 1.0
         return _judged(images.names, np.repeat(np.log(counts / counts.sum())[None], len(labels), axis=0), labels)
 
     def examples(self, quality: Quality) -> dict[str, int]:
-        """None: a picture says nothing of a class."""
+        """No images at all: a picture does not show how good a classifier is."""
         return {}
 
     def shape(self, images: ImageSet) -> tuple[int, int, int]:
-        """That of the images themselves."""
+        """(C, H, W) of the images themselves, which all have one size."""
         channels, height, width = images.pairs[0].input.shape
         return channels, height, width
 
     def fits(self, result: Any, images: Any) -> bool:
-        """Whether each image got one number for each class."""
+        """Whether each of the (N, C, H, W) images got one number for each class."""
         shape = shape_of(result)
         return len(shape) == 2 and shape[0] == len(images)
 
-    def refuse_loss(self, setting: str, loss: str, known: Collection[str]) -> None:
-        """Refuse a loss that compares images."""
-        refuse_no_labels(setting, loss, known)
+    def refuse_loss(self, setting: str, loss: str, names: Collection[str]) -> None:
+        """Refuse a loss that compares images (see ``refuse_no_labels``)."""
+        refuse_no_labels(setting, loss, names)
 
     def refuse_unjudgeable(self, images: ImageSet, channels: int) -> None:
-        """Refuse labels that are none."""
+        """Refuse images of other channels, and labels that are no whole number, at least 0.
+
+        Raises:
+            UserError: it names the first such image.
+        """
         refuse_other_channels(images, channels)
         for name, _, label in images.pairs:
             if np.ndim(label) or not np.issubdtype(np.asarray(label).dtype, np.integer) or label < 0:
                 raise UserError(f"image '{name}': its label is no whole number, at least 0; give a 0-d int64 array")
 
     def refuse_unfit(self, model: nn.Module, parts: Sequence[ImageSet]) -> None:
-        """Refuse a network that does not give one logit for each class, or fewer than there are classes in all parts."""
+        """Refuse a network that does not give one logit for each class, or fewer than there are classes in all parts.
+
+        Raises:
+            UserError: it says what the network gives.
+        """
         name, image = type(model).__name__, parts[0].pairs[0].input
-        result = tried(model, image)
+        result = trial_output(model, image)
         if not self.fits(result, image[None]):
             raise UserError(f"{name}: gives {shape_of(result)} for an image of shape {[1, *image.shape]}; return [1, classes] logits")
         if (largest := max(int(labels_of(images).max()) for images in parts)) >= result.shape[1]:
@@ -116,15 +124,16 @@ class Classification:
             )
 
     def doubts(self, baseline: Quality, dense: Quality) -> list[str]:
-        """Say so where a network knows no more than which class is frequent."""
-        ignorant, knowing = (float(quality.primary.mean()) for quality in (baseline, dense))
-        if knowing > ignorant:
+        """One sentence where the dense network knows no more than which class is frequent."""
+        majority, accuracy = (float(quality.primary.mean()) for quality in (baseline, dense))
+        if accuracy > majority:
             return []
         return [
-            f"the dense network ({ACCURACY.text(knowing)}) is no better than always answering the most frequent class "
-            f"({ACCURACY.text(ignorant)}): it may be made for other images, number the classes in another way, or have other weights"
+            f"the dense network ({ACCURACY.text(accuracy)}) is no better than always answering the most frequent class "
+            f"({ACCURACY.text(majority)}): it may be made for other images, number the classes in another way, or have other weights"
         ]
 
 
 def _judged(names: tuple[str, ...], logits: Floats, labels: Ints) -> Quality:
-    return Quality(names, {"accuracy": right(logits, labels), "cross_entropy": -log_likelihoods(logits, labels)})
+    """Accuracy and cross-entropy of (N, classes) logits against (N,) labels."""
+    return Quality(names, {"accuracy": correct(logits, labels), "cross_entropy": -log_likelihoods(logits, labels)})

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from torch import nn
 from tqdm import tqdm
 
-from qprune_cli.calibration.feed import fed
+from qprune_cli.calibration.batches import device_batches
 from qprune_cli.calibration.loss import LOSSES
 from qprune_cli.surgery.silence import silence
 from qprune_cli.types import Bools, Floats, ImageSet, Ints, Layout
@@ -23,9 +23,10 @@ FEWEST_SWAPS = 3  # that have a rank correlation
 
 @torch.no_grad()
 def mean_loss(model: nn.Module, layout: Layout, keep: Bools, images: ImageSet, loss: str, batch: int = 8) -> float:
-    """Mean over the images of the loss of a silenced network."""
+    """Mean over the images of the loss of a network whose filters an (n,) mask silences; ``loss`` is a name of ``LOSSES``."""
     with silence(model, layout, keep):
-        total = sum(float(LOSSES[loss](model(noisy), target).double().sum()) for noisy, target in fed(model, images, batch, "loss"))
+        batches = device_batches(model, images, batch, "loss")
+        total = sum(float(LOSSES[loss](model(inputs), targets).double().sum()) for inputs, targets in batches)
     return total / len(images)
 
 
@@ -61,14 +62,14 @@ def fidelity(
 
 
 def correlation(predicted: Floats, true: Floats) -> dict[str, Any]:
-    """Spearman's rank correlation and its 95 % bootstrap interval; None where one of the two does not vary."""
+    """Spearman's rank correlation and its 95 % bootstrap interval, of (s,) changes; None where one of the two does not vary."""
     rho = _spearman(predicted, true)
     if rho is None:
         return {"correlation": None, "ci95": None}
     rng = np.random.default_rng(0)
     draws = (rng.integers(len(true), size=len(true)) for _ in range(RESAMPLES))
-    found = [value for rows in draws if (value := _spearman(predicted[rows], true[rows])) is not None]
-    low, high = np.percentile(found, [2.5, 97.5])
+    values = [value for rows in draws if (value := _spearman(predicted[rows], true[rows])) is not None]
+    low, high = np.percentile(values, [2.5, 97.5])
     return {"correlation": rho, "ci95": [float(low), float(high)]}
 
 

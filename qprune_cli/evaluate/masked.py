@@ -1,4 +1,4 @@
-"""Measuring masks on a network: quality on an image set."""
+"""The smaller networks that masks leave, and their quality on a set of images."""
 
 from collections.abc import Mapping
 
@@ -20,34 +20,42 @@ def shrunk(
         model: the network.
         layout: its filters.
         masks: by name.
-        fitted: networks of the same shape with other weights, for the names that have their own.
+        fitted: networks of the same shape with other weights, for the names that have such.
     """
-    found: dict[tuple[int, bytes], nn.Module] = {}
+    distinct: dict[tuple[int, bytes], nn.Module] = {}
     networks: dict[str, nn.Module] = {}
     for name, keep in masks.items():
         whole = (fitted or {}).get(name, model)
         key = id(whole), keep.tobytes()
-        if key not in found:
-            found[key] = whole if keep.all() else shrink(whole, layout, keep)
-        networks[name] = found[key]
+        if key not in distinct:
+            distinct[key] = whole if keep.all() else shrink(whole, layout, keep)
+        networks[name] = distinct[key]
     return networks
 
 
 def qualities(
-    task: Task, networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False, known: Mapping[str, Quality] | None = None
+    task: Task, networks: Mapping[str, nn.Module], images: ImageSet, volume: bool = False, measured: Mapping[str, Quality] | None = None
 ) -> dict[str, Quality]:
-    """Quality per image of several networks, by name (see ``Task.quality``); one that is listed twice is measured once, ``known`` not."""
-    found = {id(networks[name]): quality for name, quality in (known or {}).items()}
-    found |= {id(model): task.quality(model, images, volume) for model in dict.fromkeys(networks.values()) if id(model) not in found}
-    return {name: found[id(model)] for name, model in networks.items()}
+    """Quality per image of several networks, by name; a network that is listed twice is measured once.
+
+    Args:
+        task: what the networks are for.
+        networks: by name.
+        images: with their targets.
+        volume: see ``Task.quality``.
+        measured: qualities that were measured already, by name; these networks are not measured again.
+    """
+    values = {id(networks[name]): quality for name, quality in (measured or {}).items()}
+    values |= {id(model): task.quality(model, images, volume) for model in dict.fromkeys(networks.values()) if id(model) not in values}
+    return {name: values[id(model)] for name, model in networks.items()}
 
 
 def restored(networks: Mapping[str, nn.Module], pair: Pair) -> dict[str, Floats]:
-    """What several networks make of one image: (C, H, W) each, by name."""
+    """What several networks make of the input of one pair: (C, H, W) each, by name."""
     return {name: next(outputs(model, ImageSet((pair,)))) for name, model in networks.items()}
 
 
 def silenced_merit(task: Task, model: nn.Module, layout: Layout, keep: Bools, images: ImageSet) -> float:
-    """Mean merit of a mask, such as its PSNR in dB."""
+    """Mean merit over the images of a network whose filters an (n,) mask silences, such as its PSNR in dB."""
     with silence(model, layout, keep):
         return mean_measure(task.merits, model, images, label="measure")

@@ -17,17 +17,17 @@ BATCH_PIXELS = 256 * 256  # activations of a larger batch leave a CPU's caches: 
 
 
 def psnr(image: Floats, clean: Floats) -> float:
-    """Peak signal-to-noise ratio in dB of a (C, H, W) image, clipped to [0, 1]; ``PERFECT`` where nothing is wrong."""
+    """Peak signal-to-noise ratio in dB of a (C, H, W) image, clipped to [0, 1]; ``PERFECT`` where it has no error."""
     return float(psnrs(image[None], clean[None])[0])
 
 
 def psnrs(images: Floats, clean: Floats) -> Floats:
-    """The same of (N, C, H, W) images: (N,) dB."""
+    """(N,) peak signal-to-noise ratios in dB of (N, C, H, W) images, as ``psnr`` of each."""
     clipped = np.clip(images, 0, 1)
-    wrong = np.square(clipped.astype(np.float64) - clean.astype(np.float64)).reshape(len(images), -1).mean(axis=1)
+    error = np.square(clipped.astype(np.float64) - clean.astype(np.float64)).reshape(len(images), -1).mean(axis=1)
     same = (clipped == clean).reshape(len(images), -1).all(axis=1)
-    found: Floats = np.where(same, PERFECT, 10 * np.log10(1 / np.where(same, 1, wrong)))
-    return found
+    ratios: Floats = np.where(same, PERFECT, 10 * np.log10(1 / np.where(same, 1, error)))
+    return ratios
 
 
 def ssim(image: Floats, clean: Floats) -> float:
@@ -55,33 +55,33 @@ def ssim3d(image: Floats, clean: Floats) -> float:
 
 
 @torch.inference_mode()
-def passes(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[tuple[Floats, Any]]:
-    """Run a network on all images; yields what it gives and what it should give, batch by batch, in order."""
+def output_batches(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[tuple[Floats, Any]]:
+    """Run a network on all images, in order; yields outputs and targets, (<=batch, ...) each, and shows a bar behind ``label``."""
     device = next(model.parameters()).device
     batch = max(1, BATCH_PIXELS // images.pairs[0].input[0].size)
     with tqdm(total=len(images), desc=label, unit="image", leave=False, disable=None) as bar:
-        for noisy, target in images.batches(batch):
-            yield model(torch.from_numpy(noisy).to(device)).cpu().numpy(), target
-            bar.update(len(noisy))
+        for inputs, targets in images.batches(batch):
+            yield model(torch.from_numpy(inputs).to(device)).cpu().numpy(), targets
+            bar.update(len(inputs))
 
 
 def outputs(model: nn.Module, images: ImageSet, label: str = "images") -> Iterator[Floats]:
-    """Run a network on all noisy images; yields one (C, H, W) float32 array per image, in order."""
-    for results, _ in passes(model, images, label):
+    """Run a network on all images, in order; yields one float32 output per image, such as (C, H, W)."""
+    for results, _ in output_batches(model, images, label):
         yield from results
 
 
 def mean_measure(measure: Callable[[Floats, Any], Floats], model: nn.Module, images: ImageSet, label: str) -> float:
     """Mean over the images of what a measure, such as ``psnrs``, makes of (N, ...) results and targets."""
-    return float(np.concatenate([measure(results, targets) for results, targets in passes(model, images, label)]).mean())
+    return float(np.concatenate([measure(results, targets) for results, targets in output_batches(model, images, label)]).mean())
 
 
 def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> Quality:
-    """Compare results with the clean images, image by image.
+    """PSNR and SSIM of results against the clean images, image by image.
 
     Args:
         results: (C, H, W) each, in order.
-        images: what they should be.
+        images: pairs whose clean images they should equal.
         volume: measure ``ssim3d`` as well.
     """
     measures = (psnr, ssim, ssim3d) if volume else (psnr, ssim)
@@ -90,6 +90,6 @@ def judge(results: Iterable[Floats], images: ImageSet, volume: bool = False) -> 
 
 
 def examples(quality: Quality) -> dict[str, int]:
-    """Positions of the images with the worst, the median and the best PSNR."""
+    """Positions of the images with the worst, the median and the best PSNR, under these names."""
     order = np.argsort(quality["psnr"], kind="stable")
     return {"worst": int(order[0]), "median": int(order[len(order) // 2]), "best": int(order[-1])}

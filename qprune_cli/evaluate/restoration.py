@@ -1,4 +1,4 @@
-"""Networks that restore images."""
+"""The task of networks that restore images: judged by PSNR and SSIM."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import nn
 from qprune_cli.calibration.loss import refuse_labels
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.quality import examples, judge, outputs, psnrs
-from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, tried
+from qprune_cli.evaluate.trial import refuse_other_channels, shape_of, trial_output
 from qprune_cli.types import REFERENCE_SIDE, SSIM_WINDOW, Floats, ImageSet, Measure, Quality
 
 PSNR = Measure("psnr", "PSNR", "dB", 2, 10)
@@ -23,58 +23,62 @@ class Restoration:
     """A noisy image becomes a clean one; PSNR and SSIM say how near (see ``Task``). Without a network the noisy image stays as it is."""
 
     name = "denoise"
-    does = "restores images"
-    has = "clean images"
+    model_does = "restores images"
+    data_has = "clean images"
     loss = "psnr"
     output = "restored"
-    ignorant = "noisy"
-    more = "data.crops"
+    baseline_name = "noisy"
+    more_images = "data.crops"
     restores = any_size = True
     primary = merit = PSNR
 
     @property
     def measures(self) -> dict[str, Measure]:
-        """By name."""
+        """PSNR and both kinds of SSIM, by name."""
         return {measure.name: measure for measure in (PSNR, SSIM, SSIM3D)}
 
     def primaries(self, results: Floats, targets: Any) -> Floats:
-        """(N,) PSNR in dB of (N, C, H, W) images."""
+        """(N,) PSNR in dB of (N, C, H, W) images, compared with clean ones."""
         return psnrs(results, targets)
 
     def merits(self, results: Floats, targets: Any) -> Floats:
-        """The same."""
+        """(N,) PSNR in dB of (N, C, H, W) images, compared with clean ones: it is smooth already."""
         return psnrs(results, targets)
 
     def merits_of(self, quality: Quality) -> Floats:
-        """(N,) PSNR in dB."""
+        """(N,) PSNR in dB, from a quality that was measured before."""
         return quality["psnr"]
 
     def quality(self, model: nn.Module, images: ImageSet, volume: bool = False) -> Quality:
         """PSNR and SSIM of what a network makes of the noisy images."""
         return judge(outputs(model, images, label="measure"), images, volume)
 
-    def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
-        """The noisy images as they are."""
+    def baseline(self, reference: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
+        """Quality of the noisy images as they are; the reference images do not matter."""
         return judge((pair.input for pair in images.pairs), images, volume)
 
     def examples(self, quality: Quality) -> dict[str, int]:
-        """The images with the worst, the median and the best PSNR."""
+        """Positions of the images with the worst, the median and the best PSNR."""
         return examples(quality)
 
     def shape(self, images: ImageSet) -> tuple[int, int, int]:
-        """One shape for all images, whose sizes differ."""
+        """(C, H, W) of one reference size for all images, whose sizes differ."""
         return len(images.pairs[0].input), REFERENCE_SIDE, REFERENCE_SIDE
 
     def fits(self, result: Any, images: Any) -> bool:
-        """Whether images came out as they went in."""
+        """Whether the results have the shape of the (N, C, H, W) images."""
         return shape_of(result) == list(images.shape)
 
-    def refuse_loss(self, setting: str, loss: str, known: Collection[str]) -> None:
-        """Refuse a loss that needs labels."""
-        refuse_labels(setting, loss, known)
+    def refuse_loss(self, setting: str, loss: str, names: Collection[str]) -> None:
+        """Refuse a loss that needs labels (see ``refuse_labels``)."""
+        refuse_labels(setting, loss, names)
 
     def refuse_unjudgeable(self, images: ImageSet, channels: int) -> None:
-        """Refuse images too small for the window of SSIM, and noisy ones that equal the clean one."""
+        """Refuse images of other channels, or too small for the window of SSIM, or whose noisy and clean image are equal.
+
+        Raises:
+            UserError: it names the first such image.
+        """
         refuse_other_channels(images, channels)
         for name, noisy, clean in images.pairs:
             if min(noisy.shape[1:]) < SSIM_WINDOW:
@@ -83,9 +87,13 @@ class Restoration:
                 raise UserError(f"image '{name}': the noisy and the clean image are the same, so its PSNR is infinite; take it out")
 
     def refuse_unfit(self, model: nn.Module, parts: Sequence[ImageSet]) -> None:
-        """Refuse a network that does not turn an image into an image of the same shape."""
+        """Refuse a network that does not turn the first image into an image of the same shape.
+
+        Raises:
+            UserError: it says what the network gives.
+        """
         image = parts[0].pairs[0].input
-        result = tried(model, image)
+        result = trial_output(model, image)
         if not self.fits(result, image[None]):
             raise UserError(
                 f"{type(model).__name__}: gives {shape_of(result)} for an image of shape {[1, *image.shape]}; return one image of the "
@@ -93,7 +101,7 @@ class Restoration:
             )
 
     def doubts(self, baseline: Quality, dense: Quality) -> list[str]:
-        """Say so where a network makes images worse."""
+        """One sentence where the dense network makes the images worse."""
         noisy, denoised = (float(quality.primary.mean()) for quality in (baseline, dense))
         if denoised >= noisy:
             return []

@@ -1,4 +1,4 @@
-"""What networks are for: the one place that knows how restoring images and naming classes differ."""
+"""What networks are for: restoring images or naming classes, and all that differs between the two."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -12,19 +12,19 @@ from qprune_cli.types import Floats, ImageSet, Measure, Quality
 
 
 class Task(Protocol):
-    """All that differs between what networks are for: what they are judged by, what images must be, and what is said of them."""
+    """What networks are for: what they are judged by, what their images must be, and the words that sentences about them need."""
 
     @property
     def name(self) -> str:
-        """As ``Splits.task`` and data sets and networks have it."""
+        """The name, one of ``TASKS``, that splits, data sets and networks have as their ``task``."""
 
     @property
-    def does(self) -> str:
-        """What its networks do, behind "model=NAME"."""
+    def model_does(self) -> str:
+        """What its networks do, as a sentence says it behind "model=NAME"."""
 
     @property
-    def has(self) -> str:
-        """What its images have, behind "data=NAME"."""
+    def data_has(self) -> str:
+        """What its images have, as a sentence says it behind "data=NAME has"."""
 
     @property
     def loss(self) -> str:
@@ -32,19 +32,19 @@ class Task(Protocol):
 
     @property
     def output(self) -> str:
-        """What networks give, for files that name it."""
+        """What networks give, as exported files name it."""
 
     @property
-    def ignorant(self) -> str:
-        """What the baseline is called that needs no network."""
+    def baseline_name(self) -> str:
+        """What tables call the baseline that needs no network."""
 
     @property
-    def more(self) -> str:
-        """The setting that gives more refinement images."""
+    def more_images(self) -> str:
+        """The setting that gives more refinement images, as a warning names it."""
 
     @property
     def restores(self) -> bool:
-        """Whether networks give images."""
+        """Whether networks give images that can be shown."""
 
     @property
     def any_size(self) -> bool:
@@ -52,42 +52,42 @@ class Task(Protocol):
 
     @property
     def measures(self) -> Mapping[str, Measure]:
-        """What may be measured, by name."""
+        """The measures that there may be in a quality, by name."""
 
     @property
     def primary(self) -> Measure:
-        """What networks are compared by, and trained ones are chosen by."""
+        """The measure that networks are compared by, and that trained ones are chosen by."""
 
     @property
     def merit(self) -> Measure:
-        """What compensation and refiners raise; image by image, and smooth enough for small changes to show."""
+        """The measure that compensation and refiners raise; image by image, and smooth enough for small changes to show."""
 
     def primaries(self, results: Floats, targets: Any) -> Floats:
-        """(N,) values of the primary measure of (N, ...) results."""
+        """(N,) values of the primary measure of (N, ...) results, compared with (N, ...) targets."""
 
     def merits(self, results: Floats, targets: Any) -> Floats:
-        """(N,) values of the merit of (N, ...) results."""
+        """(N,) values of the merit of (N, ...) results, compared with (N, ...) targets."""
 
     def merits_of(self, quality: Quality) -> Floats:
-        """(N,) the same of what was measured already."""
+        """(N,) values of the merit, from a quality that was measured before."""
 
     def quality(self, model: nn.Module, images: ImageSet, volume: bool = False) -> Quality:
-        """Measure a network on images; ``volume`` asks for the 3-D SSIM where there is one."""
+        """Measure a network on images, with the 3-D SSIM for ``volume`` where there is one."""
 
-    def baseline(self, known: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
-        """Quality of what needs no network, on ``images``; what it has to know it takes from ``known``."""
+    def baseline(self, reference: ImageSet, images: ImageSet, volume: bool = False) -> Quality:
+        """Quality on ``images`` of what needs no network; class frequencies come from the ``reference`` images."""
 
     def examples(self, quality: Quality) -> dict[str, int]:
-        """Positions of images that are worth a picture, by name."""
+        """Positions of images that are worth a picture, under a name for each."""
 
     def shape(self, images: ImageSet) -> tuple[int, int, int]:
-        """(C, H, W) that multiply-accumulates, activations and latency are for."""
+        """(C, H, W) of the image that multiply-accumulates, activations and latency are stated for."""
 
     def fits(self, result: Any, images: Any) -> bool:
         """Whether a network's result for (N, C, H, W) images has the shape that it should have."""
 
-    def refuse_loss(self, setting: str, loss: str, known: Collection[str]) -> None:
-        """Refuse one of the ``known`` losses, the value of a setting, that needs other images.
+    def refuse_loss(self, setting: str, loss: str, names: Collection[str]) -> None:
+        """Refuse a loss, the value of a setting that may be one of ``names``, that needs other images.
 
         Raises:
             UserError: it says which loss to choose.
@@ -108,14 +108,14 @@ class Task(Protocol):
         """
 
     def doubts(self, baseline: Quality, dense: Quality) -> list[str]:
-        """What makes a dense network look like no use, one sentence each."""
+        """Sentences for the user where a dense network is no better than the baseline; none where it is."""
 
 
 _TASKS: dict[str, Task] = {task.name: task for task in (Restoration(), Classification())}
 
 
 def task_of(part: object) -> Task:
-    """What splits, a data set or a network are for: their ``task``; without one they are for denoising.
+    """The task of splits, of a data set or of a network, by their attribute ``task``; without one they are for denoising.
 
     Raises:
         UserError: no such task.

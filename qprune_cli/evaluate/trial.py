@@ -1,4 +1,4 @@
-"""A first look at whether networks and images belong together, before anything is measured."""
+"""One trial pass, and what it and the images are checked for, before anything is measured."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from qprune_cli.types import Floats, ImageSet
 
 
 @torch.no_grad()
-def tried(model: nn.Module, image: Floats) -> Any:
-    """What a network gives for an image alone.
+def trial_output(model: nn.Module, image: Floats) -> Any:
+    """What a network gives for one image alone, (1, ...) if it is a tensor.
 
     Args:
         model: the network.
@@ -26,23 +26,23 @@ def tried(model: nn.Module, image: Floats) -> Any:
     try:
         return model(torch.from_numpy(image[None]).to(parameter.device))
     except Exception as error:  # the user's own code may raise anything
-        said = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise UserError(
-            f"{name}: does not take an image of shape {[1, *image.shape]} ({said}); set model.channels to the channels that it takes, or "
+            f"{name}: does not take an image of shape {[1, *image.shape]} ({reason}); set model.channels to the channels that it takes, or "
             "give images of a size that it takes"
         ) from error
 
 
 def shape_of(result: Any) -> list[int] | str:
-    """The shape of what a network gave, or what else it is, for messages."""
+    """The shape of what a network gave, for messages; the name of its type where it is no tensor."""
     return list(result.shape) if isinstance(result, torch.Tensor) else f"a {type(result).__name__}"
 
 
 def refuse_other_channels(images: ImageSet, channels: int) -> None:
-    """Refuse images of another number of channels than a network wants.
+    """Refuse images of another number of channels than a network takes.
 
     Raises:
-        UserError: it names the first one.
+        UserError: it names the first such image.
     """
     for name, image, _ in images.pairs:
         if len(image) != channels:

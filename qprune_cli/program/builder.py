@@ -45,7 +45,7 @@ class ProgramBuilder:
         return numbers
 
     def affine(self, variables: Ints) -> Affine:
-        """Variables as an affine vector, with their bounds."""
+        """(k,) variables as an affine vector of their values, with their bounds."""
         return Affine(selection(variables, self.count), np.zeros(len(variables)), self.lower[variables], self.upper[variables])
 
     @property

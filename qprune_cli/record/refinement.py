@@ -88,7 +88,7 @@ def refinement_warnings(task: Task, summary: Mapping[str, Any], images: int) -> 
     """Say so where few images were refined on, and where the test images lost what the refinement images gained."""
     warnings = []
     if summary and images < FEW:
-        warnings.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more}")
+        warnings.append(f"the mask was refined on {images} images: with fewer than {FEW} it may fit these alone; raise {task.more_images}")
     gains = {name: summary[name]["after"] - summary[name]["before"] for name in ("held_out", "test") if summary}
     if gains and gains["test"] < 0:
         text = task.merit.text

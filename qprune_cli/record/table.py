@@ -49,7 +49,7 @@ def baseline_lines(task: Task, others: Sequence[BaselineResult]) -> list[str]:
 
 def evaluate_table(task: Task, identity: Quality, stages: Mapping[str, Stage]) -> str:
     """What needs no network and the networks that were measured; the paired difference where both were."""
-    lines = [_head(task, identity, next(iter(stages.values()))), _row(task, task.ignorant, identity)]
+    lines = [_head(task, identity, next(iter(stages.values()))), _row(task, task.baseline_name, identity)]
     lines += [_row(task, name, stage.quality) + _size(stage) for name, stage in stages.items()]
     if "dense" in stages:
         lines.append(paired_line(task, "pruned", stages["pruned"].quality, stages["dense"].quality))
@@ -65,7 +65,7 @@ def paired_line(task: Task, name: str, quality: Quality, dense: Quality, other: 
 
 def train_table(task: Task, identity: Quality, dense: Stage) -> str:
     """What needs no network, and the dense network."""
-    rows = [_row(task, task.ignorant, identity), _row(task, "dense", dense.quality) + _size(dense)]
+    rows = [_row(task, task.baseline_name, identity), _row(task, "dense", dense.quality) + _size(dense)]
     return "\n".join([_head(task, identity, dense), *rows])
 
 

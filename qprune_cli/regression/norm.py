@@ -1,27 +1,27 @@
-"""BatchNorm as a linear map: a scale and a shift for each channel (see ``rows``)."""
+"""BatchNorm as a linear map: a scale and a shift for each channel (see ``linear_map``)."""
 
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from qprune_cli.regression.regression import Moments
-from qprune_cli.regression.rows import Positions
+from qprune_cli.regression.linear_map import Positions
+from qprune_cli.regression.moments import Moments
 from qprune_cli.replay.gated import Weights
 
 NORMS = (nn.BatchNorm2d, nn.BatchNorm1d)
-MOST = 10.0  # times that a change of statistics scales a channel, up or down
+MAX_SCALE = 10.0  # that a change of statistics scales a channel by, up or down
 Statistics = tuple[Tensor, Tensor]  # (C,) mean and variance
 
 
-def norm_pairs(x: Tensor, y: Tensor, places: Positions) -> tuple[Tensor, Tensor]:
+def norm_pairs(x: Tensor, y: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
     """(p, C, 2) rows and (p, C, 1) targets, from the (C, H, W) or (C,) input and output of one image."""
-    values, wanted = ((v[:, places[0], places[1]].T if v.dim() == 3 else v[None]) for v in (x, y))
-    return torch.stack([values, torch.ones_like(values)], dim=-1), wanted[..., None]
+    inputs, targets = ((v[:, positions[0], positions[1]].T if v.dim() == 3 else v[None]) for v in (x, y))
+    return torch.stack([inputs, torch.ones_like(inputs)], dim=-1), targets[..., None]
 
 
 def norm_matrix(norm: Any, mean: Tensor | None = None, variance: Tensor | None = None) -> Tensor:
-    """(C, 2, 1) float64: the scale and the shift that a norm is, with statistics of its own or with others."""
+    """(C, 2, 1) float64: the scale and the shift that a norm applies, with its running statistics or with others, (C,) each."""
     mean, variance = (norm.running_mean, norm.running_var) if mean is None or variance is None else (mean, variance)
     gain = norm.weight.detach().double() if norm.affine else torch.ones_like(mean, dtype=torch.float64)
     bias = norm.bias.detach().double() if norm.affine else torch.zeros_like(gain)
@@ -29,10 +29,10 @@ def norm_matrix(norm: Any, mean: Tensor | None = None, variance: Tensor | None =
     return torch.stack([scale, bias - scale * mean.double()], dim=1)[..., None]
 
 
-def statistics(seen: Moments) -> Statistics:
-    """(C,) mean and variance of the rows of a norm."""
-    mean = seen.inner[:, 0, 1] / seen.count
-    return mean, (seen.inner[:, 0, 0] / seen.count - mean**2).clamp_min(0)
+def statistics(moments: Moments) -> Statistics:
+    """(C,) mean and variance of the inputs of a norm, from the moments of its rows (see ``norm_pairs``)."""
+    mean = moments.inner[:, 0, 1] / moments.count
+    return mean, (moments.inner[:, 0, 0] / moments.count - mean**2).clamp_min(0)
 
 
 def folded(norm: Any, weights: Weights, before: Statistics, after: Statistics) -> Weights:
@@ -43,16 +43,16 @@ def folded(norm: Any, weights: Weights, before: Statistics, after: Statistics) -
     ``norm'(w' x + b')``.
 
     Args:
-        norm: it keeps its statistics.
-        weights: of the convolution, the bias None where it has none.
-        before: of the convolution's outputs, when those of the norm were measured.
-        after: of its outputs with these weights.
+        norm: the norm; it keeps its running statistics.
+        weights: weight and bias of the convolution, the bias None where it has none.
+        before: statistics of the convolution's outputs, when those of the norm were measured.
+        after: statistics of its outputs with these weights.
 
     Returns:
-        Weights and bias.
+        Weight and bias; there is always a bias.
     """
     weight, bias = weights
-    scale = ((before[1] + norm.eps) / (after[1] + norm.eps)).sqrt().clamp(1 / MOST, MOST)
+    scale = ((before[1] + norm.eps) / (after[1] + norm.eps)).sqrt().clamp(1 / MAX_SCALE, MAX_SCALE)
     centre = norm.running_mean.double()
     shift = centre - scale * (centre + after[0] - before[0])
     return (weight * scale[:, None, None, None]).to(weight.dtype), (shift if bias is None else scale * bias + shift).to(weight.dtype)

@@ -1,4 +1,4 @@
-"""Of what network refiners tune the metric: silenced, or with its weights re-fitted as well."""
+"""The metric that refiners tune: that of the silenced network, or of the network with its weights re-fitted as well."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -6,22 +6,21 @@ from typing import Any, Protocol
 from torch import nn
 
 from qprune_cli.evaluate.task import task_of
+from qprune_cli.regression.choice import RECALIBRATED, UNCHANGED
 from qprune_cli.regression.refit import SIDE, Refit
 from qprune_cli.replay.metric import MaskMetric
 from qprune_cli.types import Bools, Layout, Splits
 
-KEPT, RECALIBRATED = "as it is", "recalibrated"  # what becomes of layers without a ridge, and of norms
 
-
-class Fits(Protocol):
-    """What the role ``compensate`` does."""
+class Compensator(Protocol):
+    """What the metric needs of a component of the role ``compensate``."""
 
     def fit(self, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> tuple[nn.Module, Mapping[str, Any]]:
-        """Return a network of the shape of the dense one, and how it went."""
+        """Return a network of the shape of the dense one, fitted at an (n,) mask, and notes that say what became of each layer."""
 
 
 def objective_metric(
-    objective: str, compensator: Fits | None, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int
+    objective: str, compensator: Compensator | None, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int
 ) -> MaskMetric:
     """The metric that a refiner asks for, on the refinement images.
 
@@ -33,14 +32,14 @@ def objective_metric(
         layout: its filters.
         keep: (n,) mask to start at.
         splits: calibration images to fit, refinement images to measure.
-        seed: draws the positions.
+        seed: draws the positions that weights are fitted at.
     """
     if objective == "compensated" and compensator is not None:
         return compensated_metric(compensator, dense, layout, keep, splits, seed)
     return MaskMetric(task_of(splits), dense, layout, splits.refinement, dense)
 
 
-def compensated_metric(compensator: Fits, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskMetric:
+def compensated_metric(compensator: Compensator, dense: nn.Module, layout: Layout, keep: Bools, splits: Splits, seed: int) -> MaskMetric:
     """Merit of masks near a start, each with the weights that compensation would give it, approximately.
 
     The compensation is fitted once in full, at the start. For another mask, the convolutions that read changed filters are fitted again,
@@ -57,7 +56,7 @@ def compensated_metric(compensator: Fits, dense: nn.Module, layout: Layout, keep
     """
     task = task_of(splits)
     fitted, notes = compensator.fit(dense, layout, keep, splits, seed)
-    chosen = {row["layer"]: row["chosen"] for row in notes.get("layers", ()) if row["chosen"] != KEPT}
+    chosen = {row["layer"]: row["chosen"] for row in notes.get("layers", ()) if row["chosen"] != UNCHANGED}
     recalibrated = {name for name, choice in chosen.items() if choice == RECALIBRATED}
     strengths = {name: float(choice) for name, choice in chosen.items() if name not in recalibrated}
     if fitted is dense or not chosen:

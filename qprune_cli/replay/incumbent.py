@@ -1,4 +1,4 @@
-"""Networks that answer for masks near an incumbent: small ones, with everything remembered that the masks share with it."""
+"""A network near an incumbent mask: made small once, with everything remembered that masks near the incumbent share with it."""
 
 from functools import cached_property
 
@@ -12,7 +12,7 @@ from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.replay import Replay
 from qprune_cli.types import Bools, Floats, Layout
 
-ROOM, SPARE = 1.1, 24  # its network may hold so many times the incumbent's filters, and so many more
+ROOM, SPARE = 1.1, 24  # its network may have so many times the incumbent's filters, and so many more
 SMALL = 1e8  # multiply-accumulates of an image, below which a network stays whole: kernels for ever new widths cost more than they save
 MOST_BYTES = 2**30  # remembered at most, but for one batch of images
 
@@ -20,70 +20,82 @@ MOST_BYTES = 2**30  # remembered at most, but for one batch of images
 class IncumbentCache:
     """Runs a network at masks near an incumbent on batches of images.
 
-    The network is made smaller once: to the filters of the incumbent and those that were asked for beside them. It grows when others
-    are asked for, and begins anew where it has become too large or the incumbent is another.
+    The network is made smaller once: to the filters of the incumbent and those that other masks keep beside them. It grows when masks
+    keep further ones, and begins anew where it has become too large or the incumbent is another.
 
     Args:
         model: the network, which stays as it is meanwhile.
         layout: its filters.
-        most: bytes of remembered values.
+        max_bytes: of remembered values.
     """
 
-    def __init__(self, model: nn.Module, layout: Layout, most: int = MOST_BYTES) -> None:
-        self.model, self.layout, self.most = model, layout, most
-        self.near, self.held = np.zeros(layout.n, bool), np.zeros(layout.n, bool)
+    def __init__(self, model: nn.Module, layout: Layout, max_bytes: int = MOST_BYTES) -> None:
+        self.model, self.layout, self.max_bytes = model, layout, max_bytes
+        self.incumbent, self.filters = np.zeros(layout.n, bool), np.zeros(layout.n, bool)  # masks; the network has these filters
         self.network: GatedNetwork | None = None
         self.replays: dict[tuple[int, ...], Replay] = {}
 
     def grouped(self, keep: Bools, near: Bools) -> list[list[int]]:
-        """Cut (b, n) masks into lists of those that one small network can serve, by position; a mask far from ``near`` is alone."""
-        room, held = self._room(near), near | (self.held & self._serves(near))
+        """Cut (b, n) masks into lists of those that one small network can serve, by row.
+
+        Args:
+            keep: the masks.
+            near: (n,) the incumbent; a mask far from it is alone.
+        """
+        room, filters = self._room(near), near | (self.filters & self._serves(near))
         groups: list[list[int]] = [[]]
-        for place, mask in enumerate(keep):
-            if groups[-1] and (held | mask).sum() > room:
+        for row, mask in enumerate(keep):
+            if groups[-1] and (filters | mask).sum() > room:
                 groups.append([])
-                held = near
-            groups[-1].append(place)
-            held = held | mask
+                filters = near
+            groups[-1].append(row)
+            filters = filters | mask
         return groups
 
     def prepare(self, keep: Bools, near: Bools) -> None:
-        """Be ready for (b, n) masks, one of the lists of ``grouped``."""
-        asked = keep.any(axis=0)
-        if len(keep) == 1 and (near | asked).sum() > self._room(near):  # a mask far away: nothing is shared
+        """Make the network ready for (b, n) masks, one of the lists of ``grouped``; ``near`` is the incumbent."""
+        needed = keep.any(axis=0)
+        if len(keep) == 1 and (near | needed).sum() > self._room(near):  # a mask far away: nothing is shared
             near = keep[0]
-        if not (near == self.near).all():
+        if not (near == self.incumbent).all():
             self.replays = {}
-        held = self.held if self._serves(near) and (self.held | asked).sum() <= self._room(near) else near
-        if self.network is None or (held != self.held).any() or (asked & ~held).any() or not self._serves(near):
-            self.held, self.replays = held | asked | near | self._small, {}
-            self.network = GatedNetwork.of_mask(self._rules, self.layout, self.held)
-        self.near = near.copy()
+        filters = self.filters if self._serves(near) and (self.filters | needed).sum() <= self._room(near) else near
+        if self.network is None or (filters != self.filters).any() or (needed & ~filters).any() or not self._serves(near):
+            self.filters, self.replays = filters | needed | near | self._small, {}
+            self.network = GatedNetwork.of_mask(self._operations, self.layout, self.filters)
+        self.incumbent = near.copy()
 
-    def replay(self, images: tuple[int, ...], noisy: Floats) -> Replay:
-        """The network at the incumbent on (N, C, H, W) images, which are known by their numbers."""
+    def replay(self, images: tuple[int, ...], inputs: Floats) -> Replay:
+        """The network at the incumbent on a batch of images.
+
+        Args:
+            images: their numbers, by which the batch is remembered.
+            inputs: (N, C, H, W) the images.
+        """
         assert self.network is not None, "prepare comes first"
         if images not in self.replays:
             device = next(self.model.parameters()).device
-            found = Replay(self.network, self.near, torch.from_numpy(noisy).to(device))
-            if found.bytes + sum(replay.bytes for replay in self.replays.values()) > self.most:
-                return found
-            self.replays[images] = found
+            replay = Replay(self.network, self.incumbent, torch.from_numpy(inputs).to(device))
+            if replay.bytes + sum(other.bytes for other in self.replays.values()) > self.max_bytes:
+                return replay
+            self.replays[images] = replay
         return self.replays[images]
 
     @cached_property
-    def _rules(self) -> Network:
+    def _operations(self) -> Network:
+        """The whole network, with the rules of its operations."""
         check_layout(self.model, self.layout)
         return Network(self.model, self.layout.shape, self.layout.wrap)
 
     def _serves(self, near: Bools) -> bool:
-        """Whether the small network holds an incumbent, and not much beside it."""
-        return bool((near <= self.held).all() and self.held.sum() <= self._room(near))
+        """Whether the small network has all filters of an incumbent, and not many beside them."""
+        return bool((near <= self.filters).all() and self.filters.sum() <= self._room(near))
 
     @cached_property
     def _small(self) -> bool:
         """Whether a network is so quick that another one for each incumbent costs more than it saves."""
-        return sum(self._rules.graph.macs(self.layout.shape).values()) < SMALL
+        return sum(self._operations.graph.macs(self.layout.shape).values()) < SMALL
 
     def _room(self, near: Bools) -> float:
+        """Filters that the small network may have for an incumbent."""
         return self.layout.n if self._small else ROOM * int(near.sum()) + SPARE

@@ -28,8 +28,8 @@ def check_fit(data: Data, model: Model, names: Mapping[str, str]) -> None:
     task = task_of(data)
     if task_of(model) is not task:
         others = [name for name, other in buildable("model").items() if task_of(other) is task]
-        instead = f"take model={listed(others)}" if others else f"take one that {task.does}"
-        raise UserError(f"model={names['model']} {task_of(model).does}, and data={names['data']} has {task.has}; {instead}")
+        instead = f"take model={listed(others)}" if others else f"take one that {task.model_does}"
+        raise UserError(f"model={names['model']} {task_of(model).model_does}, and data={names['data']} has {task.data_has}; {instead}")
     for name in FITTING:
         wanted, given = (getattr(part, name, None) for part in (data, model))
         if wanted != given and wanted is not None and given is not None:

@@ -1,11 +1,12 @@
-"""Second-order sensitivity."""
+"""Second-order sensitivity: the mean square of the gate gradients."""
 
 from dataclasses import dataclass
 
 from torch import nn
 
-from qprune_cli.calibration.loss import check_pass
-from qprune_cli.calibration.sensitivity import sensitivity
+from qprune_cli.calibration.checks import check_pass
+from qprune_cli.calibration.dead import linear_scores
+from qprune_cli.calibration.gates import gate_statistics
 from qprune_cli.scores import Scores
 from qprune_cli.types import Bools, Layout, Splits
 
@@ -35,4 +36,5 @@ class Fisher:
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
         """One forward and backward pass over the calibration images."""
-        return sensitivity(lambda seen: 0.5 * seen.mean_square, model, layout, splits, self.loss, self.batch, keep)
+        statistics = gate_statistics(model, layout, splits.calibration, self.loss, self.batch, keep)
+        return linear_scores(model, layout, 0.5 * statistics.mean_square, statistics.dead)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.checks import check_choice, check_pass
 from qprune_cli.calibration.curvature import Curvature, curvature
-from qprune_cli.calibration.loss import check_pass
-from qprune_cli.calibration.weights import weight_norms
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.calibration.weights import tie_breaks, weight_norms
+from qprune_cli.errors import UserError
 from qprune_cli.scores import Pairs, Quadratic, Scores
 from qprune_cli.types import Bools, Floats, Layout, Splits
 
@@ -60,9 +60,8 @@ class Gram:
     def __post_init__(self) -> None:
         if self.probes < 0:
             raise UserError(f"scorer.probes={self.probes}: give a number of random passes, at least 0")
-        for name, known in (("slope", SLOPES), ("reach", REACHES)):
-            if getattr(self, name) not in known:
-                raise UserError(f"scorer.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
+        check_choice("slope", self.slope, SLOPES)
+        check_choice("reach", self.reach, REACHES)
         if not (self.shrink == -1 or 0 <= self.shrink <= 1):
             raise UserError(f"scorer.shrink={self.shrink}: give a share in [0, 1], or -1 to find it")
         check_pass(self.loss, self.batch)
@@ -72,21 +71,21 @@ class Gram:
     ) -> Scores:
         """One forward pass and ``1 + probes`` backward passes over the calibration images."""
         teacher = (dense or model) if self.slope == "teacher" and keep is not None else None
-        seen = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed, teacher)
+        estimate = curvature(model, layout, splits.calibration, self.loss, self.batch, keep, self.probes, seed, teacher)
         gone = np.zeros(layout.n) if keep is None else (~keep).astype(np.float64)
-        pairs = self._pairs(seen, layout)
+        pairs = self._pairs(estimate, layout)
         flat = self.slope == "none" or (self.slope == "teacher" and teacher is None)
-        slope = np.zeros(layout.n) if flat else seen.gradient
-        linear = Quadratic(slope, seen.factor, seen.dead).linear(gone, pairs)
-        norms = weight_norms(model, layout)
-        tie = TIE * np.abs(linear).mean() * norms / max(float(norms.max()), np.finfo(float).tiny)
-        return Scores(np.where(seen.dead, tie, linear), pairs, seen.dead)
+        slope = np.zeros(layout.n) if flat else estimate.gradient
+        linear = Quadratic(slope, estimate.factor, estimate.dead).linear(gone, pairs)
+        ties = tie_breaks(weight_norms(model, layout), TIE * np.abs(linear).mean())
+        return Scores(np.where(estimate.dead, ties, linear), pairs, estimate.dead)
 
-    def _pairs(self, seen: Curvature, layout: Layout) -> Pairs:
-        left = seen.agreement() if self.shrink == -1 else 1 - self.shrink
-        if self.reach == "none" or left == 0:
+    def _pairs(self, estimate: Curvature, layout: Layout) -> Pairs:
+        """The couplings within reach, shrunk."""
+        share = estimate.agreement() if self.shrink == -1 else 1 - self.shrink
+        if self.reach == "none" or share == 0:
             return Pairs.none()
-        factor: Floats = seen.factor * np.sqrt(left)
+        factor: Floats = estimate.factor * np.sqrt(share)
         if self.reach == "network":
             return Pairs(factor=factor)
         return Pairs(tuple(part @ part.T for part in layout.split(factor.T).values()))

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.checks import check_pass
 from qprune_cli.calibration.dead import dead_first
 from qprune_cli.calibration.gates import gate_statistics
-from qprune_cli.calibration.loss import check_pass
 from qprune_cli.calibration.redundancy import SIMILARITIES, check_redundancy, redundancy_pairs
 from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
@@ -75,15 +75,15 @@ class Hybrid:
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
         """One forward and backward pass over the calibration images."""
-        seen = gate_statistics(model, layout, splits.calibration, self.loss, self.batch, keep)
-        worth = self.taylor * _relative(seen.mean_abs) + self.fisher * _relative(0.5 * seen.mean_square)
-        similar = [SIMILARITIES[self.similarity](one) for one in seen.activations]
+        statistics = gate_statistics(model, layout, splits.calibration, self.loss, self.batch, keep)
+        worth = self.taylor * _relative(statistics.mean_abs) + self.fisher * _relative(0.5 * statistics.mean_square)
+        similar = [SIMILARITIES[self.similarity](activations) for activations in statistics.activations]
         pairs = redundancy_pairs(layout, similar, worth, self.beta, self.scale)
-        scores = Scores(worth - self.discount * pairs.sums(layout.n)[1], pairs, seen.dead)
+        scores = Scores(worth - self.discount * pairs.sums(layout.n)[1], pairs, statistics.dead)
         return dead_first(scores, weight_norms(model, layout))
 
 
 def _relative(values: Floats) -> Floats:
-    """Divide by the mean of the values above 0."""
+    """(n,) values divided by the mean of those above 0."""
     live = values[values > 0]
     return values / live.mean() if len(live) else values

@@ -1,4 +1,4 @@
-"""Weight magnitude."""
+"""Weight magnitude: the mean absolute weight of each filter."""
 
 from dataclasses import dataclass
 

@@ -1,21 +1,19 @@
-"""The exact score: try every filter."""
+"""The exact score: the network is measured without every single filter."""
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from qprune_cli.calibration.dead import dead_first
-from qprune_cli.calibration.feed import centres
-from qprune_cli.calibration.loss import check_pass, losses_of
-from qprune_cli.calibration.weights import weight_norms
-from qprune_cli.errors import UserError
-from qprune_cli.graph.execute import precision
+from qprune_cli.calibration.batches import on_device
+from qprune_cli.calibration.checks import check_count, check_pass
+from qprune_cli.calibration.dead import linear_scores
+from qprune_cli.calibration.loss import losses_of
+from qprune_cli.calibration.samples import centre_crops
 from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.replay import Replay
-from qprune_cli.scores import Pairs, Scores
+from qprune_cli.scores import Scores
 from qprune_cli.types import Bools, Layout, Splits
 
 
@@ -40,9 +38,8 @@ class LeaveOneOut:
     batch: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("images", "patch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
+        check_count("images", self.images)
+        check_count("patch", self.patch)
         check_pass(self.loss, self.batch)
 
     def score(
@@ -50,22 +47,22 @@ class LeaveOneOut:
     ) -> Scores:
         """One forward pass for every filter."""
         mask = np.ones(layout.n, bool) if keep is None else keep
-        shown = centres(splits.calibration, self.images, self.patch)
+        samples = centre_crops(splits.calibration, self.images, self.patch)
         rises, dead = np.zeros(layout.n), np.ones(layout.n, bool)
-        device, dtype = next(model.parameters()).device, precision(model)
         network = GatedNetwork.of_dense(model, layout)
-        with tqdm(total=layout.n * len(shown), desc="score", unit="filter", leave=False, disable=None) as bar:
-            for noisy, clean in shown.batches(self.batch):
-                replay = Replay(network, mask, torch.tensor(noisy, device=device, dtype=dtype))
-                target = torch.from_numpy(clean).to(device)
-                base = self._total(replay.answer, target)
+        with tqdm(total=layout.n * len(samples), desc="score", unit="filter", leave=False, disable=None) as bar:
+            for batch in samples.batches(self.batch):
+                inputs, targets = on_device(model, *batch)
+                replay = Replay(network, mask, inputs)
+                base = self._total(replay.network_output, targets)
                 silent = replay.dead()  # these change nothing
-                bar.update(int(silent.sum()) * len(noisy))
+                bar.update(int(silent.sum()) * len(inputs))
                 for i in np.flatnonzero(~silent).tolist():
-                    rises[i] += (self._total(replay.flipped(i), target) - base) * (1 if mask[i] else -1)
-                    bar.update(len(noisy))
+                    rises[i] += (self._total(replay.flipped(i), targets) - base) * (1 if mask[i] else -1)
+                    bar.update(len(inputs))
                 dead &= silent
-        return dead_first(Scores(rises / len(shown), Pairs.none(), dead), weight_norms(model, layout))
+        return linear_scores(model, layout, rises / len(samples), dead)
 
     def _total(self, output: Tensor, target: Tensor) -> float:
+        """Sum of the losses of a batch."""
         return float(losses_of(self.loss, output, target).double().sum())

@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from qprune_cli.calibration.checks import check_choice, check_count
 from qprune_cli.calibration.dead import dead_first
-from qprune_cli.calibration.feed import centres
-from qprune_cli.calibration.samples import balanced, inputs_of
-from qprune_cli.calibration.weights import weight_norms
-from qprune_cli.embedding.pieces import Pieces
+from qprune_cli.calibration.samples import balanced, centre_crops, stacked_inputs
+from qprune_cli.calibration.weights import tie_breaks, weight_norms
+from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.embedding.programs import HEADS, joint_limit, joint_tasks, layer_limits, layer_tasks
-from qprune_cli.errors import UserError, nearest
+from qprune_cli.errors import UserError
 from qprune_cli.graph.network import Network
 from qprune_cli.program.build import Formulation
 from qprune_cli.program.loss import CLASSIFIER, LOSSES
 from qprune_cli.program.task import SolveSettings, Task
 from qprune_cli.program.workers import check_workers, solve_all
 from qprune_cli.scores import Pairs, Scores
-from qprune_cli.types import Bools, Layout, Splits
+from qprune_cli.types import Bools, ImageSet, Layout, Splits
 
 AUTO = "auto"
 MODES = ("decoupled", "joint", "by_class")
@@ -100,19 +100,16 @@ class Mip:
     cluster: str | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (("mode", MODES), ("head", HEADS)):
-            if getattr(self, name) not in known:
-                raise UserError(f"scorer.{name}={getattr(self, name)}: no such {name}; {nearest(getattr(self, name), known)}")
-        if self.loss not in (*LOSSES, AUTO):
-            raise UserError(f"scorer.loss={self.loss}: no such loss; {nearest(self.loss, (*LOSSES, AUTO))}")
-        self._how("l1")
+        check_choice("mode", self.mode, MODES)
+        check_choice("head", self.head, HEADS)
+        check_choice("loss", self.loss, (*LOSSES, AUTO))
+        self._formulation("l1")  # checks the settings that it takes
         if not self.lambdas or any(not 0 < price <= LARGEST for price in self.lambdas):
             raise UserError(
                 f"scorer.lambdas={list(self.lambdas)}: give at least one price of the loss, above 0 and at most {LARGEST:g}, such as [5]"
             )
         for name in ("images", "patches", "patch", "outputs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
+            check_count(name, getattr(self, name))
         if not 0 < self.seconds <= LARGEST:
             raise UserError(f"scorer.seconds={self.seconds}: give a time limit in seconds, above 0 and at most {LARGEST:g}")
         if not 0 <= self.gap < np.inf:
@@ -128,38 +125,45 @@ class Mip:
     def score(
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
-        """Write the programs, solve them side by side, and say how that went.
+        """Write the programs, solve them side by side, and put how that went into the notes.
 
         Raises:
             UserError: a loss that does not fit the data, an operation without a formulation, no answer in time.
         """
-        loss = self._fitting(splits.task == "classify")
-        images = splits.calibration
-        few = balanced(images, self.images, np.random.default_rng(seed)) if splits.task == "classify" else None
-        shown = few or centres(images, self.patches, self.patch)
-        pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, keep).over(inputs_of(model, shown))
-        pieces.refuse_damaged(layout)
-        how, search = self._how(loss), SolveSettings(tuple(self.lambdas), self.seconds, self.gap)
+        loss = self._fitting_loss(splits.task == "classify")
+        samples = self._samples(splits, seed)
+        run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, keep).over(stacked_inputs(model, samples))
+        run.refuse_damaged(layout)
+        solved = solve_all(self._tasks(run, layout, samples, splits, keep, loss, seed), self.jobs, self.backend, self.cluster)
+        parts = [answer.scores for answer in solved]
+        scores = np.concatenate(parts) if self.mode == "decoupled" else np.mean(parts, axis=0)
+        norms = weight_norms(model, layout)
+        notes = notes_of(self.mode, loss, len(samples), [row for answer in solved for row in answer.notes])
+        return dead_first(Scores(scores + tie_breaks(norms, TIE), Pairs.none(), run.dead(layout), notes), norms)
+
+    def _samples(self, splits: Splits, seed: int) -> ImageSet:
+        """The images that the programs are written for: the same number of each class, or patches where there are no classes."""
+        if splits.task == "classify":
+            return balanced(splits.calibration, self.images, np.random.default_rng(seed))
+        return centre_crops(splits.calibration, self.patches, self.patch)
+
+    def _tasks(
+        self, run: MaskedRun, layout: Layout, samples: ImageSet, splits: Splits, keep: Bools | None, loss: str, seed: int
+    ) -> Sequence[Task]:
+        """The programs of the layers, or of the network."""
+        model, formulation, search = run.network.model, self._formulation(loss), SolveSettings(tuple(self.lambdas), self.seconds, self.gap)
         binary = self.scores == "binary"
-        tasks: Sequence[Task]
         if self.mode == "decoupled":
             limits = layer_limits(model, layout, self.sparsity, self.budget if binary else None)
-            tasks = layer_tasks(pieces, layout, shown, images, keep, how, search, self.head, self.outputs, limits, seed)
-        else:
-            limit = joint_limit(model, layout, self.sparsity, self.budget) if binary else None
-            tasks = joint_tasks(model, layout, shown, keep, how, search, self.mode == "by_class", limit)
-        found = solve_all(tasks, self.jobs, self.backend, self.cluster)
-        each = [answer.scores for answer in found]
-        scores = np.concatenate(each) if self.mode == "decoupled" else np.mean(each, axis=0)
-        norms = weight_norms(model, layout)
-        linear = scores + TIE * norms / max(float(norms.max()), np.finfo(float).tiny)
-        notes = told(self.mode, loss, len(shown), [row for answer in found for row in answer.notes])
-        return dead_first(Scores(linear, Pairs.none(), pieces.dead(layout), notes), norms)
+            calibration = splits.calibration
+            return layer_tasks(run, layout, samples, calibration, keep, formulation, search, self.head, self.outputs, limits, seed)
+        limit = joint_limit(model, layout, self.sparsity, self.budget) if binary else None
+        return joint_tasks(model, layout, samples, keep, formulation, search, self.mode == "by_class", limit)
 
-    def _how(self, loss: str) -> Formulation:
+    def _formulation(self, loss: str) -> Formulation:
         return Formulation(self.gate, self.relu, loss, self.sparsity_term, self.scores, self.epsilon, self.tighten)
 
-    def _fitting(self, classify: bool) -> str:
+    def _fitting_loss(self, classify: bool) -> str:
         """The loss; refuses one that does not fit the images."""
         loss = ("softmax" if classify else "l1") if self.loss == AUTO else self.loss
         if loss in CLASSIFIER and not classify:
@@ -169,23 +173,46 @@ class Mip:
         return loss
 
 
-def told(mode: str, loss: str, samples: int, programs: list[dict[str, Any]]) -> dict[str, Any]:
-    """How the programs went, with what a user has to know of it."""
+def notes_of(mode: str, loss: str, samples: int, programs: list[dict[str, Any]]) -> dict[str, Any]:
+    """How the programs went, ready for JSON; under ``warnings`` what a user has to know of it.
+
+    Args:
+        mode: one of ``MODES``.
+        loss: the loss of the programs.
+        samples: number of samples that they were written for.
+        programs: one row for each program and lambda (see ``Answer``).
+    """
+    rows: dict[str, Any] = {"mode": mode, "loss": loss, "samples": samples, "programs": programs}
+    warnings = [*_given_up(programs), *_unproven(programs), *_worthless(programs)]
+    return rows | ({"warnings": warnings} if warnings else {})
+
+
+def _given_up(programs: list[dict[str, Any]]) -> list[str]:
+    """Warn of programs that a linear program stands in for."""
     late = [row for row in programs if "fallback" in row]
-    open_ = [row for row in programs if row["status"] not in ("optimal", "gaplimit") and "fallback" not in row]
-    warnings = []
-    if late:
-        easy, first = late[0]["fallback"], late[0]
-        found = "found nothing better than what it began with" if first["objective"] is not None else "found no solution"
-        warnings.append(
-            f"{len(late)} of {len(programs)} programs were given up ({first['program']} {found}: {first['status']}): the scores are those "
-            "of the linear program instead, "
-            f"with {easy['scores']} scores, {easy['relu']} ReLUs and loss {easy['loss']}; raise scorer.seconds"
-        )
-    if open_:
-        worst = max((row["gap"] for row in open_ if row["gap"] is not None), default=None)
-        gap = "" if worst is None else f", with a gap of up to {worst:.3g}"
-        warnings.append(f"{len(open_)} of {len(programs)} programs ended by the time limit{gap}: not proven the best; raise scorer.seconds")
-    if all(row["mean_score"] < SMALL for row in programs):
-        warnings.append("all scores are 0, so weight norms alone chose: no loss is worth a filter at this price; raise scorer.lambdas")
-    return {"mode": mode, "loss": loss, "samples": samples, "programs": programs} | ({"warnings": warnings} if warnings else {})
+    if not late:
+        return []
+    first, linear = late[0], late[0]["fallback"]
+    outcome = "found nothing better than what it began with" if first["objective"] is not None else "found no solution"
+    return [
+        f"{len(late)} of {len(programs)} programs were given up ({first['program']} {outcome}: {first['status']}): the scores are those "
+        "of the linear program instead, "
+        f"with {linear['scores']} scores, {linear['relu']} ReLUs and loss {linear['loss']}; raise scorer.seconds"
+    ]
+
+
+def _unproven(programs: list[dict[str, Any]]) -> list[str]:
+    """Warn of programs whose best solution is not proven to be one."""
+    stopped = [row for row in programs if row["status"] not in ("optimal", "gaplimit") and "fallback" not in row]
+    if not stopped:
+        return []
+    worst = max((row["gap"] for row in stopped if row["gap"] is not None), default=None)
+    gap = "" if worst is None else f", with a gap of up to {worst:.3g}"
+    return [f"{len(stopped)} of {len(programs)} programs ended by the time limit{gap}: not proven the best; raise scorer.seconds"]
+
+
+def _worthless(programs: list[dict[str, Any]]) -> list[str]:
+    """Warn where no filter got a score above 0."""
+    if not all(row["mean_score"] < SMALL for row in programs):
+        return []
+    return ["all scores are 0, so weight norms alone chose: no loss is worth a filter at this price; raise scorer.lambdas"]

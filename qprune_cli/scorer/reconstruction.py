@@ -1,4 +1,4 @@
-"""What the next layers miss, after the best compensation."""
+"""Reconstruction error: what the next layers miss of a filter, after the best compensation by the others of its layer."""
 
 from dataclasses import dataclass
 
@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from qprune_cli.calibration.dead import dead_first
+from qprune_cli.calibration.checks import check_count
+from qprune_cli.calibration.dead import linear_scores
 from qprune_cli.calibration.residual import activation_products, readers_error, residual_maps
-from qprune_cli.calibration.weights import weight_norms
 from qprune_cli.errors import UserError
-from qprune_cli.scores import Pairs, Scores
+from qprune_cli.scores import Scores
 from qprune_cli.types import Bools, Layout, Splits
 
 
@@ -44,9 +44,8 @@ class Reconstruction:
     def __post_init__(self) -> None:
         if not 0 < self.ridge < np.inf:
             raise UserError(f"scorer.ridge={self.ridge}: give the strength of the ridge, above 0")
-        for name in ("probes", "batch"):
-            if getattr(self, name) < 1:
-                raise UserError(f"scorer.{name}={getattr(self, name)}: give a number, at least 1")
+        check_count("probes", self.probes)
+        check_count("batch", self.batch)
 
     def score(
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
@@ -55,9 +54,9 @@ class Reconstruction:
         images = splits.calibration
         products = activation_products(model, layout, images, self.batch, keep)
         residual = residual_maps(layout, products, self.ridge, keep)
-        source = torch.Generator().manual_seed(seed)
-        linear = readers_error(model, layout, images, residual, self.batch, self.probes, source, keep)
+        generator = torch.Generator().manual_seed(seed)
+        linear = readers_error(model, layout, images, residual, self.batch, self.probes, generator, keep)
         dead = np.concatenate(
             [np.all([np.diagonal(products[m.gate])[list(m.filters)] == 0 for m in g.members], axis=0) for g in layout.groups]
         )
-        return dead_first(Scores(linear, Pairs.none(), dead), weight_norms(model, layout))
+        return linear_scores(model, layout, linear, dead)

@@ -1,11 +1,12 @@
-"""First-order sensitivity."""
+"""First-order sensitivity: the mean size of the gate gradients."""
 
 from dataclasses import dataclass
 
 from torch import nn
 
-from qprune_cli.calibration.loss import check_pass
-from qprune_cli.calibration.sensitivity import sensitivity
+from qprune_cli.calibration.checks import check_pass
+from qprune_cli.calibration.dead import linear_scores
+from qprune_cli.calibration.gates import gate_statistics
 from qprune_cli.scores import Scores
 from qprune_cli.types import Bools, Layout, Splits
 
@@ -35,4 +36,5 @@ class Taylor:
         self, model: nn.Module, layout: Layout, splits: Splits, seed: int, keep: Bools | None = None, dense: nn.Module | None = None
     ) -> Scores:
         """One forward and backward pass over the calibration images."""
-        return sensitivity(lambda seen: seen.mean_abs, model, layout, splits, self.loss, self.batch, keep)
+        statistics = gate_statistics(model, layout, splits.calibration, self.loss, self.batch, keep)
+        return linear_scores(model, layout, statistics.mean_abs, statistics.dead)

@@ -79,7 +79,7 @@ class Retrain:
         """
         task, instead = task_of(data), "take other images with data@transfer.data=NAME"
         if task_of(self.data) is not task:
-            raise UserError(f"transfer.data: has {task_of(self.data).has}, and the run's images have {task.has}; {instead}")
+            raise UserError(f"transfer.data: has {task_of(self.data).data_has}, and the run's images have {task.data_has}; {instead}")
         for name in FITTING:
             wanted, given = (getattr(part, name, None) for part in (data, self.data))
             if wanted != given and wanted is not None and given is not None:

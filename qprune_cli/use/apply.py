@@ -104,7 +104,9 @@ def apply(run: Path, source: Path, target: Path, settings: Settings | None = Non
     todo = _files(source, target)
     loaded = load_run(run)
     if not (task := task_of(loaded.network)).restores:
-        raise UserError(f"{run}: its network {task.does} and gives no images; measure it with `qprune evaluate`, or `qprune export` it")
+        raise UserError(
+            f"{run}: its network {task.model_does} and gives no images; measure it with `qprune evaluate`, or `qprune export` it"
+        )
     model = _network(loaded, settings.network, device)
     tiling = Tiling(settings.tile, enough_overlap(model, loaded.channels, settings.tile) if settings.overlap is None else settings.overlap)
     fresh = [(path, result) for path, result in todo if settings.overwrite or not result.is_file()]

@@ -72,7 +72,8 @@ def refuse_other_data(plan: EvaluatePlan, run: Run) -> None:
     name, task = plan.components["data"], task_of(run.network)
     if task_of(plan.data) is not task:
         raise UserError(
-            f"data={name} has {task_of(plan.data).has}, and the network of {plan.run} {task.does}; take data that has {task.has}"
+            f"data={name} has {task_of(plan.data).data_has}, and the network of {plan.run} {task.model_does}; "
+            f"take data that has {task.data_has}"
         )
     for setting in FITTING:
         wanted, given = (getattr(part, setting, None) for part in (run.network, plan.data))

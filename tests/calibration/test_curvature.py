@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from qprune_cli.calibration.curvature import Curvature, curvature
-from qprune_cli.calibration.loss import LOSSES, PROBES, TAUGHT
+from qprune_cli.calibration.loss import LOSSES, TEACHER_LOSSES
+from qprune_cli.calibration.probes import PROBES
 from qprune_cli.graph.trace import trace
 from qprune_cli.types import ImageSet, Pair
 
@@ -78,7 +79,7 @@ def test_two_equal_halves_agree_and_two_that_have_nothing_in_common_do_not():
 def test_leaving_the_teacher_costs_nothing_to_first_order_and_more_the_further(loss):
     torch.manual_seed(0)
     clean, taught, step = torch.rand(3, 2, 1, 2, 3)
-    values = [TAUGHT[loss](taught + scale * step, clean, taught) for scale in (0.0, 0.1, 1.0)]
+    values = [TEACHER_LOSSES[loss](taught + scale * step, clean, taught) for scale in (0.0, 0.1, 1.0)]
     assert (values[0] < values[1]).all() and (values[1] < values[2]).all()
     if loss == "psnr":
         assert torch.allclose(values[0], LOSSES["psnr"](taught, clean))

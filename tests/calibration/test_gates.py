@@ -3,8 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from qprune_cli.calibration.factor import GramFactor
 from qprune_cli.calibration.gates import gate_statistics
+from qprune_cli.calibration.gram_factor import GramFactor
 from qprune_cli.calibration.loss import LOSSES
 from qprune_cli.calibration.redundancy import SCALES, SIMILARITIES, cosine, redundancy_pairs
 from qprune_cli.errors import UserError

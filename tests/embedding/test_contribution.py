@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from qprune_cli.embedding.contribution import contributions, logit_contributions, readers_of
-from qprune_cli.embedding.pieces import Pieces
+from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
 from qprune_cli.surgery.silence import silence
@@ -52,9 +52,9 @@ def seen(model, layout, keep, x, fixed=None):
 def check(model, layout, k, readers, shape, keep=None, loss="l1"):
     """The contributions of group k against the silenced network; ``readers`` are (module, "in" or "out")."""
     x = torch.rand(3, *shape, generator=torch.Generator().manual_seed(1)).double()
-    pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, keep).over(x)
+    masked_run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, keep).over(x)
     kept, own = np.ones(layout.n, bool) if keep is None else keep, layout.layer_of == k
-    found = contributions(pieces, layout.groups[k], 10**6, loss, np.random.default_rng(0))
+    found = contributions(masked_run, layout.groups[k], 10**6, loss, np.random.default_rng(0))
     dense = seen(model, layout, kept, x)
 
     def read(mask):
@@ -155,11 +155,11 @@ def test_every_layer_of_a_half_unet(small_model):
         layout = trace(model)
         x = torch.rand(2, *layout.shape[1:3], 32, generator=torch.Generator().manual_seed(1)).double()[:, :, :32]
         network = Network(model, layout.shape, layout.wrap)
-        pieces = Pieces(network, layout, None).over(x)
+        masked_run = MaskedRun(network, layout, None).over(x)
         everything = np.ones(layout.n, bool)
         dense = seen(model, layout, everything, x)
         for k, group in enumerate(layout.groups):
-            found = contributions(pieces, group, 10**7, "l1", np.random.default_rng(0))
+            found = contributions(masked_run, group, 10**7, "l1", np.random.default_rng(0))
             _, readers = readers_of(network, group)
             own = layout.layer_of == k
             mask = everything & ~(own & (np.random.default_rng(k).random(layout.n) < 0.5))
@@ -210,16 +210,16 @@ def test_activation_that_is_not_affine_is_read_at_what_it_reads():
 def test_outputs_are_drawn_where_there_are_too_many_and_repeatably():
     model, layout = traced(Joined(), (1, 6, 6))
     x = torch.rand(3, 1, 6, 6).double()
-    pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, None).over(x)
-    first, again, other = (contributions(pieces, layout.groups[0], 20, "l1", np.random.default_rng(seed)) for seed in (0, 0, 1))
+    masked_run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, None).over(x)
+    first, again, other = (contributions(masked_run, layout.groups[0], 20, "l1", np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert len(first.wanted) == 20 and np.array_equal(first.columns, again.columns) and not np.array_equal(first.columns, other.columns)
 
 
 def test_mean_size_of_what_all_filters_add_is_one():
     model, layout = traced(Joined(), (1, 6, 6))
-    pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, None).over(torch.rand(3, 1, 6, 6).double())
+    masked_run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, None).over(torch.rand(3, 1, 6, 6).double())
     for loss, size in (("l1", lambda v: np.abs(v).mean()), ("l2", lambda v: np.sqrt(np.square(v).mean()))):
-        found = contributions(pieces, layout.groups[1], 10**6, loss, np.random.default_rng(0))
+        found = contributions(masked_run, layout.groups[1], 10**6, loss, np.random.default_rng(0))
         assert size(found.columns.sum(axis=1)) == pytest.approx(1) and size(found.wanted - found.base) == pytest.approx(1)
 
 
@@ -228,8 +228,8 @@ def test_filter_that_is_dead_adds_nothing_and_breaks_nothing():
     with torch.no_grad():
         model[0].weight.zero_()
         model[0].bias.fill_(-1)
-    pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, None).over(torch.rand(2, 1, 6, 6).double())
-    found = contributions(pieces, layout.groups[0], 10**6, "l2", np.random.default_rng(0))
+    masked_run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, None).over(torch.rand(2, 1, 6, 6).double())
+    found = contributions(masked_run, layout.groups[0], 10**6, "l2", np.random.default_rng(0))
     assert (found.columns == 0).all() and np.isfinite(found.wanted).all()
 
 
@@ -239,9 +239,9 @@ def test_logits_are_contributions_of_the_last_layer_alone():
     x, labels = torch.rand(6, 4).double(), np.array([0, 1, 2, 0, 1, 2])
     for keep in masks(layout):
         kept = np.ones(layout.n, bool) if keep is None else keep
-        pieces = Pieces(Network(model, layout.shape, layout.wrap), layout, keep).over(x)
-        assert logit_contributions(pieces, layout.groups[0], labels) is None
-        found = logit_contributions(pieces, layout.groups[1], labels)
+        masked_run = MaskedRun(Network(model, layout.shape, layout.wrap), layout, keep).over(x)
+        assert logit_contributions(masked_run, layout.groups[0], labels) is None
+        found = logit_contributions(masked_run, layout.groups[1], labels)
         assert np.array_equal(found.wanted, labels)
         for seed in range(3):
             mask = kept.copy()

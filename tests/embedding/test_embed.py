@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from qprune_cli.embedding import embed
-from qprune_cli.embedding.embed import embedded, score_of, taps_of
+from qprune_cli.embedding.embed import embedded, taps_of, variables_at_gates
 from qprune_cli.errors import StructureError, UserError
 from qprune_cli.graph.trace import trace
 from tests.program.networks import lively, numbers_of
@@ -73,7 +73,7 @@ def test_coupled_filters_share_a_score():
     assert layout.n == 3
     gated = [op.scores.tolist() for op in network.ops if op.scores is not None]
     assert gated == [[0] * 4 + [1] * 4 + [2] * 4] * 2
-    assert {name: own.tolist() for name, own in score_of(layout).items()} == {"a": [0, 1, 2], "b": [0, 1, 2]}
+    assert {name: own.tolist() for name, own in variables_at_gates(layout).items()} == {"a": [0, 1, 2], "b": [0, 1, 2]}
 
 
 def test_value_that_is_used_twice_counts_twice():
@@ -109,7 +109,7 @@ def test_operation_without_a_formulation_is_named(unknown):
 
 
 def test_product_of_two_values_is_refused():
-    class GatedNetwork(nn.Module):
+    class Product(nn.Module):
         def __init__(self):
             super().__init__()
             self.a, self.b, self.c = nn.Conv2d(1, 2, 1), nn.Conv2d(1, 2, 1), nn.Conv2d(2, 1, 1)
@@ -118,7 +118,7 @@ def test_product_of_two_values_is_refused():
             return self.c(self.a(x) * self.b(x))
 
     with pytest.raises(StructureError, match="operation 'mul'"):
-        numbers_of(GatedNetwork(), (1, 3, 3))
+        numbers_of(Product(), (1, 3, 3))
 
 
 def test_network_that_is_too_large_is_refused_with_a_way_out(monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from qprune_cli.errors import UserError
-from qprune_cli.evaluate.classification import Classification, log_likelihoods, right
+from qprune_cli.evaluate.classification import Classification, correct, log_likelihoods
 from qprune_cli.evaluate.task import task_of
 from qprune_cli.graph.trace import trace
 from qprune_cli.replay.metric import MaskMetric
@@ -38,12 +38,12 @@ def test_accuracy_and_cross_entropy_agree_with_torch():
     logits, labels = 5 * rng.normal(size=(50, 4)).astype(np.float32), rng.integers(4, size=50)
     expected = nn.functional.cross_entropy(torch.from_numpy(logits), torch.from_numpy(labels), reduction="none")
     assert np.allclose(-log_likelihoods(logits, labels), expected.numpy(), atol=1e-5)
-    assert np.array_equal(right(logits, labels), logits.argmax(axis=1) == labels)
+    assert np.array_equal(correct(logits, labels), logits.argmax(axis=1) == labels)
 
 
 def test_a_large_logit_does_not_overflow_and_one_that_is_not_finite_is_never_right():
     assert log_likelihoods(np.array([[1e4, 0.0]], np.float32), np.array([0])).tolist() == [0]
-    assert np.isnan(right(np.array([[np.nan, 0.0]]), np.array([0]))).all()
+    assert np.isnan(correct(np.array([[np.nan, 0.0]]), np.array([0]))).all()
 
 
 def test_quality_in_batches_is_that_of_one_image_after_the_other():

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from qprune_cli.cost.cost import counted
+from qprune_cli.cost.cost import footprint_of
 from qprune_cli.errors import UserError
 from qprune_cli.model.nafnet import LayerNorm2d, NAFNet
 
@@ -30,7 +30,7 @@ def test_any_size_is_taken():
 
 
 def test_footprint_is_counted_without_tracing():
-    size = counted(NAFNet(width=4, encoder=(1,), middle=0, decoder=(0,)).build(), (3, 16, 16))
+    size = footprint_of(NAFNet(width=4, encoder=(1,), middle=0, decoder=(0,)).build(), (3, 16, 16))
     block = 4 * 8 + 8 * 9 + 4 * 4 + 4 * 8 + 4 * 4  # per position; the attention has one position
     whole = 27 * 4 + block + 4 * 27
     halved = 4 * 8 * 4 + 8 * 16

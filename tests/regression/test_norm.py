@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from qprune_cli.regression.norm import MOST, folded
+from qprune_cli.regression.norm import MAX_SCALE, folded
 
 
 def norm_of(mean, variance):
@@ -36,4 +36,4 @@ def test_a_channel_that_stays_constant_is_left_as_it_is():
 def test_a_channel_that_becomes_constant_is_scaled_a_bounded_number_of_times():
     norm, weight = norm_of([1.0], [1e6]), torch.ones(1, 3, 1, 1)
     found, _ = folded(norm, (weight, None), (doubles(1.0), doubles(1e6)), (doubles(1.0), doubles(0.0)))
-    assert torch.equal(found, MOST * weight)
+    assert torch.equal(found, MAX_SCALE * weight)

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import nn
 
-from qprune_cli.compensate import ridge
 from qprune_cli.compensate.none import NoCompensation
 from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.data.sample import Sample
@@ -15,9 +14,11 @@ from qprune_cli.evaluate.restoration import Restoration
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
 from qprune_cli.model.dncnn import DnCNNNetwork
+from qprune_cli.regression import choice
+from qprune_cli.regression.equations import rows_of
+from qprune_cli.regression.linear_map import matrix_of
 from qprune_cli.regression.objective import compensated_metric
-from qprune_cli.regression.refit import Refit, rows_of
-from qprune_cli.regression.rows import matrix_of
+from qprune_cli.regression.refit import Refit
 from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.metric import MaskMetric
 from qprune_cli.replay.replay import Replay
@@ -81,21 +82,21 @@ def test_a_change_of_one_filter_is_read_by_its_consumers_alone(trained):
     x = torch.from_numpy(splits.calibration.pairs[0].input[None])
     replay = Replay(GatedNetwork.of_dense(dense, layout), np.ones(layout.n, bool), x)
     first = np.arange(layout.n) != np.flatnonzero(~replay.dead())[0]
-    assert {str(node.target) for node in replay.read(first)} <= set(layout.groups[0].consumers)
+    assert {str(node.target) for node in replay.changed_inputs(first)} <= set(layout.groups[0].consumers)
 
 
 def test_re_fitted_normal_equations_are_those_of_the_changed_rows(trained):
     dense, layout, splits = trained
     near, keep = half(layout, 0)
     refit = compensated_metric(Ridge(2000), dense, layout, near, splits, 0).refit
-    for node, changed in refit.replay.read(keep[0]).items():
-        if node not in refit.kept:
+    for node, changed in refit.replay.changed_inputs(keep[0]).items():
+        if node not in refit.equations:
             continue
-        kept = refit.kept[node]
+        layer = refit.equations[node]
         (source,) = node.all_input_nodes
-        rows = rows_of(kept.module, changed.onto(refit.replay.values[source]), kept.places).double()
-        found = kept.changed(changed)
-        assert torch.allclose(found.inner[0], rows.mT @ rows) and torch.allclose(found.cross[0], rows.mT @ kept.targets.double())
+        rows = rows_of(layer.module, changed.onto(refit.replay.values[source]), layer.positions).double()
+        found = layer.changed_moments(changed)
+        assert torch.allclose(found.inner[0], rows.mT @ rows) and torch.allclose(found.cross[0], rows.mT @ layer.targets.double())
 
 
 # No strengths leave the weights as they are; a large one moves them a little, and norms gain from being recalibrated all the same.
@@ -122,15 +123,15 @@ def normed(seed, bias=False):
 def without_norms(refit):
     """The weights of a re-fit whose norms stay."""
     return lambda keep: {
-        str(node.target): replace(refit.kept[node], norm=None).weights(changed)
-        for node, changed in refit.replay.read(keep).items()
-        if node in refit.kept
+        str(node.target): replace(refit.equations[node], norm=None).weights(changed)
+        for node, changed in refit.replay.changed_inputs(keep).items()
+        if node in refit.equations
     }
 
 
 @NORMED
 def test_at_the_start_norms_are_those_of_the_fitted_network(monkeypatch, strengths):
-    monkeypatch.setattr(ridge, "STRENGTHS", strengths)
+    monkeypatch.setattr(choice, "STRENGTHS", strengths)
     dense, layout = normed(0)
     splits, (near, _) = splits_of(dense), half(layout, 0, 0.75, 6)
     metric = compensated_metric(Ridge(batchnorm=True), dense, layout, near, splits, 0)
@@ -143,7 +144,7 @@ def test_at_the_start_norms_are_those_of_the_fitted_network(monkeypatch, strengt
 
 @NORMED
 def test_norms_that_are_recalibrated_bring_a_swap_nearer_to_a_full_fit(monkeypatch, strengths):
-    monkeypatch.setattr(ridge, "STRENGTHS", strengths)
+    monkeypatch.setattr(choice, "STRENGTHS", strengths)
     errors = []
     for seed in range(2):
         dense, layout = normed(seed)
@@ -162,7 +163,7 @@ def test_norms_that_are_recalibrated_bring_a_swap_nearer_to_a_full_fit(monkeypat
 @pytest.mark.parametrize("strengths", [{}, {"body.2": 0.01, "body.5": 0.01, "body.8": 0.01}], ids=["norms alone", "weights as well"])
 @pytest.mark.parametrize("bias", [False, True])
 def test_weights_that_recalibrate_do_what_other_statistics_do(monkeypatch, strengths, bias):
-    monkeypatch.setattr(ridge, "STRENGTHS", ())
+    monkeypatch.setattr(choice, "STRENGTHS", ())
     dense, layout = normed(0, bias)
     splits, (near, keep) = splits_of(dense), half(layout, 0, 0.75, 6)
     fitted = Ridge(2000, batchnorm=True).fit(dense, layout, near, splits, 0)[0]
@@ -182,14 +183,14 @@ def with_statistics(refit, fitted, keep):
     """The network with the weights of a mask, and with statistics that its norms would measure."""
     model = copy.deepcopy(fitted)
     for name, (weight, bias) in without_norms(refit)(keep).items():
-        (node,) = (node for node in refit.kept if node.target == name)
-        layer, places, norm = model.get_submodule(name), refit.kept[node].places, str(next(iter(node.users)).target)
+        (node,) = (node for node in refit.equations if node.target == name)
+        layer, positions, norm = model.get_submodule(name), refit.equations[node].positions, str(next(iter(node.users)).target)
         reads = refit.replay.values[node.all_input_nodes[0]]
-        before = rows_of(layer, reads, places) @ matrix_of(layer)[0]
+        before = rows_of(layer, reads, positions) @ matrix_of(layer)[0]
         layer.weight.copy_(weight)
         if bias is not None:
             layer.bias.copy_(bias)
-        after = rows_of(layer, refit.replay.read(keep)[node].onto(reads), places) @ matrix_of(layer)[0]
+        after = rows_of(layer, refit.replay.changed_inputs(keep)[node].onto(reads), positions) @ matrix_of(layer)[0]
         if norm in ("body.3", "body.6"):
             change_(model.get_submodule(norm), before.double(), after.double())
     return model
@@ -205,7 +206,7 @@ def test_a_norm_that_the_full_fit_left_stays():
     dense, layout = normed(0)
     splits, (near, _) = splits_of(dense), half(layout, 0, 0.75)
     refit = Refit(dense, dense, layout, near, splits.calibration, {"body.2": 1.0}, {"body.6"}, 0)
-    assert {str(node.target): kept.norm is not None for node, kept in refit.kept.items()} == {"body.2": False, "body.5": True}
+    assert {str(node.target): layer.norm is not None for node, layer in refit.equations.items()} == {"body.2": False, "body.5": True}
 
 
 class Beside(nn.Module):
@@ -225,11 +226,11 @@ def test_a_layer_that_others_read_beside_its_norm_has_the_weights_of_the_fit():
     dense = Beside().eval()
     layout, splits = trace(dense, torch.zeros(1, 3, 24, 24)), splits_of(dense)
     refit = Refit(dense, dense, layout, np.ones(layout.n, bool), splits.calibration, {"last": 1.0}, {"norm"}, 0)
-    assert [str(node.target) for node in refit.kept] == ["last"]
+    assert [str(node.target) for node in refit.equations] == ["last"]
 
 
 def test_dead_filters_and_constant_channels_stay_finite(monkeypatch):
-    monkeypatch.setattr(ridge, "STRENGTHS", ())
+    monkeypatch.setattr(choice, "STRENGTHS", ())
     dense, layout = normed(0)
     for layer in (2, 5):
         dense.body[layer].weight.data[1] = 0

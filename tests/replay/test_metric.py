@@ -12,7 +12,7 @@ from qprune_cli.model.unet import UNet
 from qprune_cli.replay import incumbent
 from qprune_cli.replay.gated import GatedNetwork
 from qprune_cli.replay.incumbent import IncumbentCache
-from qprune_cli.replay.metric import MaskMetric, at_once
+from qprune_cli.replay.metric import MaskMetric, batch_size
 from qprune_cli.search.moves import swapped
 from qprune_cli.types import ImageSet, Pair
 from scripts.zoo import shaken
@@ -28,7 +28,7 @@ NETWORKS = {
 
 def checked(metric, keep, images, near):
     found = metric.measure(keep, images, near)
-    shown = metric.shown.pairs
+    shown = metric.image_set.pairs
     for mask, row in zip(keep, found, strict=True):
         true = [silenced_merit(metric.task, metric.model, metric.layout, mask, ImageSet((shown[k],))) for k in images]
         assert np.abs(row - true).max() < 1e-4
@@ -88,11 +88,11 @@ def test_what_masks_share_is_computed_once(small_model, small_layout, small_spli
     keep, images = swaps(rng, near, 4), np.arange(metric.images)
     for _ in range(3):
         metric.measure(keep, images, near)
-    assert len(built) == 1 and len(ran) == -(-len(images) // at_once(small_splits.refinement))
+    assert len(built) == 1 and len(ran) == -(-len(images) // batch_size(small_splits.refinement))
 
 
 def test_what_is_remembered_has_an_end(small_model, small_layout, small_splits):
     metric, near = MaskMetric(Restoration(), small_model, small_layout, small_splits.refinement), np.ones(small_layout.n, bool)
-    metric.remembered = IncumbentCache(small_model, small_layout, most=0)
+    metric.cache = IncumbentCache(small_model, small_layout, max_bytes=0)
     checked(metric, near[None] & (np.arange(small_layout.n) != 3), np.arange(metric.images), near)
-    assert not metric.remembered.replays
+    assert not metric.cache.replays

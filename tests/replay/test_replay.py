@@ -41,10 +41,10 @@ def test_replay_equals_the_silenced_network_for_any_mask(name, granularity):
     for seed in range(2):
         keep = random_mask(layout, seed, 0.6)
         replay = Replay(network, keep, image)
-        assert largest(replay.answer, silenced(model, layout, keep, image)) < 1e-10
+        assert largest(replay.network_output, silenced(model, layout, keep, image)) < 1e-10
         for mask in nearby(keep, seed):
             assert largest(replay.at(mask), silenced(model, layout, mask, image)) < 1e-10
-        assert torch.equal(replay.at(keep), replay.answer)
+        assert torch.equal(replay.at(keep), replay.network_output)
 
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from qprune_cli.compose.jobs import compose_jobs
-from qprune_cli.cost.cost import counted
+from qprune_cli.cost.cost import footprint_of
 from qprune_cli.errors import UserError
 from qprune_cli.problem.local_search import repaired
 from qprune_cli.problem.problem import PruningProblem
@@ -38,13 +38,13 @@ def test_the_smaller_network_never_exceeds_its_budget_and_nothing_more_fits(
     name, scope, sparsity, round_to, asked, small_model, small_layout
 ):
     (budget,) = budgets(replace(asked, budget=name, scope=scope, sparsity=sparsity, round_to=round_to), small_model, small_layout, SHAPE)
-    dense = getattr(counted(small_model, SHAPE), name)
+    dense = getattr(footprint_of(small_model, SHAPE), name)
     for seed in range(3):
         linear = np.random.default_rng(seed).uniform(size=small_layout.n)
         problem = PruningProblem(small_layout, linear, Pairs.none(), budget)
         keep = repaired(problem, np.ones(small_layout.n, bool))
         assert problem.feasible(keep)
-        size = getattr(counted(shrink(small_model, small_layout, keep), SHAPE), name)
+        size = getattr(footprint_of(shrink(small_model, small_layout, keep), SHAPE), name)
         assert size == budget.spent(keep) <= (1 - sparsity) * dense
         if round_to == 1:
             for i in np.flatnonzero(~keep):

@@ -12,7 +12,7 @@ from qprune_cli.cost.cost import Cost
 from qprune_cli.embedding.programs import joint_limit, layer_limits
 from qprune_cli.errors import StructureError, UserError
 from qprune_cli.graph.trace import trace
-from qprune_cli.scorer.mip import Mip, told
+from qprune_cli.scorer.mip import Mip, notes_of
 from qprune_cli.types import ImageSet, Pair, Splits
 from tests.blobs import Blobs, blobs, taught
 
@@ -265,10 +265,10 @@ def test_warnings_count_programs_that_fell_back_or_were_left_open():
         row | {"status": "timelimit", "fallback": {"scores": "continuous", "relu": "relaxed", "loss": "margin"}},
         row | {"status": "timelimit", "gap": 0.25},
     )
-    assert "warnings" not in told("joint", "l1", 3, [row, row | {"status": "gaplimit"}])
-    first, second = told("joint", "l1", 3, [row, late, open_])["warnings"]
+    assert "warnings" not in notes_of("joint", "l1", 3, [row, row | {"status": "gaplimit"}])
+    first, second = notes_of("joint", "l1", 3, [row, late, open_])["warnings"]
     assert first.startswith("1 of 3 programs were given up (a found no solution: timelimit)") and "gap of up to 0.25" in second
-    (nothing,) = told("joint", "l1", 3, [row | {"mean_score": 0.0}])["warnings"]
+    (nothing,) = notes_of("joint", "l1", 3, [row | {"mean_score": 0.0}])["warnings"]
     assert "raise scorer.lambdas" in nothing
 
 

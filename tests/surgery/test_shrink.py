@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qprune_cli.cost.cost import Cost, counted
+from qprune_cli.cost.cost import Cost, footprint_of
 from qprune_cli.errors import StructureError
 from qprune_cli.graph.trace import trace
 from qprune_cli.surgery.shrink import idle_filters, shrink
@@ -164,7 +164,7 @@ def test_every_operation_follows_any_mask(name, granularity):
     for keep in [*keeps, np.zeros(layout.n, bool), np.ones(layout.n, bool)]:
         small = shrink(model, layout, keep)
         assert difference(model, small, layout, keep, image) < 1e-10
-        said, found = cost.footprint(keep), counted(small, (3, 10, 12))
+        said, found = cost.footprint(keep), footprint_of(small, (3, 10, 12))
         assert (said.params, said.macs) == (found.params, found.macs)
         assert small.state_dict().keys() <= model.state_dict().keys()
     assert before[1] == set(vars(model)) and all(torch.equal(value, before[0][key]) for key, value in model.state_dict().items())

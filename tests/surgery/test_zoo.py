@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from qprune_cli.cost.cost import Cost, counted
+from qprune_cli.cost.cost import Cost, footprint_of
 from qprune_cli.errors import StructureError
 from qprune_cli.graph.trace import trace
 from qprune_cli.surgery.shrink import shrink
@@ -46,7 +46,7 @@ def test_shrunk_network_equals_silenced_network(name, granularity, dtype, most, 
     keep = random_mask(layout, seed, share)
     small = shrink(model, layout, keep)
     assert difference(model, small, layout, keep, image) <= most
-    said, found = cost.footprint(keep), counted(small, cost.shape)
+    said, found = cost.footprint(keep), footprint_of(small, cost.shape)
     assert (said.params, said.macs) == (found.params, found.macs)
     assert small.state_dict().keys() <= model.state_dict().keys()
 
@@ -67,7 +67,7 @@ def test_nothing_dropped_is_the_same_network(name, granularity):
     small = shrink(model, layout, np.ones(layout.n, bool))
     assert torch.equal(small(image), model(image))
     assert all(torch.equal(value, model.state_dict()[key]) for key, value in small.state_dict().items())
-    said, dense = cost.footprint(np.ones(layout.n, bool)), counted(model, cost.shape)
+    said, dense = cost.footprint(np.ones(layout.n, bool)), footprint_of(model, cost.shape)
     assert (said.params, said.macs) == (dense.params, dense.macs)
 
 

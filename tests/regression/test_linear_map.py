@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from qprune_cli.regression.linear_map import fill_, layer_pairs, matrix_of
 from qprune_cli.regression.norm import norm_matrix, norm_pairs
-from qprune_cli.regression.rows import fill_, layer_pairs, matrix_of
 
 LAYERS = {
     "plain": nn.Conv2d(4, 6, 3, padding=1),

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qprune_cli.regression.regression import Moments
+from qprune_cli.regression.moments import Moments
 
 CPU = torch.device("cpu")
 

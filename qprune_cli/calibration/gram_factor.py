@@ -1,5 +1,7 @@
 """A Gram matrix as a factor of few rows, from rows that are added and forgotten."""
 
+from typing import Self
+
 import numpy as np
 
 from qprune_cli.types import Floats
@@ -28,25 +30,25 @@ class GramFactor:
         self.cap = cap
         self.stored: Floats = np.empty((0, n))
 
-    def add(self, rows: Floats) -> "GramFactor":
-        """Take (rows, n) in."""
+    def add(self, rows: Floats) -> Self:
+        """Add (rows, n) to the sum."""
         self.stored = np.concatenate([self.stored, rows])
         if len(self.stored) >= 2 * self.cap:
             self.stored = self._compressed()
         return self
 
     def rows(self) -> Floats:
-        """(rows, n) the factor, of at most ``cap`` rows."""
+        """(rows, n) the factor F, of at most ``cap`` rows."""
         return self._compressed() if len(self.stored) > self.cap else self.stored
 
     def _compressed(self) -> Floats:
-        _, size, directions = np.linalg.svd(self.stored, full_matrices=False)
-        found: Floats = size[: self.cap, None] * directions[: self.cap]
-        return found
+        _, singular, directions = np.linalg.svd(self.stored, full_matrices=False)
+        factor: Floats = singular[: self.cap, None] * directions[: self.cap]
+        return factor
 
 
 class Halves:
-    """Two Gram matrices as factors, of the even and of the odd images, so that one can be held against the other.
+    """Two Gram matrices as factors, of the even and of the odd images, so that one can be compared with the other.
 
     Args:
         n: length of a row.
@@ -57,13 +59,13 @@ class Halves:
         self.counts = [0, 0]
 
     def add(self, rows: Floats, first: int) -> None:
-        """Take (N, n) in, one row of each image; ``first`` is the number of the first one."""
+        """Add (N, n), one row for each image; ``first`` is the number of the first image, which says whether it is even or odd."""
         for parity, factor in enumerate(self.factors):
-            own = rows[(parity + first) % 2 :: 2]
-            factor.add(own)
-            self.counts[parity] += len(own)
+            half = rows[(parity + first) % 2 :: 2]
+            factor.add(half)
+            self.counts[parity] += len(half)
 
     def rows(self) -> tuple[Floats, Floats]:
-        """The factors of the means: each divided by the root of the number of its rows."""
+        """The factors (rows, n) of the means: each divided by the root of the number of rows that were added to it."""
         even, odd = (factor.rows() / np.sqrt(max(count, 1)) for factor, count in zip(self.factors, self.counts, strict=True))
         return even, odd

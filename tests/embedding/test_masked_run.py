@@ -1,4 +1,4 @@
-"""A network run piece by piece gives what it gives whole."""
+"""A network run operation by operation gives what it gives whole."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from qprune_cli.embedding.pieces import Pieces, is_affine
+from qprune_cli.embedding.masked_run import MaskedRun
+from qprune_cli.embedding.operations import is_affine
 from qprune_cli.errors import UserError
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
@@ -23,7 +24,7 @@ class Affine(nn.Module):
         self.factor = nn.Parameter(torch.rand(4, 1, 1))
 
     def forward(self, x):
-        return self.b(self.operation_name(self, self.act(self.a(x))))
+        return self.b(self.operation(self, self.act(self.a(x))))
 
 
 OPERATIONS = {
@@ -73,27 +74,27 @@ def test_result_equals_the_silenced_network_and_gates_are_before_the_mask():
     model = chain()
     layout, x = trace(model, torch.zeros(1, 1, 8, 8)), torch.rand(2, 1, 8, 8)
     keep = np.array([True, False, True, False, True, True, False])
-    pieces = Pieces(Network(model, layout.shape), layout, keep).over(x)
+    run = MaskedRun(Network(model, layout.shape), layout, keep).over(x)
     with torch.no_grad(), silence(model, layout, keep):
-        assert torch.allclose(pieces.given, model(x), atol=1e-6)
-    (first,) = pieces.gates(layout.groups[0])
+        assert torch.allclose(run.network_output, model(x), atol=1e-6)
+    (first,) = run.group_values(layout.groups[0])
     with torch.no_grad():
         assert torch.allclose(first, F.relu(model[0](x)), atol=1e-6)
-    node, before = pieces.gate("1")
-    assert torch.equal(before, first) and (pieces.results[node][:, 1] == 0).all() and torch.equal(pieces.results[node][:, 0], first[:, 0])
+    node, before = run.gate_value("1")
+    assert torch.equal(before, first) and (run.results[node][:, 1] == 0).all() and torch.equal(run.results[node][:, 0], first[:, 0])
 
 
 def test_operation_run_again_takes_new_operands_and_leaves_the_old_ones():
     model = chain()
     layout, x = trace(model, torch.zeros(1, 1, 8, 8)), torch.rand(2, 1, 8, 8)
-    pieces = Pieces(Network(model, layout.shape), layout, None).over(x)
-    operations = {operation.name: operation for operation in pieces.network.operations.values()}
+    run = MaskedRun(Network(model, layout.shape), layout, None).over(x)
+    operations = {operation.name: operation for operation in run.network.operations.values()}
     source = operations["1"].sources[0]
-    before = pieces.results[source].clone()
+    before = run.results[source].clone()
     other = -torch.ones_like(before)
-    assert (pieces.again(operations["1"].node, {source: other}) == 0).all() and (other == -1).all()
-    assert torch.equal(pieces.results[source], before)
-    assert torch.equal(pieces.again(operations["5"].node, {}), pieces.given)
+    assert (run.rerun(operations["1"].node, {source: other}) == 0).all() and (other == -1).all()
+    assert torch.equal(run.results[source], before)
+    assert torch.equal(run.rerun(operations["5"].node, {}), run.network_output)
 
 
 def test_variable_that_is_zero_on_all_samples_is_dead():
@@ -102,7 +103,7 @@ def test_variable_that_is_zero_on_all_samples_is_dead():
         model[0].weight[1] = 0
         model[0].bias.copy_(torch.tensor([3.0, -1.0, 3.0]))
     layout = trace(model, torch.zeros(1, 1, 8, 8))
-    dead = Pieces(Network(model, layout.shape), layout, None).over(torch.rand(2, 1, 8, 8)).dead(layout)
+    dead = MaskedRun(Network(model, layout.shape), layout, None).over(torch.rand(2, 1, 8, 8)).dead(layout)
     assert dead[:3].tolist() == [False, True, False]
 
 
@@ -111,6 +112,6 @@ def test_damaged_network_is_refused_by_layer():
     with torch.no_grad():
         model[2].weight[0] = np.nan
     layout = trace(model, torch.zeros(1, 1, 8, 8))
-    pieces = Pieces(Network(model, layout.shape), layout, None).over(torch.rand(2, 1, 8, 8))
+    run = MaskedRun(Network(model, layout.shape), layout, None).over(torch.rand(2, 1, 8, 8))
     with pytest.raises(UserError, match="layer '2': not finite on the calibration images"):
-        pieces.refuse_damaged(layout)
+        run.refuse_damaged(layout)

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.linear_model import Ridge
 
-from qprune_cli.embedding.head import RIDGE, pooled, pooled_gates, probed, tangent_contributions, tangents
-from qprune_cli.embedding.pieces import Pieces
+from qprune_cli.embedding.linear_head import RIDGE, pooled, pooled_gates, probe_contributions, tangent_contributions, tangents
+from qprune_cli.embedding.masked_run import MaskedRun
 from qprune_cli.graph.network import Network
 from qprune_cli.graph.trace import trace
 from tests.blobs import blobs, taught
@@ -14,7 +14,7 @@ from tests.blobs import blobs, taught
 
 @pytest.fixture(scope="module")
 def classifier():
-    model = taught(convolutions=True, operations=20).double()
+    model = taught(convolutions=True, steps=20).double()
     model.zero_grad()
     return model, trace(model, torch.zeros(1, 1, 8, 8).double()), blobs(6, 0)
 
@@ -49,10 +49,10 @@ def test_tangents_equal_central_differences(classifier, masked):
     at = np.ones(layout.n) if keep is None else keep.astype(float)
     slopes, logits = tangents(model, layout, images, keep)
     assert slopes.shape == (6, 3, layout.n) and np.allclose(logits, logits_at(model, layout, at, inputs(images)), atol=1e-6)
-    operation = 1e-5
+    step = 1e-5
     for i in range(0, layout.n, 3):
-        high, low = (logits_at(model, layout, at + sign * operation * np.eye(layout.n)[i], inputs(images)) for sign in (1, -1))
-        assert np.allclose(slopes[:, :, i], (high - low) / (2 * operation), atol=1e-4)
+        high, low = (logits_at(model, layout, at + sign * step * np.eye(layout.n)[i], inputs(images)) for sign in (1, -1))
+        assert np.allclose(slopes[:, :, i], (high - low) / (2 * step), atol=1e-4)
 
 
 def test_tangent_contributions_are_the_network_to_first_order(classifier):
@@ -86,7 +86,7 @@ def test_probe_is_the_ridge_of_scikit_learn(cells):
     rng = np.random.default_rng(0)
     fitted, shown = rng.normal(size=(40, 5, cells)) + 1, rng.normal(size=(7, 5, cells))
     known, labels = rng.integers(0, 3, 40), rng.integers(0, 3, 7)
-    found = probed(fitted, known, shown, labels, 3)
+    found = probe_contributions(fitted, known, shown, labels, 3)
     features = fitted.reshape(40, -1)
     alpha = RIDGE * np.square(features - features.mean(axis=0)).sum() / features.shape[1]
     ridge = Ridge(alpha=alpha).fit(features, 2.0 * (known[:, None] == np.arange(3)) - 1)
@@ -98,7 +98,7 @@ def test_probe_is_the_ridge_of_scikit_learn(cells):
 
 
 def test_probe_of_features_that_are_all_zero_is_finite():
-    found = probed(np.zeros((10, 3, 1)), np.arange(10) % 2, np.zeros((2, 3, 1)), np.array([0, 1]), 2)
+    found = probe_contributions(np.zeros((10, 3, 1)), np.arange(10) % 2, np.zeros((2, 3, 1)), np.array([0, 1]), 2)
     assert (found.columns == 0).all() and np.allclose(found.base, 0)
 
 
@@ -113,7 +113,7 @@ def test_features_of_a_group_are_those_before_the_mask(classifier):
     model, layout, images = classifier
     network = Network(model, layout.shape, layout.wrap)
     keep = np.arange(layout.n) % 4 > 0
-    masked, whole = (pooled_gates(Pieces(network, layout, mask).over(inputs(images)), layout.groups[0]) for mask in (keep, None))
+    masked, whole = (pooled_gates(MaskedRun(network, layout, mask).over(inputs(images)), layout.groups[0]) for mask in (keep, None))
     assert masked.shape == (6, 6, 4) and np.array_equal(masked, whole)
 
 

@@ -10,16 +10,24 @@ class Moments:
     """Sums over rows ``x`` (p, g, d) and targets ``y`` (p, g, o), in float64: all that a linear fit and its error need.
 
     Args:
-        groups: g.
-        inputs: d.
-        outputs: o.
-        device: where.
+        groups: g, fits that are independent of each other.
+        inputs: d, length of a row.
+        outputs: o, length of a target.
+        device: where the sums are kept.
+
+    Attributes:
+        count: number of rows.
+        inner: (g, d, d) sum of ``x^T x``.
+        cross: (g, d, o) sum of ``x^T y``.
+        energy: (g, o) sum of ``y^2``.
+        total: (g, d) sum of ``x``.
 
     Example:
-        >>> seen = Moments(1, 2, 1, torch.device("cpu")).add(torch.tensor([[[1.0, 1.0]], [[2.0, 1.0]]]), torch.tensor([[[3.0]], [[5.0]]]))
-        >>> seen.error(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64)).tolist()
+        >>> rows, targets = torch.tensor([[[1.0, 1.0]], [[2.0, 1.0]]]), torch.tensor([[[3.0]], [[5.0]]])
+        >>> moments = Moments(1, 2, 1, torch.device("cpu")).add(rows, targets)
+        >>> moments.error(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64)).tolist()
         [[0.0]]
-        >>> [one.tolist() for one in seen.spread(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64))]
+        >>> [values.tolist() for values in moments.output_statistics(torch.tensor([[[2.0], [1.0]]], dtype=torch.float64))]
         [[[4.0]], [[1.0]]]
     """
 
@@ -31,7 +39,7 @@ class Moments:
         self.total = torch.zeros(groups, inputs, dtype=torch.float64, device=device)
 
     def add(self, rows: Tensor, targets: Tensor) -> Self:
-        """Take (p, g, d) rows and (p, g, o) targets in."""
+        """Add (p, g, d) rows and (p, g, o) targets to the sums."""
         x, y = rows.double().transpose(0, 1), targets.double().transpose(0, 1)
         self.inner += x.mT @ x
         self.cross += x.mT @ y
@@ -41,10 +49,10 @@ class Moments:
         return self
 
     def error(self, matrix: Tensor) -> Tensor:
-        """(g, o) sum of squared differences between ``x @ matrix`` and the targets."""
+        """(g, o) sum of squared differences between ``x @ matrix`` and the targets, with a (g, d, o) matrix."""
         return (self.energy - 2 * (matrix * self.cross).sum(dim=1) + (matrix * (self.inner @ matrix)).sum(dim=1)).clamp_min(0)
 
-    def spread(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    def output_statistics(self, matrix: Tensor) -> tuple[Tensor, Tensor]:
         """(g, o) mean and variance of ``x @ matrix``, with a (g, d, o) matrix."""
         mean = (self.total[:, None] @ matrix)[:, 0] / self.count
         return mean, ((matrix * (self.inner @ matrix)).sum(dim=1) / self.count - mean**2).clamp_min(0)
@@ -53,16 +61,16 @@ class Moments:
         """Minimise ``||x W - y||^2 + mu ||W - start||^2``; ``mu`` is the strength times the mean squared input.
 
         Args:
-            start: (g, d, o).
+            start: (g, d, o) weights that the fit is drawn to.
             strength: larger stays nearer to the start.
             free: whether the last input is a bias, which costs nothing to move.
 
         Returns:
-            (g, d, o).
+            (g, d, o) the weights W; the start where the system is singular.
         """
         squares = torch.diagonal(self.inner, dim1=1, dim2=2)[:, : -1 if free else None]
-        live = squares > 0
-        mean = (squares.sum(dim=1) / live.sum(dim=1).clamp_min(1)).clamp_min(1e-12)
+        nonzero = squares > 0
+        mean = (squares.sum(dim=1) / nonzero.sum(dim=1).clamp_min(1)).clamp_min(1e-12)
         penalty = (strength * mean)[:, None].expand(-1, self.inner.shape[1]).clone()
         if free:
             penalty[:, -1] = 0

@@ -1,11 +1,11 @@
-"""Looking at what goes into a module of a network, or comes out of it; what lies behind it is not computed."""
+"""The value that goes into a module of a network, or comes out of it; what lies behind it is not computed."""
 
 import torch
 from torch import Tensor, nn
 
 
 class _ReachedError(Exception):
-    """Carries the value that was looked for out of the forward pass."""
+    """Ends the forward pass and carries the value out of it."""
 
     def __init__(self, value: Tensor) -> None:
         super().__init__()
@@ -14,7 +14,7 @@ class _ReachedError(Exception):
 
 @torch.no_grad()
 def input_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    """What a module reads when the network gets ``x``; the module is called once in every pass."""
+    """What (N, ...) a module reads when the network gets ``x`` (N, ...); the module is called once in every pass."""
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         raise _ReachedError(inputs[0])
@@ -24,7 +24,7 @@ def input_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def output_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
-    """What a module gives when the network gets ``x``."""
+    """What (N, ...) a module gives when the network gets ``x`` (N, ...)."""
 
     def stop(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         raise _ReachedError(output)
@@ -33,6 +33,7 @@ def output_of(model: nn.Module, name: str, x: Tensor) -> Tensor:
 
 
 def _reached(model: nn.Module, handle: torch.utils.hooks.RemovableHandle, x: Tensor) -> Tensor:
+    """Run the network until the hook ends the pass, and remove the hook."""
     try:
         model(x)
     except _ReachedError as reached:

@@ -6,6 +6,7 @@ bias) and o outputs of each. Convolutions and transposed convolutions, grouped, 
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,14 +14,21 @@ from torch.nn import functional as F
 Positions = tuple[Tensor, Tensor]  # (p,) rows and (p,) columns of an output
 
 
-def layer_pairs(module: nn.Module, x: Tensor, y: Tensor, places: Positions) -> tuple[Tensor, Tensor]:
+def drawn_positions(output: Tensor, most: int, rng: np.random.Generator) -> Positions:
+    """Draw at most so many positions of an (O, H, W) output of one image; an (O,) output has one, row 0 and column 0."""
+    count = 1 if output.dim() == 1 else output[0].numel()
+    drawn = torch.from_numpy(rng.choice(count, min(most, count), replace=False)).to(output.device)
+    return torch.div(drawn, output.shape[-1], rounding_mode="floor"), drawn % output.shape[-1]
+
+
+def layer_pairs(module: nn.Module, x: Tensor, y: Tensor, positions: Positions) -> tuple[Tensor, Tensor]:
     """What a layer reads at output positions, and what it is to give there.
 
     Args:
         module: nn.Conv2d, nn.ConvTranspose2d or nn.Linear.
         x: (C, H, W) input of one image, (C,) for a linear layer, which has one position.
         y: (O, H, W) or (O,) output.
-        places: where.
+        positions: p output positions to look at.
 
     Returns:
         (p, g, d) rows and (p, g, o) targets.
@@ -28,9 +36,9 @@ def layer_pairs(module: nn.Module, x: Tensor, y: Tensor, places: Positions) -> t
     if isinstance(module, nn.Linear):
         rows, targets = x.reshape(1, 1, -1), y.reshape(1, 1, -1)
     else:
-        shape = (len(places[0]), _groups(module), -1)
-        seen = _transposed_taps(module, x, places) if isinstance(module, nn.ConvTranspose2d) else _taps(module, x, places)
-        rows, targets = seen.transpose(0, 1).reshape(shape), y[:, places[0], places[1]].T.reshape(shape)
+        shape = (len(positions[0]), _groups(module), -1)
+        taps = _transposed_taps(module, x, positions) if isinstance(module, nn.ConvTranspose2d) else _taps(module, x, positions)
+        rows, targets = taps.transpose(0, 1).reshape(shape), y[:, positions[0], positions[1]].T.reshape(shape)
     return (rows if module.bias is None else torch.cat([rows, torch.ones_like(rows[..., :1])], dim=-1)), targets
 
 
@@ -46,7 +54,7 @@ def matrix_of(module: nn.Module) -> Tensor:
 
 
 def fill_(module: nn.Module, matrix: Tensor) -> None:
-    """Write a (g, d, o) matrix into the weights and the bias of a layer."""
+    """Write a (g, d, o) matrix into the weights and the bias of a layer, in place."""
     weight, bias = weight_of(module, matrix)
     _weight(module).copy_(weight)
     if bias is not None:
@@ -60,10 +68,10 @@ def weight_of(module: nn.Module, matrix: Tensor) -> tuple[Tensor, Tensor | None]
         matrix, bias = matrix[:, :-1], matrix[:, -1].reshape(-1).to(weight.dtype)
     if isinstance(module, nn.ConvTranspose2d):
         taps = weight[0, 0].numel()
-        found = matrix.unflatten(1, (-1, taps)).permute(0, 1, 3, 2).reshape(weight.shape)
+        new = matrix.unflatten(1, (-1, taps)).permute(0, 1, 3, 2).reshape(weight.shape)
     else:
-        found = matrix.transpose(1, 2).reshape(groups * matrix.shape[2], *weight.shape[1:])
-    return found.to(weight.dtype), bias
+        new = matrix.transpose(1, 2).reshape(groups * matrix.shape[2], *weight.shape[1:])
+    return new.to(weight.dtype), bias
 
 
 def _groups(module: nn.Module) -> int:
@@ -75,17 +83,18 @@ def _weight(module: nn.Module) -> Tensor:
     return weight.data  # type: ignore[no-any-return]
 
 
-def _taps(module: Any, x: Tensor, places: Positions) -> Tensor:
+def _taps(module: Any, x: Tensor, positions: Positions) -> Tensor:
     """(C, p, kh, kw): the input under the kernel of a convolution."""
     padded = _padded(module, x)
-    y, x_ = (
-        place[:, None] * module.stride[k] + module.dilation[k] * torch.arange(module.kernel_size[k], device=x.device)
-        for k, place in enumerate(places)
+    rows, columns = (
+        position[:, None] * module.stride[axis] + module.dilation[axis] * torch.arange(module.kernel_size[axis], device=x.device)
+        for axis, position in enumerate(positions)
     )
-    return padded[:, y[:, :, None], x_[:, None, :]]
+    return padded[:, rows[:, :, None], columns[:, None, :]]
 
 
 def _padded(module: Any, x: Tensor) -> Tensor:
+    """(C, H + padding, W + padding): the input as the convolution pads it."""
     if isinstance(module.padding, str):
         reach = [d * (k - 1) if module.padding == "same" else 0 for d, k in zip(module.dilation, module.kernel_size, strict=True)]
         sides = [side for r in reversed(reach) for side in (r // 2, r - r // 2)]
@@ -95,14 +104,15 @@ def _padded(module: Any, x: Tensor) -> Tensor:
     return F.pad(x[None], sides, mode=mode)[0]
 
 
-def _transposed_taps(module: Any, x: Tensor, places: Positions) -> Tensor:
+def _transposed_taps(module: Any, x: Tensor, positions: Positions) -> Tensor:
     """(C, p, kh, kw): the inputs that reach an output position, 0 where a tap has none."""
     sources, inside = [], []
-    for k, place in enumerate(places):
-        reach = place[:, None] + module.padding[k] - module.dilation[k] * torch.arange(module.kernel_size[k], device=x.device)
-        source = torch.div(reach, module.stride[k], rounding_mode="floor")
-        inside.append((reach % module.stride[k] == 0) & (source >= 0) & (source < x.shape[1 + k]))
-        sources.append(source.clamp(0, x.shape[1 + k] - 1))
-    seen = x[:, sources[0][:, :, None], sources[1][:, None, :]]
-    reached: Tensor = seen * (inside[0][:, :, None] & inside[1][:, None, :])
+    for axis, position in enumerate(positions):
+        kernel = module.dilation[axis] * torch.arange(module.kernel_size[axis], device=x.device)
+        reach = position[:, None] + module.padding[axis] - kernel
+        source = torch.div(reach, module.stride[axis], rounding_mode="floor")
+        inside.append((reach % module.stride[axis] == 0) & (source >= 0) & (source < x.shape[1 + axis]))
+        sources.append(source.clamp(0, x.shape[1 + axis] - 1))
+    inputs = x[:, sources[0][:, :, None], sources[1][:, None, :]]
+    reached: Tensor = inputs * (inside[0][:, :, None] & inside[1][:, None, :])
     return reached
