@@ -101,15 +101,19 @@ def priced_counts(profiles: Sequence[Profile], prices: Prices, limit: float) -> 
         near = _filled(profiles, prices, limit, _lowered(profiles, prices, limit, kept))
         if best is None or _damage(profiles, near) < _damage(profiles, best):
             best = near
-        if not np.isfinite(high - low):
-            price = 4 * price if price else scale if low == 0 else -scale
-        elif high - low > 1e-9 * max(abs(high), abs(low)):
-            price = (low + high) / 2
-        else:
+        if np.isfinite(high - low) and high - low <= 1e-9 * max(abs(high), abs(low)):
             break
+        price = _next_price(price, low, high, scale)
     assert best is not None, "at least one price is looked at"
     best = _exchanged(profiles, prices, limit, best)
     return PricedCounts(best, _damage(profiles, best), high if np.isfinite(high) else low, None if parts[1].any() else float(bound))
+
+
+def _next_price(price: float, low: float, high: float, scale: float) -> float:
+    """The price to look at next: the middle of a bracket, or further out from the last price while one end is infinite."""
+    if np.isfinite(high - low):
+        return (low + high) / 2
+    return 4 * price if price else scale if low == 0 else -scale
 
 
 def dual(profiles: Sequence[Profile], prices: Prices, price: float, level: float) -> float:

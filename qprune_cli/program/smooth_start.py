@@ -6,7 +6,7 @@ of optimality, the linear program with these rows has its minimum at the same po
 not exact.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,40 +30,75 @@ def with_smooth_optimum(program: Program, totals: Ints, columns: Floats, base: F
         base: (m,) logits without any filter.
         labels: (N,) numbers of the right classes.
     """
-    lead = leads(labels, len(base) // len(labels))  # gives the logits of the other classes, less that of the label
-    slopes, shift = np.asarray(lead @ columns), lead @ base
-    price, rewards = float(program.cost[totals[0]]), program.cost[program.scores]
-
-    def losses(scores: Floats) -> tuple[Floats, Floats]:
-        """(N,) losses, and (N, classes - 1) shares of the other classes in them."""
-        behind = (shift + slopes @ scores).reshape(len(labels), -1)
-        largest = np.maximum(behind.max(axis=1), 0)
-        total = largest + np.log(np.exp(-largest) + np.exp(behind - largest[:, None]).sum(axis=1))
-        return total, np.exp(behind - total[:, None])
-
-    def objective(scores: Floats) -> tuple[float, Floats]:
-        total, shares = losses(scores)
-        return price * float(total.sum()) + float(rewards @ scores), price * slopes.T @ shares.reshape(-1) + rewards
-
-    minimize: Any = optimize.minimize
-    bounds = np.column_stack([program.lower, program.upper])[program.scores]
-    scores = np.clip(minimize(objective, bounds[:, 1], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS}).x, *bounds.T)
-    total, shares = losses(scores)
-    spread = sparse.csr_matrix((shares.reshape(-1), (np.repeat(np.arange(len(labels)), shares.shape[1]), np.arange(shares.size))))
-    tangents = np.asarray(spread @ slopes)
+    lead = leads(labels, len(base) // len(labels))
+    softmax = _Softmax(np.asarray(lead @ columns), lead @ base, len(labels))
+    scores = _minimum(program, softmax, float(program.cost[totals[0]]))
+    losses, _ = softmax.losses(scores)
+    tangents = softmax.tangents(scores)
     weights = np.hstack([-tangents, np.eye(len(labels))])
     row, column = np.nonzero(weights)
     variables = np.concatenate([program.scores, totals])[column]
     cuts = sparse.csr_matrix((weights[row, column], (row, variables)), shape=(len(labels), len(program.cost)))
-    start = np.full(len(program.cost), np.nan)
-    start[program.scores], start[totals] = scores, total + ROOM
-    behind = (shift + slopes @ scores).reshape(len(labels), -1) - start[totals][:, None]
-    for group, others, loss in zip(program.exponentials, behind, start[totals], strict=True):
-        start[group] = np.maximum(np.append(others, -loss), FLAT)
     return replace(
         program,
         rows=sparse.vstack([program.rows, cuts]).tocsr(),
-        low=np.concatenate([program.low, total - tangents @ scores]),
+        low=np.concatenate([program.low, losses - tangents @ scores]),
         high=np.concatenate([program.high, np.full(len(labels), np.inf)]),
-        start=start,
+        start=_start(program, totals, softmax, scores),
     )
+
+
+@dataclass(frozen=True)
+class _Softmax:
+    """Softmax losses of N samples as functions of (n,) scores.
+
+    Attributes:
+        slopes: (N * (classes - 1), n) what each filter adds to the logit of each other class, less that of the label.
+        shift: (N * (classes - 1),) the same without any filter.
+        samples: N.
+    """
+
+    slopes: Floats
+    shift: Floats
+    samples: int
+
+    def behind(self, scores: Floats) -> Floats:
+        """(N, classes - 1) logits of the other classes, less that of the label."""
+        return np.asarray((self.shift + self.slopes @ scores).reshape(self.samples, -1))
+
+    def losses(self, scores: Floats) -> tuple[Floats, Floats]:
+        """(N,) losses, and (N, classes - 1) probabilities of the other classes."""
+        behind = self.behind(scores)
+        largest = np.maximum(behind.max(axis=1), 0)
+        losses = largest + np.log(np.exp(-largest) + np.exp(behind - largest[:, None]).sum(axis=1))
+        return losses, np.exp(behind - losses[:, None])
+
+    def tangents(self, scores: Floats) -> Floats:
+        """(N, n) gradients of the losses."""
+        _, shares = self.losses(scores)
+        spread = sparse.csr_matrix((shares.reshape(-1), (np.repeat(np.arange(self.samples), shares.shape[1]), np.arange(shares.size))))
+        return np.asarray(spread @ self.slopes)
+
+
+def _minimum(program: Program, softmax: _Softmax, price: float) -> Floats:
+    """The (n,) scores of least objective, by quasi-Newton steps from their upper bounds."""
+    rewards = program.cost[program.scores]
+
+    def objective(scores: Floats) -> tuple[float, Floats]:
+        losses, shares = softmax.losses(scores)
+        return price * float(losses.sum()) + float(rewards @ scores), price * softmax.slopes.T @ shares.reshape(-1) + rewards
+
+    minimize: Any = optimize.minimize
+    bounds = np.column_stack([program.lower, program.upper])[program.scores]
+    result = minimize(objective, bounds[:, 1], jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
+    return np.asarray(np.clip(result.x, *bounds.T))
+
+
+def _start(program: Program, totals: Ints, softmax: _Softmax, scores: Floats) -> Floats:
+    """The (v,) point of (n,) scores, with losses a little above the cuts, and NaN for variables that SCIP is to fill in."""
+    start = np.full(len(program.cost), np.nan)
+    start[program.scores], start[totals] = scores, softmax.losses(scores)[0] + ROOM
+    behind = softmax.behind(scores) - start[totals][:, None]
+    for group, others, loss in zip(program.exponentials, behind, start[totals], strict=True):
+        start[group] = np.maximum(np.append(others, -loss), FLAT)
+    return start

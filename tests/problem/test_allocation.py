@@ -18,9 +18,9 @@ from tests.conftest import all_masks, random_problem
 SEEDS = st.integers(0, 10**6)
 
 
-def rounded_problem(seed, round_to, asked, signed=False, coupled=True):
+def rounded_problem(seed, round_to, target, signed=False, coupled=True):
     problem = random_problem(seed, widths=(4, 5, 3), signed=signed)
-    budget = Budget.filters(problem.layout, nearest_total(layer_counts(problem.layout, 1, round_to), asked), 1, round_to)
+    budget = Budget.filters(problem.layout, nearest_total(layer_counts(problem.layout, 1, round_to), target), 1, round_to)
     pairs = problem.pairs if coupled else problem.pairs.none()
     return dataclasses.replace(problem, budget=budget, pairs=pairs)
 
@@ -34,13 +34,13 @@ def test_a_layer_keeps_multiples_or_all():
 
 
 @given(SEEDS, st.integers(1, 5), st.integers(0, 30))
-def test_the_total_is_the_nearest_that_can_be_reached_and_its_counts_cost_least(seed, layers, asked):
+def test_the_total_is_the_nearest_that_can_be_reached_and_its_counts_cost_least(seed, layers, target):
     rng = np.random.default_rng(seed)
     counts = [allowed_counts(int(rng.integers(1, 9)), int(rng.integers(0, 2)), int(rng.integers(1, 4))) for _ in range(layers)]
     costs = [rng.normal(size=len(options)) for options in counts]
-    total = nearest_total(counts, asked)
+    total = nearest_total(counts, target)
     sums = {sum(choice) for choice in product(*(options.tolist() for options in counts))}
-    assert total in sums and abs(total - asked) == min(abs(other - asked) for other in sums)
+    assert total in sums and abs(total - target) == min(abs(other - target) for other in sums)
     chosen = best_counts(counts, costs, total)
     assert sum(chosen) == total
 
@@ -52,8 +52,8 @@ def test_the_total_is_the_nearest_that_can_be_reached_and_its_counts_cost_least(
 
 
 @given(SEEDS, st.booleans(), st.integers(2, 3), st.integers(5, 12))
-def test_any_mask_is_repaired_to_rounded_widths_and_polishing_keeps_them(seed, signed, round_to, asked):
-    problem = rounded_problem(seed, round_to, asked, signed)
+def test_any_mask_is_repaired_to_rounded_widths_and_polishing_keeps_them(seed, signed, round_to, target):
+    problem = rounded_problem(seed, round_to, target, signed)
     start = np.random.default_rng(seed).uniform(size=problem.layout.n) < 0.5
     keep = repaired(problem, start)
     swapped, _ = polished(problem, keep)
@@ -62,8 +62,8 @@ def test_any_mask_is_repaired_to_rounded_widths_and_polishing_keeps_them(seed, s
 
 
 @given(SEEDS, st.integers(2, 3), st.integers(5, 12))
-def test_greedy_without_couplings_is_optimal_under_rounded_widths(seed, round_to, asked):
-    problem = rounded_problem(seed, round_to, asked, coupled=False)
+def test_greedy_without_couplings_is_optimal_under_rounded_widths(seed, round_to, target):
+    problem = rounded_problem(seed, round_to, target, coupled=False)
     solved = Greedy().solve(problem, 0)
     masks = np.array([mask for mask in all_masks(problem.layout.n) if problem.feasible(mask)])
     assert np.isclose(solved.damage, problem.damage(masks).min())

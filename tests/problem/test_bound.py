@@ -81,7 +81,7 @@ def test_decided_filters_are_those_of_every_better_mask(seed, signed, floor, kep
     masks = all_masks(problem.layout.n)
     masks = masks[[problem.feasible(mask) for mask in masks]]
     damage = problem.damage(masks)
-    known = float(np.sort(damage)[min(3, len(damage) - 1)])
-    stay, go = decided(problem, certificate(problem), known)
-    better = masks[damage < known - 1e-9]
+    incumbent = float(np.sort(damage)[min(3, len(damage) - 1)])
+    stay, go = decided(problem, certificate(problem), incumbent)
+    better = masks[damage < incumbent - 1e-9]
     assert better[:, stay].all() and not better[:, go].any()

@@ -15,11 +15,11 @@ SEEDS = st.integers(0, 10**6)
 
 def nothing_fits(problem, keep):
     """Whether no layer can go to its next number of filters: by any filter, or where it takes several, by the best ones."""
-    for own, options in zip(problem.filters_of, problem.budget.counts, strict=True):
-        bigger = options[options > keep[own].sum()]
-        step = int(bigger[0] - keep[own].sum()) if len(bigger) else 0
+    for filters, options in zip(problem.filters_of, problem.budget.counts, strict=True):
+        bigger = options[options > keep[filters].sum()]
+        step = int(bigger[0] - keep[filters].sum()) if len(bigger) else 0
         if step == 1:
-            for i in own[~keep[own]]:
+            for i in filters[~keep[filters]]:
                 more = keep.copy()
                 more[i] = True
                 if problem.feasible(more):
@@ -42,14 +42,14 @@ def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, sha
 def test_bound_of_priced_counts_is_below_every_choice_and_counts_are_near_the_best(seed, share):
     problem = priced_problem(seed, share=share)
     chosen = layer_profiles(problem)
-    found = priced_counts(chosen, problem.prices, problem.budget.limit)
+    counts = priced_counts(chosen, problem.prices, problem.budget.limit)
     kept = np.array(list(product(*(profile.counts for profile in chosen))))
     cost = np.array([problem.prices.cost(row) for row in kept])
     damage = sum(profile.damage[row - profile.counts[0]] for profile, row in zip(chosen, kept.T, strict=True))
     least = damage[cost <= problem.budget.limit * (1 + 1e-9)].min()
-    assert found.bound is None or found.bound <= least + 1e-9
-    assert least - 1e-9 <= found.damage <= least + 0.1 * np.ptp(damage)
-    assert problem.prices.cost(found.kept) <= problem.budget.limit
+    assert counts.bound is None or counts.bound <= least + 1e-9
+    assert least - 1e-9 <= counts.damage <= least + 0.1 * np.ptp(damage)
+    assert problem.prices.cost(counts.kept) <= problem.budget.limit
     for price in (-0.1, 0.0, 0.1):
         assert np.isclose(dual(chosen, problem.prices, price, 50.0), (damage + price * (cost - 50.0)).min())
 

@@ -17,11 +17,11 @@ SEEDS = st.integers(0, 10**6)
 def test_profile_of_a_small_layer_equals_enumeration(width, signed):
     for seed in range(5):
         problem = random_problem(seed, widths=(width,), budget=1, floor=0, signed=signed)
-        (found,) = layer_profiles(problem)
+        (profile,) = layer_profiles(problem)
         masks = all_masks(width)
         damage = problem.damage(masks)
         least = [damage[masks.sum(axis=1) == k].min() for k in range(width + 1)]
-        assert np.allclose(found.damage, least)
+        assert np.allclose(profile.damage, least)
 
 
 @settings(max_examples=20)
@@ -53,5 +53,5 @@ def test_a_profile_of_couplings_across_layers_holds_the_part_within_layers():
         problem,
         pairs=dataclasses.replace(problem.pairs, factor=None, blocks=tuple(problem.pairs.between(f, f) for f in problem.filters_of)),
     )
-    for found, expected in zip(layer_profiles(problem), layer_profiles(within), strict=True):
-        assert np.allclose(found.damage, expected.damage)
+    for profile, expected in zip(layer_profiles(problem), layer_profiles(within), strict=True):
+        assert np.allclose(profile.damage, expected.damage)

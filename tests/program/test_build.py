@@ -109,8 +109,8 @@ def test_valid_program_gives_what_the_network_gives_whole_and_silenced(name):
     for scores in (np.ones(network.n), random_mask(0, network.n), random_mask(1, network.n, 0.3), np.zeros(network.n)):
         expected = silenced(double, layout, x, scores)
         assert np.allclose(simulate(network, flat, scores)[-1], expected, atol=1e-9)
-        found = program_outputs(network, flat, scores)
-        assert found is not None and np.abs(found - expected).max() < 1e-5
+        outputs = program_outputs(network, flat, scores)
+        assert outputs is not None and np.abs(outputs - expected).max() < 1e-5
     with torch.no_grad():
         assert np.allclose(simulate(network, flat, np.ones(network.n))[-1], double(torch.from_numpy(x)).flatten(1).numpy(), atol=1e-9)
 
@@ -118,8 +118,8 @@ def test_valid_program_gives_what_the_network_gives_whole_and_silenced(name):
 def test_published_gate_gives_the_uncut_network():
     for seed in range(5):
         network, x = random_mlp(seed), samples(seed)
-        found = program_outputs(network, x, np.ones(network.n), Formulation(gate="published", loss="l1"))
-        assert np.abs(found - simulate(network, x, np.ones(network.n))[-1]).max() < 1e-4
+        outputs = program_outputs(network, x, np.ones(network.n), Formulation(gate="published", loss="l1"))
+        assert np.abs(outputs - simulate(network, x, np.ones(network.n))[-1]).max() < 1e-4
 
 
 def test_published_gate_is_wrong_or_infeasible_for_most_masks_and_the_valid_one_is_exact_for_all():
@@ -127,9 +127,9 @@ def test_published_gate_is_wrong_or_infeasible_for_most_masks_and_the_valid_one_
     for seed in range(masks):
         network, x, scores = random_mlp(seed), samples(seed), random_mask(seed, 10)
         expected = simulate(network, x, scores)[-1]
-        found = {gate: program_outputs(network, x, scores, Formulation(gate=gate, loss="l1")) for gate in ("valid", "published")}
-        assert found["valid"] is not None and np.abs(found["valid"] - expected).max() < 1e-5
-        wrong += found["published"] is None or np.abs(found["published"] - expected).max() > 1e-2
+        outputs = {gate: program_outputs(network, x, scores, Formulation(gate=gate, loss="l1")) for gate in ("valid", "published")}
+        assert outputs["valid"] is not None and np.abs(outputs["valid"] - expected).max() < 1e-5
+        wrong += outputs["published"] is None or np.abs(outputs["published"] - expected).max() > 1e-2
     assert wrong > masks / 2
 
 
@@ -146,8 +146,8 @@ def test_score_that_is_not_allowed_is_zero():
     wanted = simulate(network, x, np.ones(10))[-1]
     for scores in ("continuous", "binary"):
         program = joint_program(network, x, wanted, 50.0, Formulation(loss="l1", scores=scores), allowed)
-        found = solve(program, 600).x[program.scores]
-        assert np.allclose(found[~allowed], 0) and found[allowed].max() > 0.5
+        solution = solve(program, 600).x[program.scores]
+        assert np.allclose(solution[~allowed], 0) and solution[allowed].max() > 0.5
 
 
 def bounds_of(network, x, tighten=0.0):
@@ -188,22 +188,22 @@ def test_tightened_bounds_are_no_looser_and_some_are_tighter():
 
 def test_tightened_program_has_the_same_optimum():
     network, x = random_mlp(2), samples(2, count=2)
-    found = []
+    objectives = []
     for tighten in (0.0, 5.0):
         program = joint_program(network, x, np.array([0, 1]), 2.0, Formulation(tighten=tighten), np.ones(10, bool))
-        found.append(solve(program, 600).objective)
-    assert found[0] == pytest.approx(found[1], rel=1e-4)
+        objectives.append(solve(program, 600).objective)
+    assert objectives[0] == pytest.approx(objectives[1], rel=1e-4)
 
 
 def test_relaxation_is_never_above_the_program():
     network, x = random_mlp(3), samples(3)
-    found = {}
+    objectives = {}
     for relu in ("binary", "relaxed"):
         how = Formulation(relu=relu)
         program = joint_program(network, x, np.array([0, 1, 2]), 5.0, how, np.ones(10, bool))
         assert program.integer.any() == (relu == "binary")
-        found[relu] = solve(program, 600).objective
-    assert found["relaxed"] <= found["binary"] + 1e-6
+        objectives[relu] = solve(program, 600).objective
+    assert objectives["relaxed"] <= objectives["binary"] + 1e-6
 
 
 def test_layer_program_gives_base_and_columns():
@@ -218,11 +218,11 @@ def test_layer_program_gives_base_and_columns():
 def test_high_price_keeps_all_that_counts_and_a_low_one_nothing():
     rng = np.random.default_rng(0)
     columns, base = np.hstack([rng.normal(size=(12, 3)), np.zeros((12, 1))]), rng.normal(size=12)
-    found = []
+    solutions = []
     for price in (1e3, 1e-3):
         program = layer_program(columns, base, base + columns.sum(axis=1), price, Formulation(loss="l1"), 4)
-        found.append(solve(program, 600).x[program.scores])
-    assert np.allclose(found[0], [1, 1, 1, 0], atol=1e-5) and np.allclose(found[1], 0, atol=1e-6)
+        solutions.append(solve(program, 600).x[program.scores])
+    assert np.allclose(solutions[0], [1, 1, 1, 0], atol=1e-5) and np.allclose(solutions[1], 0, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -41,17 +41,17 @@ def admitted(program, fixed, place):
 
 
 def relu_of(low, high, published=False, gated=True):
-    """The program of one gated ReLU; its variables: score, a, then those of states and of the result; the place of the result."""
+    """The program of one gated ReLU; its variables: score, a, then those of states and of the result; the number of that of the result."""
     builder, score, value = read_through(low, high)
-    found = gates.relu(builder, value, score if gated else None, True, published)
-    return builder.build(score, found), found
+    result = gates.relu(builder, value, score if gated else None, True, published)
+    return builder.build(score, result), result
 
 
-def values_admitted(program, found, s, a):
+def values_admitted(program, result, s, a):
     """All that a gate may give: an interval for each choice of states."""
-    if not found.matrix.nnz:
-        return [(found.constant[0], found.constant[0])]
-    (place,) = found.matrix.indices
+    if not result.matrix.nnz:
+        return [(result.constant[0], result.constant[0])]
+    (place,) = result.matrix.indices
     if place == 1:  # a itself
         return [(a, a)]
     states = [k for k in range(2, len(program.cost)) if k != place]
@@ -71,36 +71,36 @@ def cases(count=60):
 @pytest.mark.parametrize("s", [0.0, 1.0])
 def test_valid_rows_admit_exactly_the_gated_relu(s):
     for low, high, a in cases():
-        program, found = relu_of(low, high)
-        intervals = values_admitted(program, found, s, a)
+        program, result = relu_of(low, high)
+        intervals = values_admitted(program, result, s, a)
         assert intervals
         assert np.allclose(intervals, s * max(a, 0), atol=1e-8), (low, high, a)
-        assert found.low[0] <= s * max(a, 0) + 1e-9 and s * max(a, 0) <= found.high[0] + 1e-9
+        assert result.low[0] <= s * max(a, 0) + 1e-9 and s * max(a, 0) <= result.high[0] + 1e-9
 
 
 def test_relu_without_a_gate_is_admitted_exactly():
     for low, high, a in cases():
-        program, found = relu_of(low, high, gated=False)
-        assert np.allclose(values_admitted(program, found, 1.0, a), max(a, 0), atol=1e-8)
+        program, result = relu_of(low, high, gated=False)
+        assert np.allclose(values_admitted(program, result, 1.0, a), max(a, 0), atol=1e-8)
 
 
 def test_scores_between_leave_room_for_the_scaled_relu():
     for low, high, a in cases():
-        program, found = relu_of(low, high)
+        program, result = relu_of(low, high)
         for s in (0.2, 0.7):
-            intervals = values_admitted(program, found, s, a)
+            intervals = values_admitted(program, result, s, a)
             assert any(least - 1e-9 <= s * max(a, 0) <= most + 1e-9 for least, most in intervals)
 
 
 def test_published_rows_at_one_are_the_relu():
     for low, high, a in cases():
-        program, found = relu_of(low, high, published=True)
-        intervals = published_values(program, found, 1.0, a)
+        program, result = relu_of(low, high, published=True)
+        intervals = published_values(program, result, 1.0, a)
         assert intervals and np.allclose(intervals, max(a, 0), atol=1e-8)
 
 
-def published_values(program, found, s, a):
-    (place,) = found.matrix.indices
+def published_values(program, result, s, a):
+    (place,) = result.matrix.indices
     (state,) = [k for k in range(2, len(program.cost)) if k != place]
     intervals = [admitted(program, {0: s, 1: a, state: z}, place) for z in (0.0, 1.0)]
     return [interval for interval in intervals if interval is not None]
@@ -122,33 +122,33 @@ def test_published_gate_cannot_silence_an_active_unit_and_the_valid_one_can():
 
 
 def test_published_gate_of_an_active_unit_subtracts_instead_of_scaling():
-    program, found = relu_of(0.5, 2.0, published=True)
-    assert np.allclose(published_values(program, found, 0.75, 1.5), 1.5 - 0.25 * 2.0)
+    program, result = relu_of(0.5, 2.0, published=True)
+    assert np.allclose(published_values(program, result, 0.75, 1.5), 1.5 - 0.25 * 2.0)
 
 
 @pytest.mark.parametrize("s", [0.0, 1.0])
 def test_gate_without_a_relu_is_exact_for_binary_scores(s):
     for low, high, a in cases():
         builder, score, value = read_through(low, high)
-        found = gates.gate(builder, value, score, published=False)
-        program = builder.build(score, found)
-        interval = admitted(program, {0: s, 1: a}, found.matrix.indices[0])
+        result = gates.gate(builder, value, score, published=False)
+        program = builder.build(score, result)
+        interval = admitted(program, {0: s, 1: a}, result.matrix.indices[0])
         assert np.allclose(interval, s * a, atol=1e-8)
-        assert found.low[0] - 1e-9 <= s * a <= found.high[0] + 1e-9
+        assert result.low[0] - 1e-9 <= s * a <= result.high[0] + 1e-9
 
 
 def test_gate_without_a_relu_leaves_room_for_the_product():
     for low, high, a in cases():
         builder, score, value = read_through(low, high)
-        found = gates.gate(builder, value, score, published=False)
-        least, most = admitted(builder.build(score, found), {0: 0.4, 1: a}, found.matrix.indices[0])
+        result = gates.gate(builder, value, score, published=False)
+        least, most = admitted(builder.build(score, result), {0: 0.4, 1: a}, result.matrix.indices[0])
         assert least - 1e-9 <= 0.4 * a <= most + 1e-9
 
 
 def test_published_gate_without_a_relu_subtracts_its_bound():
     builder, score, value = read_through(-1.0, 2.0)
-    found = gates.gate(builder, value, score, published=True)
-    interval = admitted(builder.build(score, found), {0: 0.25, 1: 0.5}, found.matrix.indices[0])
+    result = gates.gate(builder, value, score, published=True)
+    interval = admitted(builder.build(score, result), {0: 0.25, 1: 0.5}, result.matrix.indices[0])
     assert np.allclose(interval, 0.5 - 0.75 * 2.0)
 
 
@@ -159,22 +159,22 @@ def test_stable_units_get_no_state_and_fixed_ones_no_variable():
         assert builder.count == 2 + extra
     builder = ProgramBuilder()
     scores = builder.add_variables(np.zeros(3), np.ones(3))
-    found = gates.relu(builder, Affine.fixed(np.array([0.5, -0.5, 2.0])), np.array([scores[0], scores[1], -1]), True, False)
-    assert builder.count == 3 and found.matrix.toarray().tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
-    assert found.constant.tolist() == [0, 0, 2.0]
+    result = gates.relu(builder, Affine.fixed(np.array([0.5, -0.5, 2.0])), np.array([scores[0], scores[1], -1]), True, False)
+    assert builder.count == 3 and result.matrix.toarray().tolist() == [[0.5, 0, 0], [0, 0, 0], [0, 0, 0]]
+    assert result.constant.tolist() == [0, 0, 2.0]
 
 
 def test_stable_active_unit_without_a_gate_is_what_it_reads():
     builder, _, value = read_through(0.2, 1.0)
-    found = gates.relu(builder, value, None, True, False)
-    assert builder.count == 2 and found.matrix.indices.tolist() == [1]
+    result = gates.relu(builder, value, None, True, False)
+    assert builder.count == 2 and result.matrix.indices.tolist() == [1]
 
 
 def test_relaxed_states_are_no_integers():
     for binary in (True, False):
         builder, score, value = read_through(-1.0, 1.0)
-        found = gates.relu(builder, value, score, binary, False)
-        assert builder.build(score, found).integer.sum() == binary
+        result = gates.relu(builder, value, score, binary, False)
+        assert builder.build(score, result).integer.sum() == binary
 
 
 def random_value(rng, variables, entries, density=0.7):
@@ -192,20 +192,20 @@ def test_largest_equals_the_maximum_at_every_point():
     windows = np.array([[0, 1, 2], [3, -1, -1], [2, 4, -1], [0, 1, 4]])
     for _ in range(8):
         builder, places, value = random_value(rng, 4, 5)
-        found = largest(builder, value, windows, True)
-        program = builder.build(places, found)
+        result = largest(builder, value, windows, True)
+        program = builder.build(places, result)
         at = rng.uniform(program.lower[places], program.upper[places])
         numbers = np.append(value.matrix @ at[: value.matrix.shape[1]] + value.constant, -np.inf)
         solved = solve(program.at(at), 600)
         assert np.allclose(program.outputs_of(solved.x), numbers[windows].max(axis=1), atol=1e-6)
-        assert (found.low <= numbers[windows].max(axis=1) + 1e-9).all() and (found.high >= numbers[windows].max(axis=1) - 1e-9).all()
+        assert (result.low <= numbers[windows].max(axis=1) + 1e-9).all() and (result.high >= numbers[windows].max(axis=1) - 1e-9).all()
 
 
 def test_largest_that_is_never_smaller_needs_no_binary():
     builder, _, _ = read_through(0.0, 1.0)
     places = builder.add_variables(np.array([2.0, -1.0]), np.array([3.0, 1.5]))
-    found = largest(builder, builder.affine(places), np.array([[0, 1]]), True)
-    assert builder.count == 4 and found.matrix.indices.tolist() == [places[0]]
+    result = largest(builder, builder.affine(places), np.array([[0, 1]]), True)
+    assert builder.count == 4 and result.matrix.indices.tolist() == [places[0]]
 
 
 def test_largest_of_multiples_of_one_score_is_the_largest_multiple():
@@ -213,16 +213,16 @@ def test_largest_of_multiples_of_one_score_is_the_largest_multiple():
     builder.add_variables(np.zeros(2), np.ones(2))
     matrix = sparse.csr_matrix(np.array([[0.5, 0], [2.0, 0], [0, 0], [0, 1.0], [0, 3.0]]))
     value = Affine(matrix, np.zeros(5), np.zeros(5), matrix.toarray().sum(axis=1))
-    found = largest(builder, value, np.array([[0, 1, 2], [3, 4, 2]]), True)
-    assert builder.count == 2 and found.matrix.toarray().tolist() == [[2.0, 0], [0, 3.0]]
+    result = largest(builder, value, np.array([[0, 1, 2], [3, 4, 2]]), True)
+    assert builder.count == 2 and result.matrix.toarray().tolist() == [[2.0, 0], [0, 3.0]]
 
 
 def test_largest_of_multiples_of_two_scores_is_exact():
     builder = ProgramBuilder()
     scores = builder.add_variables(np.zeros(2), np.ones(2))
     value = Affine(sparse.csr_matrix(np.array([[2.0, 0], [0, 3.0]])), np.zeros(2), np.zeros(2), np.array([2.0, 3.0]))
-    found = largest(builder, value, np.array([[0, 1]]), True)
-    program = builder.build(scores, found)
+    result = largest(builder, value, np.array([[0, 1]]), True)
+    program = builder.build(scores, result)
     for at in ((0, 0), (1, 0), (0, 1), (1, 1), (0.9, 0.5)):
         solved = solve(program.at(np.array(at, float)), 600)
         assert program.outputs_of(solved.x)[0] == pytest.approx(max(2 * at[0], 3 * at[1]), abs=1e-6)
@@ -242,8 +242,8 @@ def test_relaxed_relu_is_off_where_all_that_it_reads_is_gone():
     builder = ProgramBuilder()
     scores = builder.add_variables(np.zeros(2), np.ones(2))
     value = builder.linear_map([sparse.csr_matrix([[1.0, -1.0]])], [builder.affine(scores)], np.array([0.0]))
-    found = gates.relu(builder, value, None, False, False)
-    program = builder.build(scores, found).at(np.zeros(2))
+    result = gates.relu(builder, value, None, False, False)
+    program = builder.build(scores, result).at(np.zeros(2))
     cost = np.zeros(len(program.cost))
-    cost[found.matrix.indices[0]] = -1
+    cost[result.matrix.indices[0]] = -1
     assert solve(replace(program, cost=cost), 10).objective == pytest.approx(0, abs=1e-7)

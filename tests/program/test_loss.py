@@ -66,13 +66,13 @@ def test_least_softmax_equals_a_convex_fit_by_torch():
     rng = np.random.default_rng(4)
     columns, base, labels = rng.normal(size=(15, 3)), rng.normal(size=15), rng.integers(0, 3, 5)
     program = layer_program(columns, base, labels, 5.0, Formulation(loss="softmax"), 3)
-    found = solve(program, 600)
-    scores = np.clip(found.x[program.scores], 0, 1)
+    solved = solve(program, 600)
+    scores = np.clip(solved.x[program.scores], 0, 1)
 
     def total(s):
         return 5.0 * float(F.cross_entropy(torch.from_numpy((base + columns @ s).reshape(5, 3)), torch.from_numpy(labels))) + s.mean()
 
-    assert found.objective == pytest.approx(total(scores), abs=1e-4)
+    assert solved.objective == pytest.approx(total(scores), abs=1e-4)
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 6)] * 3), axis=-1).reshape(-1, 3)
     assert total(scores) <= min(total(s) for s in grid) + 1e-4
 
@@ -101,7 +101,7 @@ def test_least_squares_are_those_of_a_closed_form():
     columns, base, inner = rng.normal(size=(60, 3)), rng.normal(size=60), np.array([0.4, 0.6, 0.5])
     wanted = base + columns @ inner + 0.01 * rng.normal(size=60)
     program = layer_program(columns, base, wanted, 10.0, Formulation(loss="l2"), 3)
-    found = solve(program, 600)
+    solved = solve(program, 600)
     # 10/60 |C s + b - w|^2 + mean(s): zero gradient
     best = np.linalg.solve(2 * columns.T @ columns * 10 / 60, 2 * columns.T @ (wanted - base) * 10 / 60 - 1 / 3)
-    assert np.allclose(found.x[program.scores], best, atol=2e-3) and (best > 0).all() and (best < 1).all()
+    assert np.allclose(solved.x[program.scores], best, atol=2e-3) and (best > 0).all() and (best < 1).all()

@@ -39,4 +39,4 @@ def test_what_has_no_score_passes_whole():
 
 
 def test_layers_of_scores_are_split_in_order():
-    assert [own.tolist() for own in layers_of(np.array([0, 0, 1, 1, 1]))] == [[0, 1], [2, 3, 4]]
+    assert [scores.tolist() for scores in layers_of(np.array([0, 0, 1, 1, 1]))] == [[0, 1], [2, 3, 4]]

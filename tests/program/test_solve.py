@@ -30,10 +30,10 @@ def test_best_of_a_knapsack_is_that_of_brute_force():
     masks = (np.arange(256)[:, None] >> np.arange(8) & 1).astype(float)
     for seed in range(3):
         program, weights, gains = knapsack(seed)
-        found = solve(program, 600)
+        solved = solve(program, 600)
         wanted = -(masks @ gains)[masks @ weights <= weights.sum() / 2].max() + 2
-        assert found.status == "optimal" and found.objective == pytest.approx(wanted) and found.gap < 1e-9
-        assert found.objective == pytest.approx(program.cost @ found.x + 2)
+        assert solved.status == "optimal" and solved.objective == pytest.approx(wanted) and solved.gap < 1e-9
+        assert solved.objective == pytest.approx(program.cost @ solved.x + 2)
 
 
 def test_both_solvers_of_linear_programs_agree_with_scipy():
@@ -41,8 +41,8 @@ def test_both_solvers_of_linear_programs_agree_with_scipy():
         program, weights, gains = knapsack(seed, integer=False)
         wanted = optimize.linprog(-gains, A_ub=weights[None], b_ub=[weights.sum() / 2], bounds=(0, 1)).fun + 2
         for how in (solve, solve_linear):
-            found = how(program, 600)
-            assert found.objective == pytest.approx(wanted, abs=1e-6) and found.status == "optimal"
+            solved = how(program, 600)
+            assert solved.objective == pytest.approx(wanted, abs=1e-6) and solved.status == "optimal"
 
 
 def test_both_solvers_agree_on_the_relaxed_program_of_a_network():
@@ -62,9 +62,9 @@ def test_squares_exponentials_and_products_hold():
     builder.add_cost(q, 1.0)
     builder.add_cost(z, -2.0)
     builder.add_cost(u, -1.0)
-    found = solve(builder.build(z, builder.affine(z)), 10).x
-    assert found[z[0]] == pytest.approx(1, abs=1e-2) and found[q[0]] == pytest.approx(1, abs=1e-2)
-    assert found[p[0]] == pytest.approx(6) and np.allclose(found[u], np.log(0.5), atol=1e-3)
+    solved = solve(builder.build(z, builder.affine(z)), 10).x
+    assert solved[z[0]] == pytest.approx(1, abs=1e-2) and solved[q[0]] == pytest.approx(1, abs=1e-2)
+    assert solved[p[0]] == pytest.approx(6) and np.allclose(solved[u], np.log(0.5), atol=1e-3)
 
 
 def test_extremes_are_the_ends_of_a_relaxation():
@@ -77,15 +77,15 @@ def test_infeasible_program_has_no_point_and_says_so():
     program, weights, _ = knapsack(0)
     for integer in (True, False):
         never = replace(program, low=np.array([weights.sum() + 1]), high=np.array([np.inf]), integer=np.full(8, integer))
-        found = solve(never, 10)
-        assert found.x is None and found.status == "infeasible" and found.objective is None and found.gap is None
+        solved = solve(never, 10)
+        assert solved.x is None and solved.status == "infeasible" and solved.objective is None and solved.gap is None
     assert solve_linear(never, 10).x is None
 
 
 def test_given_start_is_taken_when_there_is_no_time():
     program, _, _ = knapsack(0, count=30)
-    found = solve(program, 0.0, start=np.zeros(30))
-    assert found.status == "timelimit" and (found.x is None or np.allclose(found.x, 0))
+    solved = solve(program, 0.0, start=np.zeros(30))
+    assert solved.status == "timelimit" and (solved.x is None or np.allclose(solved.x, 0))
     partial = np.full(30, np.nan)
     partial[0] = 1.0
     assert solve(program, 10, start=partial).status == "optimal"

@@ -50,10 +50,10 @@ def test_exactly_so_many_binary_scores_stay(kept):
     network, x = random_mlp(0, (5, 4, 4, 3)), samples(0, 2)
     how = Formulation(scores="binary", loss="margin")
     program = joint_program(network, x, np.array([0, 1]), 5.0, how, np.ones(8, bool), Limit(kept=kept))
-    found = solve(program, 600)
-    scores = found.x[program.scores]
+    solved = solve(program, 600)
+    scores = solved.x[program.scores]
     assert np.allclose(scores, scores.round(), atol=1e-6) and scores.sum() == pytest.approx(kept)
-    assert found.objective == pytest.approx(best(network, x, np.array([0, 1]), 5.0, lambda mask: mask.sum() == kept), abs=1e-5)
+    assert solved.objective == pytest.approx(best(network, x, np.array([0, 1]), 5.0, lambda mask: mask.sum() == kept), abs=1e-5)
 
 
 def best(network, x, labels, price, allowed):
@@ -64,7 +64,7 @@ def best(network, x, labels, price, allowed):
         if allowed(mask):
             outputs = simulate(network, x, mask.astype(float))[-1]
             short = np.maximum(0, 1 - outputs[np.arange(len(x)), labels][:, None] + outputs).sum() / len(x) - 1
-            values.append(price * short + sum(mask[own].mean() for own in layers))
+            values.append(price * short + sum(mask[layer].mean() for layer in layers))
     return min(values)
 
 
@@ -90,11 +90,11 @@ def test_budget_of_parameters_is_never_exceeded_and_the_best_mask_within_it_is_f
         limit = Limit(prices=prices, spend=share * dense)
         how = Formulation(scores="binary", loss="margin")
         program = joint_program(network, x, labels, 20.0, how, np.ones(layout.n, bool), limit)
-        found = solve(program, 600)
-        mask = found.x[program.scores] > 0.5
+        solved = solve(program, 600)
+        mask = solved.x[program.scores] > 0.5
         assert params(mask) <= share * dense
         wanted = best(network, x, labels, 20.0, lambda mask, most=share * dense: params(mask) <= most)
-        assert found.status == "optimal" and found.objective == pytest.approx(wanted, abs=1e-4)
+        assert solved.status == "optimal" and solved.objective == pytest.approx(wanted, abs=1e-4)
 
 
 def test_rows_of_a_budget_admit_exactly_the_masks_within_it():

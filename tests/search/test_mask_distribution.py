@@ -44,11 +44,11 @@ def test_slope_agrees_with_finite_differences(runs):
     distribution, step = random_distribution(runs, rank=2), 1e-5
     elites = distribution.sample(np.random.default_rng(1), 5)
     slope = distribution.slope(elites)
-    for place in np.ndindex(slope.shape):
+    for entry in np.ndindex(slope.shape):
         shift = np.zeros_like(slope)
-        shift[place] = step
+        shift[entry] = step
         up, down = (MaskDistribution(distribution.theta + sign * shift, runs).log_probability(elites).mean() for sign in (1, -1))
-        assert abs((up - down) / (2 * step) - slope[place]) < 1e-5
+        assert abs((up - down) / (2 * step) - slope[entry]) < 1e-5
 
 
 @settings(max_examples=30)
