@@ -8,7 +8,7 @@ from qprune_cli.types import Baseline
 
 @dataclass(frozen=True)
 class NoBaselines:
-    """A method is compared with the dense network alone."""
+    """A method is looked at alone, beside the dense network."""
 
     def list(self, seed: int) -> Sequence[Baseline]:
         """Return no baseline, whatever the seed."""

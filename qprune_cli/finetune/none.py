@@ -15,7 +15,7 @@ from qprune_cli.types import Splits
 
 @dataclass(frozen=True)
 class NoFineTune:
-    """Leaves the weights as pruning and re-fitting made them."""
+    """The weights stay as they are."""
 
     @property
     def losses(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class NoiseSubtracted(nn.Module):
 
 @dataclass(frozen=True)
 class Custom:
-    """A network of the user's own, of any architecture that can be traced.
+    """A network of one's own.
 
     Args:
         factory: what returns the network: ``package.module:function``, or ``path/file.py:function``; a class will do. Modules are

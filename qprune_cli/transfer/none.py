@@ -11,7 +11,7 @@ from qprune_cli.types import Retrained, Splits
 
 @dataclass(frozen=True)
 class NoTransfer:
-    """A run that looks at the images of its data set only."""
+    """A run ends with its own images."""
 
     def check(self, data: object) -> None:
         """Accept every data set of the run."""
