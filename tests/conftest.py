@@ -1,6 +1,7 @@
 """What several tests share: small problems, a small network, a small data set."""
 
 import os
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
 from qprune_cli.types import FilterGroup, Layout, Splits
+from tests.runs import SMOKE, carried_out, exporting, made_once, only_run, refuse_export, shared_base
 
 # One thread, here and in the processes that tests start: the last bits depend on their number, the networks of tests are too
 # small for more, and the tests themselves run side by side.
@@ -29,8 +31,23 @@ settings.load_profile("shared machine")
 
 @pytest.fixture(autouse=True, scope="session")
 def patch_cache(tmp_path_factory: pytest.TempPathFactory):
-    """No test touches the cache of the user."""
-    os.environ["QPRUNE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    """No test touches the cache of the user; finished runs that processes of pytest share come from one cache."""
+    os.environ["QPRUNE_CACHE"] = str(shared_base(tmp_path_factory) / "cache")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_programs():
+    """Runs leave out model.pt2, which costs more than the rest of a small run; ``exporting`` and the mark ``exports`` bring it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torch.export, "export", refuse_export)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def programs_where_marked(request: pytest.FixtureRequest, no_programs: None):
+    """Tests with the mark ``exports`` write programs."""
+    with exporting() if request.node.get_closest_marker("exports") else nullcontext():
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -95,6 +112,25 @@ def best_damage(problem: PruningProblem) -> float:
 def all_masks(n: int) -> np.ndarray:
     """(2**n, n) every mask."""
     return (np.arange(2**n)[:, None] >> np.arange(n) & 1).astype(bool)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run that left out nothing; nothing was re-fitted, so its network is the silenced dense one."""
+    words = ["run", "experiment=smoke", "solver=hybrid_qubo", "sparsity=0.5", "compensate=none"]
+
+    def make(folder: Path) -> None:
+        with exporting():
+            carried_out(*words, f"output_root={folder}")
+
+    return only_run(made_once(tmp_path_factory, "finished", make))
+
+
+@pytest.fixture(scope="session")
+def refitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a finished run whose weights were re-fitted; it has no program, and speed and fidelity were not measured."""
+    words = [*SMOKE, "solver=hybrid_qubo", "sparsity=0.65"]
+    return only_run(made_once(tmp_path_factory, "refitted", lambda folder: carried_out(*words, f"output_root={folder}")))
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from qprune_cli.errors import UserError
 from qprune_cli.model.nafnet import NAFNet
 from tests.conftest import write_pairs
 
+QUICK = {"latency": False, "fidelity": 0}
 IMAGE = torch.rand(2, 3, 37, 51, generator=torch.Generator().manual_seed(0))
 
 
@@ -26,8 +27,9 @@ def test_prune_makes_any_network_smaller(granularity):
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.2)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    asked = {"scorer": "taylor", "solver": "greedy", "compensate": "none"}
-    result = qp.prune(model, noisy_pairs(), sparsity=0.5, granularity=granularity, **asked)
+    result = qp.prune(
+        model, noisy_pairs(), sparsity=0.5, granularity=granularity, scorer="taylor", solver="greedy", compensate="none", **QUICK
+    )
     assert result.keep.sum() == round(result.layout.n * 0.5)
     stages = result.metrics["stages"]
     if granularity == "group":
@@ -49,8 +51,7 @@ def test_prune_makes_any_network_smaller(granularity):
 def test_prune_takes_stacks_and_arrays_and_other_settings(small_model):
     noisy, clean = (np.stack([np.asarray(pair[k]) for pair in noisy_pairs()]) for k in (0, 1))
     stacks = [(noisy[:5], clean[:5]), (noisy[5:], clean[5:])]
-    first = qp.prune(small_model, stacks, sparsity=0.25, solver="greedy_l1", floor=2, seed=3)
-    second = qp.prune(small_model, noisy_pairs(), sparsity=0.25, solver="greedy_l1", floor=2, seed=3)
+    first, second = (qp.prune(small_model, data, 0.25, solver="greedy_l1", floor=2, seed=3, **QUICK) for data in (stacks, noisy_pairs()))
     assert np.array_equal(first.keep, second.keep) and first.metrics["stages"]["dense"]["psnr"]["n"] == 2
 
 
@@ -101,7 +102,7 @@ def test_networks_that_make_no_image_of_an_image_are_refused(model, message):
 
 def test_prune_needs_no_gradients_to_be_on_and_warns_of_a_useless_network(small_model):
     with torch.no_grad():
-        result = qp.prune(Other(lambda y: y), noisy_pairs(), sparsity=0.5, scorer="taylor", solver="greedy")
+        result = qp.prune(Other(lambda y: y), noisy_pairs(), sparsity=0.5, scorer="taylor", solver="greedy", **QUICK)
     assert any("is worse than the noisy images" in warning for warning in result.metrics["warnings"])
     assert result.keep.flags.writeable
 
@@ -132,7 +133,7 @@ def test_custom_network_from_the_command_line_to_a_smaller_one(tmp_path, monkeyp
         "data=pairs",
         "data.root=images",
     ]
-    job += ["data.crop_size=16", "solver=greedy_taylor", "sparsity=0.5"]
+    job += ["data.crop_size=16", "solver=greedy_taylor", "sparsity=0.5", "fidelity=0", "latency=false"]
     assert cli.dispatch(["run", *job, "output_root=out"]) == 0
     (folder,) = (tmp_path / "out" / "runs").iterdir()
     run = qp.load_run(folder)
@@ -143,8 +144,8 @@ def test_custom_network_from_the_command_line_to_a_smaller_one(tmp_path, monkeyp
 
 
 def test_limits_and_patterns_are_given_as_plain_containers(small_model):
-    settings = {"limits": {"decoder.*": (2, 3)}, "exclude": ("encoder.0.*",), "budget": "macs", "fidelity": 0, "latency": False}
-    result = qp.prune(small_model, noisy_pairs(), sparsity=0.3, **settings)
+    settings = {"limits": {"decoder.*": (2, 3)}, "exclude": ("encoder.0.*",), "budget": "macs"}
+    result = qp.prune(small_model, noisy_pairs(), sparsity=0.3, **settings, **QUICK)
     kept = result.layout.masks(result.keep)
     assert all(2 <= mask.sum() <= 3 for name, mask in kept.items() if name.startswith("decoder."))
     assert not any(name.startswith("encoder.0.") for name in kept)

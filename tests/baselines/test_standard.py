@@ -1,37 +1,35 @@
-import json
-
 import pytest
 
-from qprune_cli import cli
 from qprune_cli.compose.jobs import compose_jobs
 from qprune_cli.errors import UserError
-from tests.run.test_run import only_run
+from tests.runs import SMOKE, carried_out, made_once, only_run, read
 
-SMALL = ["run", "experiment=smoke", "solver=greedy_taylor", "fidelity=0", "certify=false", "latency=false"]
+WORDS = [*SMOKE, "solver=greedy_taylor", "baselines=standard", "baselines.draws=2"]
+WORDS += ["baselines.scorers=[random,leave_one_out,taylor]"]
 
 
-def test_masks_of_other_scorers_meet_the_same_budget_and_are_measured_raw_and_re_fitted(tmp_path, caplog):
-    caplog.set_level("INFO", "qprune_cli")
-    asked = [*SMALL, "sparsity=0.5", "baselines=standard", "baselines.draws=2", "baselines.scorers=[random,leave_one_out,taylor]"]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
-    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    return only_run(made_once(tmp_path_factory, "baselines", lambda folder: carried_out(*WORDS, f"output_root={folder}")))
+
+
+def test_masks_of_other_scorers_meet_the_same_budget_and_are_measured_raw_and_re_fitted(measured):
+    metrics = read(measured)
     others = metrics["baselines"]
     assert [(other["name"], other["seed"]) for other in others] == [("random", 0), ("random", 1), ("leave_one_out", 0), ("taylor", 0)]
     assert all(other["stages"]["solved"]["filters"] == metrics["stages"]["solved"]["filters"] == 32 for other in others)
-    own, stages = others[-1]["stages"], metrics["stages"]  # the method of the run itself
+    same, stages = others[-1]["stages"], metrics["stages"]  # the method of the run itself
     for stage in ("solved", "compensated"):
-        assert own[stage]["psnr"] == stages[stage]["psnr"] and own[stage]["macs"] == stages[stage]["macs"]
-    assert "random, mean of 2 masks: " in caplog.text
+        assert same[stage]["psnr"] == stages[stage]["psnr"] and same[stage]["macs"] == stages[stage]["macs"]
+    assert "random, mean of 2 masks: " in (measured / "run.log").read_text()
 
 
-def test_what_they_found_is_kept_for_later_runs(tmp_path):
-    asked = [*SMALL, "sparsity=0.5", "baselines=standard", "baselines.draws=1"]
-    for name in ("first", "second"):
-        assert cli.dispatch([*asked, f"output_root={tmp_path}/{name}"]) == 0
-    taken = json.loads((only_run(tmp_path / "second") / "manifest.json").read_text())["cache"]
-    assert {"baseline: random, 32 of 64 filters, seed 0", "baseline: leave_one_out, 32 of 64 filters, seed 0"} <= set(taken)
-    first, second = (json.loads((only_run(tmp_path / name) / "metrics.json").read_text())["baselines"] for name in ("first", "second"))
-    assert first == second
+def test_what_they_found_is_kept_for_later_runs(measured, tmp_path):
+    carried_out(*WORDS, f"output_root={tmp_path}")
+    later = only_run(tmp_path)
+    taken = set(read(later, "manifest.json")["cache"])
+    assert {"baseline: random, 32 of 64 filters, seed 0", "baseline: leave_one_out, 32 of 64 filters, seed 0"} <= taken
+    assert read(measured)["baselines"] == read(later)["baselines"]
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
-import csv
 import dataclasses
-import json
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from qprune_cli import cli
 from qprune_cli.compensate.ridge import Ridge
 from qprune_cli.errors import UserError
 from qprune_cli.evaluate.masked import silenced_merit
@@ -18,6 +15,7 @@ from qprune_cli.record.warning import compensation_warnings
 from qprune_cli.surgery.shrink import shrink
 from qprune_cli.surgery.silence import silence
 from qprune_cli.types import ImageSet, Pair, Splits
+from tests.runs import read, rows_of
 
 
 class Mixed(nn.Module):
@@ -154,16 +152,13 @@ def test_bad_settings_are_refused():
         Ridge(positions=0)
 
 
-def test_a_run_says_what_compensation_was_worth(tmp_path):
-    assert cli.dispatch(["run", "experiment=smoke", "compensate=ridge", f"output_root={tmp_path}"]) == 0
-    (folder,) = (tmp_path / "runs").iterdir()
-    metrics = json.loads((folder / "metrics.json").read_text())
+def test_a_run_says_what_compensation_was_worth(refitted):
+    metrics = read(refitted)
     said, stages = metrics["compensation"], metrics["stages"]
     assert said["accepted"] == (said["refinement_psnr"]["after"] > said["refinement_psnr"]["before"])
     assert (stages["compensated"]["psnr"] != stages["refined"]["psnr"]) == said["accepted"]
     assert stages["compensated"]["params"] == stages["refined"]["params"]
-    with (folder / "compensation.csv").open() as file:
-        assert len(list(csv.DictReader(file))) == len(trace(HalfUNet(width=8, depth=3).build()).groups) + 1
+    assert len(rows_of(refitted, "compensation.csv")) == len(trace(HalfUNet(width=8, depth=3).build()).groups) + 1
 
 
 def test_a_network_that_was_trained_behind_a_mask_aims_at_what_it_gave_there(small_model, small_layout, small_splits):

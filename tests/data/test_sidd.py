@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 from PIL import Image
@@ -9,6 +7,7 @@ from qprune_cli.data.sidd import SIDD, find_frames, parse_instance
 from qprune_cli.errors import UserError
 from qprune_cli.fetch.check import check
 from tests.images.test_mat import write_validation
+from tests.runs import SMOKE, read
 
 QUICK = {"crops": 4, "crop_size": 32, "block_size": 64}
 PHONES = ("S6", "IP", "GP", "N6", "G4")
@@ -68,9 +67,9 @@ def test_official_folder_is_read(real_data):
 def test_network_is_pruned_on_sidd_and_tested_on_its_validation_blocks(tmp_path):
     write_validation(tmp_path, (1, 2, 256, 256, 3))
     where = [f"data.root={write_scenes(tmp_path)}", f"data.validation={tmp_path}", "data.crops=4", "data.crop_size=32"]
-    assert cli.dispatch(["run", "data=sidd", "model=half_unet_small", *where, f"output_root={tmp_path}/out", "ssim3d=true"]) == 0
+    assert cli.dispatch([*SMOKE, "data=sidd", *where, "compensate=none", f"output_root={tmp_path}/out", "ssim3d=true"]) == 0
     (folder,) = (tmp_path / "out" / "runs").iterdir()
-    metrics = json.loads((folder / "metrics.json").read_text())
+    metrics = read(folder)
     assert metrics["identity"]["psnr"]["n"] == 2 and 0 < metrics["stages"]["refined"]["ssim3d"]["mean"] <= 1
 
 

@@ -1,15 +1,13 @@
 """One layout, one mask, one quality: they change only on purpose, with the reason in the commit."""
 
-import json
-
 import numpy as np
 import pytest
 
-from qprune_cli import cli
 from qprune_cli.graph.trace import trace
 from qprune_cli.model.half_unet import HalfUNet
 from qprune_cli.solver.annealing import Annealing
 from tests.conftest import random_problem
+from tests.runs import read
 
 
 def test_layout():
@@ -25,10 +23,8 @@ def test_mask():
     assert solved.damage == pytest.approx(DAMAGE)
 
 
-def test_quality(tmp_path):
-    cli.dispatch(["run", "experiment=smoke", "solver=hybrid_qubo", "sparsity=0.65", f"output_root={tmp_path}"])
-    (folder,) = (tmp_path / "runs").iterdir()
-    metrics = json.loads((folder / "metrics.json").read_text())
+def test_quality(refitted):
+    metrics = read(refitted)
     assert metrics["identity"]["psnr"]["mean"] == pytest.approx(IDENTITY, abs=0.01)
     assert {name: stage["psnr"]["mean"] for name, stage in metrics["stages"].items()} == pytest.approx(PSNR, abs=0.05)
 

@@ -1,5 +1,3 @@
-import json
-
 import numpy as np
 import pytest
 
@@ -11,6 +9,7 @@ from qprune_cli.record.budget import asked_line, missed_target, obtained, soluti
 from qprune_cli.run import outcome
 from qprune_cli.scores import Pairs
 from qprune_cli.types import FilterGroup, Footprint, Latency, Layout, Memory, Quality, Stage
+from tests.runs import SMOKE, read
 
 LAYOUT = Layout((FilterGroup("a", "a", 4),))
 COSTLY = Budget("params", 50.0, (np.arange(1, 5),), lambda keep: 20.0 * keep.sum())
@@ -54,11 +53,11 @@ def test_lines_say_what_was_asked_spent_proven_and_trusted():
 
 def test_a_run_that_misses_its_target_is_complete_and_exits_with_3(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(outcome, "missed_target", lambda *_: ["budget=params: too large"])
-    monkeypatch.setattr("sys.argv", ["qprune", "run", "experiment=smoke", "budget=params", "latency=false", f"output_root={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["qprune", *SMOKE, "compensate=none", "budget=params", f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 3 and "qprune: budget=params: too large" in capsys.readouterr().err
     (folder,) = (tmp_path / "runs").iterdir()
     assert (folder / "manifest.json").is_file()
-    assert "budget=params: too large" in json.loads((folder / "metrics.json").read_text())["warnings"]
+    assert "budget=params: too large" in read(folder)["warnings"]
     assert not issubclass(MissedTarget, ValueError)  # it is no mistake in what was asked

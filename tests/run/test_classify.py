@@ -14,7 +14,7 @@ from qprune_cli import cli, prune
 from qprune_cli.errors import UserError
 from qprune_cli.use.load import load_run
 from tests.blobs import blobs, taught
-from tests.run.test_run import only_run
+from tests.runs import only_run
 
 OWN = str(Path(__file__).parents[1] / "own")
 BLOBS = ["data=blobs", "model=reader", "--config-dir", OWN]

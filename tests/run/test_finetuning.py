@@ -1,13 +1,7 @@
 """Runs that train their networks on: what they write, what a kill costs, and what goes wrong."""
 
-import csv
 import errno
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -18,31 +12,21 @@ import qprune_cli as qp
 from qprune_cli import cli
 from qprune_cli.errors import UserError
 from qprune_cli.train import adamw
-from tests.run.test_run import only_run
+from tests.processes import begun, killed
+from tests.runs import QUICK, SMOKE, carried_out, made_once, only_run, read, rows_of
 
-SMALL = ["run", "experiment=smoke", "solver=greedy_taylor", "sparsity=0.6", "fidelity=0", "certify=false", "latency=false"]
-QUICK = ["finetune.steps=8", "finetune.batch=2", "finetune.crop=16", "finetune.validate_every=2", "finetune.patience=0"]
-TUNED = [*SMALL, "finetune=distill", "finetune.features=0.1", *QUICK]
-
-
-def read(folder, name="metrics.json"):
-    return json.loads((folder / name).read_text())
-
-
-def rows_of(folder):
-    with (folder / "epochs.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+SMALL = [*SMOKE, "solver=greedy_taylor", "sparsity=0.6"]
+FEW = ["finetune.steps=8", "finetune.batch=2", "finetune.crop=16", "finetune.validate_every=2", "finetune.patience=0"]
+TUNED = [*SMALL, "finetune=distill", "finetune.features=0.1", *FEW]
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    root = tmp_path_factory.mktemp("outputs")
-    assert cli.dispatch([*TUNED, f"output_root={root}"]) == 0
-    return only_run(root)
+    return only_run(made_once(tmp_path_factory, "tuned", lambda folder: carried_out(*TUNED, f"output_root={folder}")))
 
 
 def test_a_tuned_run_measures_both_networks_and_keeps_the_record(finished):
-    metrics, rows = read(finished), rows_of(finished)
+    metrics, rows = read(finished), rows_of(finished, "epochs.csv")
     assert list(metrics["stages"]) == ["dense", "dense_finetuned", "solved", "refined", "compensated", "finetuned"]
     stages = metrics["stages"]
     for before, after in (("dense", "dense_finetuned"), ("compensated", "finetuned")):
@@ -76,30 +60,28 @@ def test_compare_shows_the_last_stage_and_names_it(finished, capsys, tmp_path):
     assert "stage final" in said and "finetune" in said
 
 
-def test_a_killed_tuning_goes_on_exactly(finished, tmp_path):
-    slow = {**os.environ, "QPRUNE_CACHE": str(tmp_path / "cache")}
-    asked = [*TUNED, "finetune.steps=60", "finetune.dense=false", f"output_root={tmp_path}/killed"]
-    killed = subprocess.Popen([sys.executable, "-m", "qprune_cli", *asked], env=slow)
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").rglob("epochs.csv")) or len(rows_of(only_run(tmp_path / "killed"))) < 4:
-        assert time.monotonic() < deadline and killed.poll() is None
-        time.sleep(0.005)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
+def test_a_killed_tuning_goes_on_exactly(tmp_path):
+    words = [*TUNED, "finetune.steps=30", "finetune.dense=false"]
+
+    def rows():
+        return sum(len(path.read_text().splitlines()) - 1 for path in (tmp_path / "killed").rglob("epochs.csv"))
+
+    run = begun(*words, f"output_root={tmp_path}/killed")
+    assert killed(run, lambda: rows() >= 4) == -signal.SIGKILL
     folder = only_run(tmp_path / "killed")
     assert not (folder / "manifest.json").exists() and list(folder.glob("finetuning-pruned-*.safetensors"))
-    known = rows_of(folder)
+    before = rows_of(folder, "epochs.csv")
     assert cli.dispatch(["run", "--resume", str(folder)]) == 0
-    assert cli.dispatch([*asked[:-1], f"output_root={tmp_path}/whole"]) == 0
+    carried_out(*words, f"output_root={tmp_path}/whole")
     whole = only_run(tmp_path / "whole")
-    assert rows_of(folder) == rows_of(whole) and rows_of(folder)[: len(known) - 1] == known[:-1]
-    first, second = (load_file(place / "model.safetensors") for place in (folder, whole))
+    assert rows_of(folder, "epochs.csv") == rows_of(whole, "epochs.csv") and rows_of(folder, "epochs.csv")[: len(before) - 1] == before[:-1]
+    first, second = (load_file(path / "model.safetensors") for path in (folder, whole))
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
 def test_a_tuning_that_diverges_stops_and_keeps_the_best(tmp_path, caplog):
-    asked = [*SMALL, "finetune=adam", *QUICK, "finetune.lr=1e30", "finetune.clip=1e30", "finetune.average=0", "finetune.dense=false"]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
+    wild = ["finetune.lr=1e30", "finetune.clip=1e30", "finetune.average=0", "finetune.dense=false"]
+    assert cli.dispatch([*SMALL, "compensate=none", "finetune=adam", *FEW, *wild, f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path)
     metrics = read(folder)
     assert metrics["finetuning"]["networks"]["pruned"]["diverged"] and metrics["finetuning"]["networks"]["pruned"]["best"]["step"] == 0
@@ -117,9 +99,9 @@ def test_a_full_disk_ends_it_with_one_sentence_and_it_goes_on(tmp_path, monkeypa
         return plain(self, content)
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    asked = [*SMALL, "finetune=adam", *QUICK, "finetune.dense=false"]
+    words = [*SMALL, "compensate=none", "finetune=adam", *FEW, "finetune.dense=false"]
     with pytest.raises(UserError, match=r"finetuning-pruned-1\.safetensors: cannot be written .*make room, then go on with --resume"):
-        cli.dispatch([*asked, f"output_root={tmp_path}"])
+        cli.dispatch([*words, f"output_root={tmp_path}"])
     folder = only_run(tmp_path)
     assert not (folder / "manifest.json").exists() and not list(folder.glob("*unfinished*"))
     monkeypatch.setattr(Path, "write_bytes", plain)
@@ -127,9 +109,9 @@ def test_a_full_disk_ends_it_with_one_sentence_and_it_goes_on(tmp_path, monkeypa
 
 
 def test_rounds_share_the_steps_and_train_in_between(tmp_path):
-    assert cli.dispatch([*SMALL, "finetune=adam", *QUICK, "rounds=2", "finetune.dense=false", f"output_root={tmp_path}"]) == 0
+    assert cli.dispatch([*SMALL, "finetune=adam", *FEW, "rounds=2", "finetune.dense=false", f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path)
-    rows = rows_of(folder)
+    rows = rows_of(folder, "epochs.csv")
     assert [(row["round"], int(row["step"])) for row in rows] == [("1", 0), ("1", 2), ("1", 4), ("2", 0), ("2", 2), ("2", 4)]
     assert np.load(folder / "mask.npz")["keep"].sum() == 26 and read(folder)["stages"]["finetuned"]["filters"] == 26
     metrics = read(folder)
@@ -145,19 +127,19 @@ def test_the_dense_network_is_trained_once_for_all_runs_that_share_it(finished, 
         plain(self, state, *args)
 
     monkeypatch.setattr(adamw.AdamW, "_update", counted)
-    asked = [word.replace("0.6", "0.4") for word in TUNED]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
+    words = [word.replace("0.6", "0.4") for word in TUNED]
+    assert cli.dispatch([*words, f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path)
     assert len(updates) == 8 and read(folder)["stages"]["dense_finetuned"] == read(finished)["stages"]["dense_finetuned"]
-    assert [row for row in rows_of(folder) if row["network"] == "dense"] == [row for row in rows_of(finished) if row["network"] == "dense"]
+    first, second = ([row for row in rows_of(path, "epochs.csv") if row["network"] == "dense"] for path in (finished, folder))
+    assert first == second
 
 
 def test_classifiers_learn_from_soft_labels(tmp_path):
-    asked = ["run", "data=digits", "model=mlp_digits", "solver=greedy_taylor", "sparsity=0.5", "fidelity=0", "certify=false"]
-    asked = [*asked[:2], "model=mlp", *asked[3:], "latency=false", "finetune=distill", *QUICK, "finetune.dense=false"]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
+    words = ["run", *QUICK, "data=digits", "model=mlp", "solver=greedy_taylor", "finetune=distill", *FEW, "finetune.dense=false"]
+    assert cli.dispatch([*words, f"output_root={tmp_path}"]) == 0
     stages = read(only_run(tmp_path))["stages"]
-    assert 0 < stages["finetuned"]["accuracy"]["mean"] <= 1 and "accuracy" in rows_of(only_run(tmp_path))[0]
+    assert 0 < stages["finetuned"]["accuracy"]["mean"] <= 1 and "accuracy" in rows_of(only_run(tmp_path), "epochs.csv")[0]
 
 
 @pytest.mark.parametrize(

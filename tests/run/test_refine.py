@@ -1,13 +1,7 @@
 """Runs that refine: what they write, that they may be stopped at any time, and that nothing is measured twice."""
 
 import csv
-import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from functools import partial
 
 import numpy as np
 import pytest
@@ -16,21 +10,17 @@ import yaml
 from qprune_cli import cli
 from qprune_cli.errors import UserError
 from qprune_cli.replay.metric import MaskMetric
-from tests.run.test_run import only_run
+from tests.processes import begun, killed
+from tests.runs import SMOKE, carried_out, made_once, only_run, read
 
-SMALL = ["run", "experiment=smoke", "sparsity=0.75", "fidelity=0", "latency=false", "certify=false", "compensate=none"]
-REFINED = [*SMALL, "refine=sequential", "refine.evaluations=60"]
+SMALL = [*SMOKE, "sparsity=0.75", "compensate=none"]
+REFINED = [*SMALL, "solver=random", "refine.evaluations=60"]
 
 
 @pytest.fixture(scope="module")
 def refined(tmp_path_factory):
-    root = tmp_path_factory.mktemp("outputs")
-    assert cli.dispatch([*REFINED, "solver=random", f"output_root={root}"]) == 0
-    return only_run(root)
-
-
-def read(folder, name):
-    return json.loads((folder / name).read_text())
+    words = [*REFINED, "refine=sequential"]
+    return only_run(made_once(tmp_path_factory, "refined", lambda folder: carried_out(*words, f"output_root={folder}")))
 
 
 def test_gains_are_told_side_by_side_and_agree_in_all_files(refined):
@@ -56,17 +46,14 @@ def test_trace_has_a_row_for_each_evaluation(refined):
 
 
 @pytest.mark.parametrize("refiner", ["descent", "sequential"])
-def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner, tmp_path, monkeypatch):
-    asked = [*SMALL, f"refine={refiner}", "refine.evaluations=120", "solver=random"]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}/whole"]) == 0
-    killed = subprocess.Popen([sys.executable, "-m", "qprune_cli", *asked, f"output_root={tmp_path}/killed"])
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "killed").rglob("refinement.npz")):
-        assert time.monotonic() < deadline and killed.poll() is None, "it never saved anything"
-        time.sleep(0.005)
-    os.kill(killed.pid, signal.SIGKILL)
-    killed.wait()
-    folder, whole = only_run(tmp_path / "killed"), only_run(tmp_path / "whole")
+def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner, refined, tmp_path, monkeypatch):
+    whole = refined
+    if refiner != "sequential":
+        carried_out(*REFINED, f"refine={refiner}", f"output_root={tmp_path}/whole")
+        whole = only_run(tmp_path / "whole")
+    run = begun(*REFINED, f"refine={refiner}", f"output_root={tmp_path}/killed")
+    assert killed(run, lambda: list((tmp_path / "killed").rglob("refinement.npz"))) == -signal.SIGKILL
+    folder = only_run(tmp_path / "killed")
     assert not (folder / "manifest.json").exists()
     best = np.load(folder / "mask.npz")["keep"]
     assert best.sum() == 16
@@ -83,9 +70,9 @@ def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner,
     assert cli.dispatch(["run", "--resume", str(folder)]) == 0
     assert not before & set(again)
     assert np.array_equal(np.load(folder / "mask.npz")["keep"], np.load(whole / "mask.npz")["keep"])
-    told = [read(place, "refinement.json") for place in (folder, whole)]
-    assert told[0]["evaluations"] == told[1]["evaluations"]
-    assert told[0]["held_out"]["after"] == pytest.approx(told[1]["held_out"]["after"], abs=1e-4)
+    resumed, uninterrupted = (read(path, "refinement.json") for path in (folder, whole))
+    assert resumed["evaluations"] == uninterrupted["evaluations"]
+    assert resumed["held_out"]["after"] == pytest.approx(uninterrupted["held_out"]["after"], abs=1e-4)
     with pytest.raises(UserError, match="this run is finished; repeat it with --from"):
         cli.dispatch(["run", "--resume", str(folder)])
 
@@ -105,18 +92,11 @@ def test_damaged_state_is_told_and_the_refinement_begins_anew(content, refined, 
 
 
 def test_interrupted_run_says_how_to_go_on(tmp_path):
-    asked = [*SMALL, "refine=random", "refine.evaluations=100000", f"output_root={tmp_path}"]
-    command = [sys.executable, "-m", "qprune_cli", *asked]
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # shells make what they run in the background deaf to it
-    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("refinement.npz")):
-        assert time.monotonic() < deadline and run.poll() is None
-        time.sleep(0.01)
-    run.send_signal(signal.SIGINT)
-    said, complained = run.communicate(timeout=60)
-    assert run.returncode == 130 and "Traceback" not in complained
-    assert f"go on with `qprune run --resume {only_run(tmp_path)}`" in said
+    words = [*SMALL, "refine=random", "refine.evaluations=100000", f"output_root={tmp_path / 'out'}"]
+    run = begun(*words, output=tmp_path / "said.txt")
+    assert killed(run, lambda: list(tmp_path.rglob("refinement.npz")), signal.SIGINT) == 130
+    assert f"go on with `qprune run --resume {only_run(tmp_path / 'out')}`" in (tmp_path / "said.txt").read_text()
+    assert "Traceback" not in (tmp_path / "said.err").read_text()
 
 
 def test_resume_refuses_other_settings_and_a_repetition(refined, tmp_path):

@@ -1,8 +1,5 @@
 """Whole runs: what they write, that they repeat, and that bad data stops them before anything is written."""
 
-import csv
-import json
-
 import numpy as np
 import pytest
 import yaml
@@ -14,8 +11,10 @@ from qprune_cli.compose.repeat import repeated
 from qprune_cli.errors import UserError
 from qprune_cli.weights.checkpoint import find_weights
 from tests.conftest import write_pairs
+from tests.runs import SMOKE, only_run, read, rows_of
 
-SMOKE = ["run", "experiment=smoke", "solver=hybrid_qubo"]
+PLAIN = [*SMOKE, "solver=greedy_l1", "compensate=none"]
+PAIRS = ["data=pairs", "data.crops=4", "data.crop_size=32"]
 FILES = {
     "crops",
     "config.yaml",
@@ -24,7 +23,6 @@ FILES = {
     "solution.json",
     "trace.csv",
     "mask.npz",
-    "compensation.csv",
     "metrics.json",
     "metrics.csv",
     "images.csv",
@@ -37,20 +35,9 @@ FILES = {
 }
 
 
-def only_run(root, kind="runs"):
-    (folder,) = (root / kind).iterdir()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    root = tmp_path_factory.mktemp("outputs")
-    assert cli.dispatch([*SMOKE, "sparsity=0.5", f"output_root={root}"]) == 0
-    return only_run(root)
-
-
-def test_run_folder_is_complete_and_well_named(finished):
+def test_run_folder_is_complete_and_well_named(finished, refitted):
     assert {path.name for path in finished.iterdir()} == FILES
+    assert {path.name for path in refitted.iterdir()} == FILES - {"model.pt2"} | {"compensation.csv"}
     assert finished.name.endswith("_sample_half_unet_small_hybrid_hybrid_qubo_none_s0.5_seed0")
 
 
@@ -59,17 +46,14 @@ def test_exactly_half_of_the_filters_stay(finished):
     assert masks["keep"].sum() == 32 and masks["keep"].dtype == bool
     layers = [masks[name] for name in masks.files if name != "keep"]
     assert np.array_equal(np.concatenate(layers), masks["keep"]) and all(layer.any() for layer in layers)
-    metrics = json.loads((finished / "metrics.json").read_text())
+    metrics = read(finished)
     assert metrics["sparsity"] == {"asked": 0.5, "got": 0.5, "budget": "filters"}
     assert metrics["stages"]["solved"]["filters"] == 32
 
 
 def test_metrics_in_all_files_agree(finished):
-    metrics = json.loads((finished / "metrics.json").read_text())
-    with (finished / "images.csv").open() as file:
-        images = list(csv.DictReader(file))
-    with (finished / "metrics.csv").open() as file:
-        rows = {row["stage"]: row for row in csv.DictReader(file)}
+    metrics, images = read(finished), rows_of(finished, "images.csv")
+    rows = {row["stage"]: row for row in rows_of(finished, "metrics.csv")}
     for stage, stated in {"identity": metrics["identity"], **metrics["stages"]}.items():
         for name in ("psnr", "ssim"):
             values = [float(row[name]) for row in images if row["stage"] == stage]
@@ -81,14 +65,14 @@ def test_metrics_in_all_files_agree(finished):
 
 
 def test_solution_tells_how_it_was_found(finished):
-    solution = json.loads((finished / "solution.json").read_text())
+    solution = read(finished, "solution.json")
     assert solution["kept"] == solution["asked"] == 32 and solution["feasible"] is True and solution["bound"] <= solution["damage"]
     assert solution["trace"] and solution["reads"]["energy"] and "swaps" in solution["repair"]
     assert sum(solution["kept_per_layer"].values()) == 32
 
 
 def test_manifest_names_versions_seed_and_digests(finished):
-    manifest = json.loads((finished / "manifest.json").read_text())
+    manifest = read(finished, "manifest.json")
     assert manifest["status"] == "complete" and manifest["seed"] == 0 and manifest["versions"]["torch"]
     assert manifest["seconds"].keys() == {
         "load",
@@ -107,21 +91,21 @@ def test_manifest_names_versions_seed_and_digests(finished):
     assert all(len(digest) == 64 for digest in manifest["sha256"].values())
 
 
-def test_from_repeats_the_mask_bit_for_bit(finished, tmp_path):
-    assert cli.dispatch(["run", "--from", str(finished), f"output_root={tmp_path}"]) == 0
+def test_from_repeats_the_mask_bit_for_bit(refitted, tmp_path):
+    assert cli.dispatch(["run", "--from", str(refitted), f"output_root={tmp_path}"]) == 0
     again = only_run(tmp_path)
-    assert np.array_equal(np.load(again / "mask.npz")["keep"], np.load(finished / "mask.npz")["keep"])
-    first, second = (json.loads((folder / "manifest.json").read_text())["sha256"] for folder in (finished, again))
+    assert np.array_equal(np.load(again / "mask.npz")["keep"], np.load(refitted / "mask.npz")["keep"])
+    first, second = (read(folder, "manifest.json")["sha256"] for folder in (refitted, again))
     assert first == second
-    configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (finished, again)]
+    configs = [yaml.safe_load((folder / "config.yaml").read_text()) for folder in (refitted, again)]
     assert configs[0] | {"output_root": str(tmp_path)} == configs[1]
 
 
-def test_from_takes_other_values_but_no_other_components(finished, tmp_path):
-    assert cli.dispatch(["run", "--from", str(finished), "sparsity=0.25", f"output_root={tmp_path}"]) == 0
+def test_from_takes_other_values_but_no_other_components(refitted, tmp_path):
+    assert cli.dispatch(["run", "--from", str(refitted), "sparsity=0.25", f"output_root={tmp_path}"]) == 0
     assert np.load(only_run(tmp_path) / "mask.npz")["keep"].sum() == 48
     with pytest.raises(UserError, match="repeated with its own components"):
-        cli.dispatch(["run", "--from", str(finished), "solver=greedy"])
+        cli.dispatch(["run", "--from", str(refitted), "solver=greedy"])
 
 
 @pytest.mark.parametrize(
@@ -159,34 +143,30 @@ def test_from_lets_a_setting_lead_those_that_follow_it(finished):
     assert unchanged.settings | {"components": unchanged.components} == saved
 
 
-def test_table_shows_noisy_dense_and_pruned_and_the_folder(tmp_path, caplog):
-    caplog.set_level("INFO", logger="qprune_cli")
-    cli.dispatch(["run", "experiment=smoke", "solver=greedy_taylor", f"output_root={tmp_path}"])
-    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
-    rows = {line.split()[0]: line for record in caplog.records for line in reversed(record.message.splitlines()) if line}
+def test_table_shows_noisy_dense_and_pruned_and_the_folder(refitted):
+    metrics, log = read(refitted), (refitted / "run.log").read_text()
+    rows = {line.split()[0]: line for line in reversed(log.splitlines()) if line.strip()}
     for name, stated in (("noisy", metrics["identity"]), ("dense", metrics["stages"]["dense"]), ("pruned", metrics["stages"]["refined"])):
         assert f"{stated['psnr']['mean']:.2f} dB" in rows[name] and f"{stated['ssim']['mean']:.4f}" in rows[name]
-    assert f"{metrics['stages']['refined']['params']:,}" in rows["pruned"] and str(only_run(tmp_path)) in caplog.text
+    assert f"{metrics['stages']['refined']['params']:,}" in rows["pruned"] and str(refitted) in log
 
 
 def test_a_sweep_keeps_its_runs_together_and_a_failed_job_does_not_stop_the_others(tmp_path, capfd):
     # floor=4 makes 0.75 unreachable on 8 layers of 8 filters: a mistake that only shows on the network.
-    code = cli.dispatch([*SMOKE, "-m", "sparsity=0.75,0.25,0.5", "floor=4", f"output_root={tmp_path}"])
+    code = cli.dispatch([*PLAIN, "-m", "sparsity=0.75,0.25,0.5", "floor=4", f"output_root={tmp_path}"])
     (sweep,) = (tmp_path / "sweeps").iterdir()
     assert code == 2 and "lower sparsity to at most 0.500" in capfd.readouterr().err
-    finished = [folder for folder in sweep.iterdir() if (folder / "manifest.json").is_file()]
-    assert sorted(int(np.load(folder / "mask.npz")["keep"].sum()) for folder in finished) == [32, 48]
+    complete = [folder for folder in sweep.iterdir() if (folder / "manifest.json").is_file()]
+    assert sorted(int(np.load(folder / "mask.npz")["keep"].sum()) for folder in complete) == [32, 48]
     (failed,) = [path.parent for path in sweep.glob("*/failed.json")]
     assert "Traceback" in (failed / "run.log").read_text() and not (failed / "mask.npz").exists()
     assert "lower sparsity to at most 0.500" in (sweep / "table.md").read_text()
-    with (sweep / "table.csv").open() as file:
-        assert [row["sparsity"] for row in csv.DictReader(file)] == ["0.25", "0.5"]
+    assert [row["sparsity"] for row in rows_of(sweep, "table.csv")] == ["0.25", "0.5"]
 
 
 def test_removing_nothing_is_said_aloud(tmp_path, caplog):
-    cli.dispatch(["run", "experiment=smoke", "solver=greedy_l1", "sparsity=0", f"output_root={tmp_path}"])
-    warnings = json.loads((only_run(tmp_path) / "metrics.json").read_text())["warnings"]
-    assert any("no filter was removed" in warning for warning in warnings)
+    cli.dispatch([*PLAIN, "sparsity=0", f"output_root={tmp_path}"])
+    assert any("no filter was removed" in warning for warning in read(only_run(tmp_path))["warnings"])
     assert any("no filter was removed" in record.message for record in caplog.records)
 
 
@@ -195,60 +175,47 @@ def test_training_makes_a_checkpoint_that_a_run_can_prune(tmp_path):
     assert cli.dispatch(["train", "experiment=train_half_unet_small", *quick, f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path, "train")
     assert {path.name for path in folder.iterdir()} >= {"config.yaml", "training.csv", "model.safetensors", "metrics.json", "manifest.json"}
-    with (folder / "training.csv").open() as file:
-        assert [int(row["step"]) for row in csv.DictReader(file)] == [10, 20]
-    assert cli.dispatch([*SMOKE, f"model.weights={folder}/model.safetensors", f"output_root={tmp_path}"]) == 0
-
-
-def test_training_is_repeatable(tmp_path):
-    quick = ["train.steps=5", "train.validate_every=5", "data.crops=2", "data.crop_size=16"]
-    for name in "ab":
-        cli.dispatch(["train", "experiment=train_half_unet_small", *quick, f"output_root={tmp_path / name}"])
-    first, second = (load_file(only_run(tmp_path / name, "train") / "model.safetensors") for name in "ab")
-    assert all((first[key] == second[key]).all() for key in first)
+    assert [int(row["step"]) for row in rows_of(folder, "training.csv")] == [10, 20]
+    assert cli.dispatch([*PLAIN, f"model.weights={folder}/model.safetensors", f"output_root={tmp_path}"]) == 0
 
 
 def test_own_images_are_pruned_on(tmp_path):
     images = write_pairs(tmp_path / "images", 10, side=48)
-    arguments = ["data=pairs", "data.crops=4", "data.crop_size=32", f"data.root={images}", f"output_root={tmp_path / 'out'}"]
-    assert cli.dispatch([*SMOKE, *arguments]) == 0
-    metrics = json.loads((only_run(tmp_path / "out") / "metrics.json").read_text())
-    assert metrics["identity"]["psnr"]["n"] == 2
+    assert cli.dispatch([*SMOKE, "solver=hybrid_qubo", *PAIRS, f"data.root={images}", f"output_root={tmp_path / 'out'}"]) == 0
+    assert read(only_run(tmp_path / "out"))["identity"]["psnr"]["n"] == 2
 
 
 def test_from_finds_data_and_weights_from_any_folder(tmp_path, monkeypatch):
     write_pairs(tmp_path / "images", 5)
     (tmp_path / "own.safetensors").write_bytes(find_weights("half_unet_small").read_bytes())
     monkeypatch.chdir(tmp_path)
-    smoke = ["run", "model=half_unet_small", "solver=greedy_taylor", "data=pairs", "data.crops=4", "data.crop_size=32"]
-    cli.dispatch([*smoke, "data.root=images", "model.weights=own.safetensors"])
+    cli.dispatch([*PLAIN, *PAIRS, "data.root=images", "model.weights=own.safetensors"])
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert cli.dispatch(["run", "--from", str(only_run(tmp_path / "outputs"))]) == 0
     assert (only_run(tmp_path / "elsewhere" / "outputs") / "manifest.json").is_file()
 
 
-def broken_weights(tmp_path):
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory):
+    """A folder of weights and images, each with something that is wrong, and of ``images`` that are fine."""
+    folder = tmp_path_factory.mktemp("broken")
     state = load_file(find_weights("half_unet_small"))
     state["head.weight"].view(-1)[0] = float("nan")
-    save_file(state, tmp_path / "nan.safetensors")
-    (tmp_path / "cut.safetensors").write_bytes(find_weights("half_unet_small").read_bytes()[:500])
-
-
-def broken_images(tmp_path):
-    for name in ("empty", "lonely", "sizes", "cut", "grey"):
-        write_pairs(tmp_path / name, 5)
-    write_pairs(tmp_path / "same", 5)
-    for k in range(5):
-        (tmp_path / "same" / f"{k}_noisy.png").write_bytes((tmp_path / "same" / f"{k}_clean.png").read_bytes())
-    for path in (tmp_path / "empty").iterdir():
+    save_file(state, folder / "nan.safetensors")
+    (folder / "cut.safetensors").write_bytes(find_weights("half_unet_small").read_bytes()[:500])
+    for name in ("images", "empty", "lonely", "sizes", "cut", "grey", "same"):
+        write_pairs(folder / name, 5)
+    for path in (folder / "empty").iterdir():
         path.unlink()
-    (tmp_path / "lonely" / "3_clean.png").unlink()
+    (folder / "lonely" / "3_clean.png").unlink()
     for k in range(5):
-        Image.new("RGB", (44, 44)).save(tmp_path / "sizes" / f"{k}_clean.png")
-        cut = tmp_path / "cut" / f"{k}_noisy.png"
+        (folder / "same" / f"{k}_noisy.png").write_bytes((folder / "same" / f"{k}_clean.png").read_bytes())
+        Image.new("RGB", (44, 44)).save(folder / "sizes" / f"{k}_clean.png")
+        cut = folder / "cut" / f"{k}_noisy.png"
         cut.write_bytes(cut.read_bytes()[:1000])
-        Image.new("L", (40, 40)).save(tmp_path / "grey" / f"{k}_noisy.png")
+        Image.new("L", (40, 40)).save(folder / "grey" / f"{k}_noisy.png")
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -268,40 +235,44 @@ def broken_images(tmp_path):
         (["limits={decoder: [1, 2]}"], "limits: decoder: no such layer"),
         (["exclude=[encoder.9]"], "exclude=encoder.9: no such layer"),
         (["floor=9"], "is to keep 9 filters and has 8"),
-        (["data=pairs", "data.root=empty"], "no image below"),
-        (["data=pairs", "data.root=nowhere"], "no folder"),
-        (["data=pairs", "data.root=lonely"], "no clean image '3_clean"),
-        (["data=pairs", "data.root=sizes"], "pairs must match"),
-        (["data=pairs", "data.root=cut"], "damaged"),
-        (["data=pairs", "data.root=grey"], "1 channels where the network wants 3"),
-        (["data=pairs", "data.root=images", "data.crop_size=200"], "smaller than a crop of 200"),
+        (["data.root=empty"], "no image below"),
+        (["data.root=nowhere"], "no folder"),
+        (["data.root=lonely"], "no clean image '3_clean"),
+        (["data.root=sizes"], "pairs must match"),
+        (["data.root=cut"], "damaged"),
+        (["data.root=grey"], "1 channels where the network wants 3"),
+        (["data.crop_size=200"], "smaller than a crop of 200"),
         (["output_root=nan.safetensors/runs"], "is a file"),
-        (["data=pairs", "data.root=same"], "the noisy and the clean image are the same"),
-        (["data=pairs", "data.root=images", "model.channels=1", "data.channels=3"], "the images have 3; set model.channels=3"),
+        (["data.root=same"], "the noisy and the clean image are the same"),
+        (["model.channels=1", "data.channels=3"], "the images have 3; set model.channels=3"),
     ],
 )
-def test_bad_weights_data_and_targets_stop_the_run_before_it_writes(overrides, message, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    broken_weights(tmp_path)
-    broken_images(tmp_path)
-    write_pairs(tmp_path / "images", 5)
-    before = sorted(tmp_path.rglob("*"))
-    smoke = ["run", "model=half_unet_small", "scorer=hybrid", "data.crops=4", "data.crop_size=32"]
+def test_bad_weights_data_and_targets_stop_the_run_before_it_writes(overrides, message, broken, monkeypatch):
+    monkeypatch.chdir(broken)
+    before = sorted(broken.rglob("*"))
+    words = ["run", "model=half_unet_small", "scorer=hybrid", *PAIRS, "data.root=images"]
     with pytest.raises(UserError, match=message) as caught:
-        cli.dispatch([*smoke, *overrides])
+        cli.dispatch([*words, *overrides])
     assert "\n" not in str(caught.value)
-    assert sorted(tmp_path.rglob("*")) == before
+    assert sorted(broken.rglob("*")) == before
 
 
-@pytest.mark.slow
+def linked(files, folder):
+    """A folder that holds some of the pairs of another: every eighth."""
+    folder.mkdir()
+    names = sorted(path.name.removesuffix("_gt.png") for path in files.glob("*_gt.png"))[::8]
+    for name in names:
+        for kind in ("gt", "noisy"):
+            (folder / f"{name}_{kind}.png").symlink_to(files / f"{name}_{kind}.png")
+    return folder
+
+
 def test_official_photographs_are_denoised_and_pruned(real_data, tmp_path):
-    native = real_data / "sidd_native"
-    where = [f"data.root={native}/train", f"data.test_root={native}/val", "data.clean='*_gt.*'", "data.shares=[0,0.5,0.5,0]"]
-    assert (
-        cli.dispatch(["run", "data=pairs", "data.crops=16", "solver=hybrid_qubo", "sparsity=0.5", *where, f"output_root={tmp_path}"]) == 0
-    )
-    metrics = json.loads((only_run(tmp_path) / "metrics.json").read_text())
-    assert metrics["stages"]["solved"]["filters"] == 384 and metrics["stages"]["dense"]["psnr"]["n"] == 32
+    train, val = (linked(real_data / "sidd_native" / part, tmp_path / part) for part in ("train", "val"))
+    where = [f"data.root={train}", f"data.test_root={val}", "data.clean='*_gt.*'", "data.shares=[0,0.5,0.5,0]"]
+    assert cli.dispatch([*SMOKE, "data=pairs", "data.crops=8", "solver=hybrid_qubo", *where, f"output_root={tmp_path}"]) == 0
+    metrics = read(only_run(tmp_path))
+    assert metrics["stages"]["solved"]["filters"] == 32 and metrics["stages"]["dense"]["psnr"]["n"] == 4
     assert metrics["stages"]["dense"]["psnr"]["mean"] > metrics["identity"]["psnr"]["mean"] + 3
 
 
@@ -317,10 +288,9 @@ def test_official_photographs_are_denoised_and_pruned(real_data, tmp_path):
     ],
 )
 def test_rounds_meet_every_kind_of_budget_and_use_it_up(overrides, tmp_path):
-    settings = ["rounds=3", "latency=false", f"output_root={tmp_path}"]
-    assert cli.dispatch(["run", "experiment=smoke", *settings, *overrides]) == 0
+    assert cli.dispatch([*SMOKE, "compensate=none", "rounds=3", f"output_root={tmp_path}", *overrides]) == 0
     folder = only_run(tmp_path)
-    solution, problem = json.loads((folder / "solution.json").read_text()), np.load(folder / "problem.npz")
+    solution, problem = read(folder, "solution.json"), np.load(folder / "problem.npz")
     keep = np.load(folder / "mask.npz")["keep"]
     kept = np.bincount(problem["layer_of"], keep)
     assert solution["feasible"] and len(solution["rounds"]) == 3 and solution["spent"] <= solution["asked"]
@@ -331,6 +301,6 @@ def test_rounds_meet_every_kind_of_budget_and_use_it_up(overrides, tmp_path):
 
 def test_a_budget_that_everything_meets_leaves_everything(tmp_path):
     for k, solver in enumerate(("profile", "swap")):
-        asked = ["budget=macs", "sparsity=0", f"solver={solver}", "latency=false", f"output_root={tmp_path / str(k)}"]
-        assert cli.dispatch(["run", "experiment=smoke", *asked]) == 0
+        words = ["compensate=none", "budget=macs", "sparsity=0", f"solver={solver}", f"output_root={tmp_path / str(k)}"]
+        assert cli.dispatch([*SMOKE, *words]) == 0
         assert np.load(only_run(tmp_path / str(k)) / "mask.npz")["keep"].all()

@@ -23,7 +23,7 @@ from qprune_cli.surgery.silence import silence
 from qprune_cli.transfer.retrain import Retrain, ticket
 from qprune_cli.types import Retrained
 from tests.images.labelled_files import write_idx
-from tests.run.test_run import only_run
+from tests.runs import only_run
 
 FEW = ["transfer.steps=20", "transfer.batch=32", "transfer.seeds=2", "latency=false", "fidelity=0"]
 OTHER = ["data@transfer.data=digits", "transfer.data.seed=1"]

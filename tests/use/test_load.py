@@ -1,7 +1,5 @@
 import dataclasses
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -9,6 +7,8 @@ import torch
 import qprune_cli as qp
 from qprune_cli.errors import UserError
 from qprune_cli.use.load import NEEDED
+from qprune_cli.weights import checkpoint
+from tests.processes import alone
 
 IMAGE = torch.rand(2, 3, 37, 51, generator=torch.Generator().manual_seed(0))
 
@@ -39,16 +39,22 @@ def test_two_loads_and_the_program_agree_bit_for_bit(finished):
         assert program(IMAGE[:1, :, :20, :33]).shape == (1, 3, 20, 33)
 
 
+def denoise_without_dense_weights(folder, given):
+    """What a process does that may read no weights but those of the run."""
+
+    def load(path, load=checkpoint.load_file):
+        assert "runs" in str(path), "dense weights"
+        return load(path)
+
+    checkpoint.load_file = load
+    image, output = torch.load(given)
+    with torch.no_grad():
+        assert torch.equal(qp.load_run(folder).model(image), output)
+
+
 def test_the_saved_network_denoises_in_a_fresh_process_without_its_dense_weights(finished, tmp_path):
-    torch.save((IMAGE, qp.load_run(finished).model(IMAGE).detach()), tmp_path / "asked.pt")
-    program = (
-        "import sys, torch, qprune_cli as qp\n"
-        "from qprune_cli.weights import checkpoint\n"
-        "checkpoint.load_file = lambda path, read=checkpoint.load_file: read(path) if 'runs' in str(path) else sys.exit('dense weights')\n"
-        "image, output = torch.load('asked.pt')\n"
-        "with torch.no_grad(): assert torch.equal(qp.load_run(sys.argv[1]).model(image), output)\n"
-    )
-    subprocess.run([sys.executable, "-c", program, str(finished)], cwd=tmp_path, check=True, capture_output=True)
+    torch.save((IMAGE, qp.load_run(finished).model(IMAGE).detach()), tmp_path / "given.pt")
+    alone(denoise_without_dense_weights, finished, tmp_path / "given.pt")
 
 
 def test_nothing_that_a_run_saves_is_a_pickle(finished):
