@@ -11,6 +11,13 @@ from qprune_cli.errors import UserError
 from qprune_cli.places import config_dir
 from qprune_cli.run.plan import RunPlan
 
+# One value in the place of each of their lists: what a size changes is the same for all.
+EXPERIMENTS = {
+    "paper_full": ["solver=random", "compensate=none"],
+    "paper_layers": ["include=['encoder.0.*']", "refine=none"],
+    "ablation": ["scorer=hybrid", "scorer.beta=0", "compensate=none", "refine=none"],
+}
+
 
 @pytest.mark.parametrize(
     "words",
@@ -93,13 +100,14 @@ def test_lists_of_the_command_take_the_place_of_those_of_the_experiment():
 
 
 @pytest.mark.parametrize(("scale", "seeds", "model"), [("tiny", {0}, "half_unet_small"), ("cpu", {0, 1, 2}, "half_unet")])
-@pytest.mark.parametrize("experiment", ["paper_full", "paper_layers", "ablation"])
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_experiments_have_sizes(experiment, scale, seeds, model):
-    jobs = compose_jobs("run", [f"experiment={experiment}", f"scale={scale}"]).jobs
+    jobs = compose_jobs("run", [f"experiment={experiment}", f"scale={scale}", *EXPERIMENTS[experiment]]).jobs
     assert {job.settings["seed"] for job in jobs} == seeds and {job.components["model"] for job in jobs} == {model}
 
 
 def test_the_largest_size_asks_for_data_and_weights():
-    (job, *_) = compose_jobs("run", ["experiment=ablation", "scale=gpu"]).jobs
+    job, *others = compose_jobs("run", ["experiment=ablation", "scale=gpu", *EXPERIMENTS["ablation"]]).jobs
+    assert {one.settings["seed"] for one in (job, *others)} == {0, 1, 2, 3, 4}
     assert job.components["data"] == "sidd"
     assert job.settings["data"]["root"] == "???" and job.settings["model"]["weights"] is None

@@ -68,31 +68,38 @@ def test_a_rounded_number_stays_within_its_interval():
     assert Span("a", 0.1, 0.9, "").word(0.123444) == "a=0.1234"
 
 
+def test_a_search_of_nothing_is_refused():
+    with pytest.raises(UserError, match="nothing to search"):
+        cli.dispatch(["tune", "~tune.space"])
+
+
+LITTLE = ["~tune.space", "loss=psnr,mse"]  # a space that is composed in a moment
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["sparsty=interval(0,1)"], "did you mean 'sparsity'"),
+        ([*LITTLE, "sparsty=interval(0,1)"], "did you mean 'sparsity'"),
         (["scorer.betta=interval(0,1)"], "did you mean 'scorer.beta'"),
         (["scorer.betta=1"], "did you mean 'scorer.beta'"),
         (["scorer=gram", "scorer.beta=1,2"], "scorer.beta: no such setting"),
-        (["~tune.space"], "nothing to search"),
-        (["tune.trials=0"], "at least 1"),
+        ([*LITTLE, "tune.trials=0"], "at least 1"),
         (["tune.trals=3"], "did you mean 'tune.trials'"),
-        (["tune.name=a/b"], "gives a folder its name"),
+        ([*LITTLE, "tune.name=a/b"], "gives a folder its name"),
         (["tune.trials=1,2"], "one value"),
         (["tune.space.sparsity=3"], "give the settings themselves"),
         (["solver=swap,gredy"], "did you mean 'greedy'"),
         (["solver=hybrid_qubo,swap"], "alias"),
-        (["sparsity=interval(0.8,0.3)"], "the lower end comes first"),
-        (["sparsity=interval(0.5,1.5)"], "sparsity=1.5"),
-        (["sparsity=interval(0.1,0.2)", "sparsity=0.5"], "given twice"),
-        (["floor=tag(log,interval(0,1))"], "above 0"),
-        (["floor=range(3,1)"], "holds no value"),
-        (["rounds=tag(foo,interval(1,2))"], "tag 'foo'"),
-        (["refine=none,sequential"], "images that trials are judged on"),
-        (["refine=sequential"], "images that trials are judged on"),
-        (["seed=0,1"], "luck"),
-        (["data.crops=1,2"], "the same images"),
+        ([*LITTLE, "sparsity=interval(0.8,0.3)"], "the lower end comes first"),
+        ([*LITTLE, "sparsity=interval(0.5,1.5)"], "sparsity=1.5"),
+        ([*LITTLE, "sparsity=interval(0.1,0.2)", "sparsity=0.5"], "given twice"),
+        ([*LITTLE, "floor=tag(log,interval(0,1))"], "above 0"),
+        ([*LITTLE, "floor=range(3,1)"], "holds no value"),
+        ([*LITTLE, "rounds=tag(foo,interval(1,2))"], "tag 'foo'"),
+        ([*LITTLE, "refine=none,sequential"], "images that trials are judged on"),
+        ([*LITTLE, "refine=sequential"], "images that trials are judged on"),
+        ([*LITTLE, "seed=0,1"], "luck"),
+        ([*LITTLE, "data.crops=1,2"], "the same images"),
         (["hydra/launcher=joblib"], "one after another"),
         (["-m"], "leave -m out"),
         (["--from", "x"], "leave --from out"),
@@ -107,10 +114,10 @@ def test_mistakes_get_one_sentence_and_nothing_is_written(words, message, tmp_pa
 
 
 def test_the_folder_is_named_by_what_is_searched_and_not_by_how_long(tmp_path):
-    few = ["experiment=smoke", "~tune.space", "scorer=gram,taylor", f"output_root={tmp_path}"]
+    few = ["scale=tiny", *LITTLE, f"output_root={tmp_path}"]
     one, same, other = (Tuning.of(compose_search([*few, *more])) for more in ([], ["tune.trials=7"], ["sparsity=0.4"]))
     assert one.folder == same.folder != other.folder
-    assert one.folder.parent == tmp_path / "tune" and one.folder.name.startswith("smoke_")
+    assert one.folder.parent == tmp_path / "tune" and one.folder.name.startswith("sample_half_unet_small_")
 
 
 def test_cfg_job_shows_the_space_that_is_searched(capsys, tmp_path):

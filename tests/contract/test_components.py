@@ -1,7 +1,8 @@
 """What every component of a role owes; components are found by their yaml files."""
 
 import copy
-from dataclasses import fields
+from dataclasses import fields, replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -33,17 +34,29 @@ MACHINES = {("solver", "dwave"), ("solver", "leap")}
 
 
 FEW = 60  # evaluations
+# One component under two names: what it owes is looked at once, and that the names mean the same.
+ALIASES = [(role, name) for role in ("solver", "refine") for name, purpose in components(role).items() if purpose.startswith("alias")]
 
 
 def cases(*names):
     return [pytest.param(role, name, id=f"{role}={name}") for role in names for name in components(role)]
 
 
-def built(role, name, *overrides):
+def kinds(role):
+    """The components of a role, each under its first name."""
+    return [name for name in components(role) if (role, name) not in ALIASES]
+
+
+@cache
+def composed(role, name, *overrides):
     if (role, name) in MACHINES:
         pytest.importorskip("dwave.system")
         pytest.skip("it needs an account of D-Wave")
-    return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides]).jobs[0].component(role)
+    return compose_jobs("run", [f"{role}={name}", *NEEDS.get(name, []), *overrides]).jobs[0]
+
+
+def built(role, name, *overrides):
+    return composed(role, name, *overrides).component(role)
 
 
 @pytest.mark.parametrize(("role", "name"), cases(*ROLES, "train"))
@@ -67,15 +80,25 @@ def test_component_can_be_built_and_is_frozen(role, name):
 
 @pytest.mark.parametrize(("role", "name"), cases(*ROLES))
 def test_unknown_setting_is_refused(role, name):
-    with pytest.raises(UserError, match="no such setting"):
-        built(role, name, f"+{role}.unknown_setting=1")
+    job = composed(role, name)
+    section = job.settings[role] | {"unknown_setting": 1}
+    with pytest.raises(UserError, match=f"{role}.unknown_setting: no such setting"):
+        replace(job, settings=job.settings | {role: section}).component(role)
+
+
+@pytest.mark.parametrize(("role", "name"), ALIASES)
+def test_an_alias_is_the_component_that_it_names(role, name):
+    stated = OmegaConf.load(config_dir() / role / f"{name}.yaml")
+    few = [f"refine.evaluations={FEW}"] if role == "refine" else []  # how long it searches is all that may differ
+    assert "_target_" not in stated
+    assert built(role, name, *few) == built(role, stated.defaults[0], *few)
 
 
 def test_every_role_is_covered():
     assert set(roles()) == {*ROLES, "train", "experiment", "scale"}
 
 
-@pytest.mark.parametrize("name", components("solver"))
+@pytest.mark.parametrize("name", kinds("solver"))
 @pytest.mark.parametrize("signed", [False, True])
 def test_solver_is_exact_repeatable_and_leaves_the_problem_alone(name, signed):
     solver = built("solver", name)
@@ -90,7 +113,7 @@ def test_solver_is_exact_repeatable_and_leaves_the_problem_alone(name, signed):
         assert np.array_equal(problem.linear, before)
 
 
-@pytest.mark.parametrize("name", components("solver"))
+@pytest.mark.parametrize("name", kinds("solver"))
 @pytest.mark.parametrize("union", [False, True])
 def test_solver_never_exceeds_a_cost_and_is_repeatable(name, union):
     solver = built("solver", name)
@@ -105,7 +128,7 @@ def test_solver_never_exceeds_a_cost_and_is_repeatable(name, union):
         assert np.array_equal(solved.keep, again.keep)
 
 
-@pytest.mark.parametrize("name", components("solver"))
+@pytest.mark.parametrize("name", kinds("solver"))
 def test_solver_takes_couplings_across_layers(name):
     solver = built("solver", name)
     for seed in range(3):
@@ -151,7 +174,7 @@ def test_scorer_that_looks_at_images_refuses_a_damaged_network(name, small_model
         built("scorer", name).score(damaged, small_layout, small_splits, seed=0)
 
 
-@pytest.mark.parametrize("name", components("refine"))
+@pytest.mark.parametrize("name", kinds("refine"))
 def test_refiner_is_never_worse_than_its_start_and_keeps_the_budget(name, small_model, small_layout, small_splits):
     rng = np.random.default_rng(0)
     problem = random_problem(0, widths=[group.channels for group in small_layout.groups], budget=small_layout.n // 2)
