@@ -160,7 +160,7 @@ def test_every_operation_follows_any_mask(name, granularity):
     before = {key: value.clone() for key, value in model.state_dict().items()}, set(vars(model))
     cost = Cost(model, layout, (3, 10, 12))
     rng = np.random.default_rng(0)
-    keeps = [rng.uniform(size=layout.n) < share for share in (0.1, 0.3, 0.5, 0.7, 0.9) for _ in range(4)]
+    keeps = [rng.uniform(size=layout.n) < share for share in (0.2, 0.4, 0.6, 0.6, 0.8, 0.9)]
     for keep in [*keeps, np.zeros(layout.n, bool), np.ones(layout.n, bool)]:
         small = shrink(model, layout, keep)
         assert difference(model, small, layout, keep, image) < 1e-10
@@ -177,15 +177,14 @@ def test_a_smaller_network_can_be_made_smaller_again(name, granularity):
     torch.manual_seed(0)
     model = shaken(OPERATIONS[name]).double()
     image = torch.rand(2, 3, 10, 12, dtype=torch.float64)
-    layout = trace(model, image)
-    for seed in range(3):
-        rng = np.random.default_rng(seed)
-        small = shrink(model, layout, rng.uniform(size=layout.n) < 0.7)
-        try:
-            again = trace(small, image, granularity)
-        except StructureError as error:
-            assert "no layer whose filters could go" in str(error)
-            continue
+    layout, rng = trace(model, image), np.random.default_rng(0)
+    small = shrink(model, layout, rng.uniform(size=layout.n) < 0.7)
+    try:
+        again = trace(small, image, granularity)
+    except StructureError as error:
+        assert "no layer whose filters could go" in str(error)
+        return
+    for _ in range(2):
         keep = rng.uniform(size=again.n) < 0.6
         assert difference(small, shrink(small, again, keep), again, keep, image) < 1e-10
 

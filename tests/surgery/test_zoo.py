@@ -39,7 +39,7 @@ def random_mask(layout, seed, share):
 @pytest.mark.parametrize(("dtype", "most"), [(torch.float32, 1e-5), (torch.float64, 1e-10)])
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("name", ZOO)
-@settings(max_examples=6)
+@settings(max_examples=2)
 @given(seed=st.integers(0, 10**6), share=st.floats(0, 1))
 def test_shrunk_network_equals_silenced_network(name, granularity, dtype, most, seed, share):
     model, layout, image, cost = subject(name, granularity, dtype)
