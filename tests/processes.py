@@ -34,10 +34,17 @@ def begun(*words: str, output: Path | None = None) -> BaseProcess:
 
 def alone(function: Callable[..., object], *arguments: object) -> None:
     """Call a function of a module in a process that has seen nothing of this one; fails where it does."""
-    process = SERVER.Process(target=function, args=arguments, daemon=True)
+    process = SERVER.Process(target=function, args=arguments)
     process.start()
+    assert ended(process) == 0
+
+
+def ended(process: BaseProcess) -> int | None:
+    """Wait for it; its exit code, or None where it lives too long, which ends it."""
     process.join(120)
-    assert process.exitcode == 0
+    code = process.exitcode
+    process.kill()
+    return code
 
 
 def killed(process: BaseProcess, when: Callable[[], object], by: signal.Signals = signal.SIGKILL) -> int:

@@ -19,6 +19,8 @@ from qprune_cli import cli
 QUICK = ["fidelity=0", "certify=false", "latency=false"]  # what a run measures beside its quality costs more than the rest of it
 TINY = ["run", "scale=tiny"]  # experiment=smoke, composed once where an experiment is composed three times
 SMOKE = [*TINY, *QUICK]
+# A third of a second: for what has nothing to do with images.
+DIGITS = ["run", *QUICK, "data=digits", "data.test_images=40", "model=mlp", "solver=greedy_taylor", "compensate=none"]
 OWN = str(Path(__file__).parent / "own")  # a task of squares and its classifiers: the smallest networks that train
 BLOBS = ["data=blobs", "model=reader", "--config-dir", OWN]
 EXPORT = torch.export.export

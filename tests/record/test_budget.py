@@ -9,7 +9,7 @@ from qprune_cli.record.budget import asked_line, missed_target, obtained, soluti
 from qprune_cli.run import outcome
 from qprune_cli.scores import Pairs
 from qprune_cli.types import FilterGroup, Footprint, Latency, Layout, Memory, Quality, Stage
-from tests.runs import SMOKE, read
+from tests.runs import DIGITS, read
 
 LAYOUT = Layout((FilterGroup("a", "a", 4),))
 COSTLY = Budget("params", 50.0, (np.arange(1, 5),), lambda keep: 20.0 * keep.sum())
@@ -53,7 +53,7 @@ def test_lines_say_what_was_asked_spent_proven_and_trusted():
 
 def test_a_run_that_misses_its_target_is_complete_and_exits_with_3(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(outcome, "missed_target", lambda *_: ["budget=params: too large"])
-    monkeypatch.setattr("sys.argv", ["qprune", *SMOKE, "compensate=none", "budget=params", f"output_root={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["qprune", *DIGITS, "budget=params", f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 3 and "qprune: budget=params: too large" in capsys.readouterr().err

@@ -1,10 +1,5 @@
 """Classifiers go through the same commands as denoisers."""
 
-import csv
-import json
-import logging
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -14,21 +9,10 @@ from qprune_cli import cli, prune
 from qprune_cli.errors import UserError
 from qprune_cli.use.load import load_run
 from tests.blobs import blobs, taught
-from tests.runs import only_run
+from tests.runs import BLOBS, OWN, QUICK, carried_out, made_once, only_run, read, rows_of
 
-OWN = str(Path(__file__).parents[1] / "own")
-BLOBS = ["data=blobs", "model=reader", "--config-dir", OWN]
 TRAIN = ["train", *BLOBS, "train.steps=60", "train.batch=32", "train.lr=0.03", "train.validate_every=20"]
-RUN = ["run", *BLOBS, "latency=false", "fidelity=6"]
-
-
-def read(folder, name):
-    return json.loads((folder / name).read_text())
-
-
-def rows(folder, name):
-    with (folder / name).open() as file:
-        return list(csv.DictReader(file))
+RUN = ["run", *BLOBS, *QUICK]
 
 
 def weights(folder):
@@ -37,31 +21,25 @@ def weights(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    root = tmp_path_factory.mktemp("trained")
-    assert cli.dispatch([*TRAIN, f"output_root={root}"]) == 0
-    return only_run(root, "train")
+    return only_run(made_once(tmp_path_factory, "trained", lambda folder: carried_out(*TRAIN, f"output_root={folder}")), "train")
 
 
 @pytest.fixture(scope="module")
 def trained_cnn(tmp_path_factory):
-    root = tmp_path_factory.mktemp("cnn")
-    assert cli.dispatch([*TRAIN, "model.convolutions=true", f"output_root={root}"]) == 0
-    return only_run(root, "train")
+    words = [*TRAIN, "model.convolutions=true"]
+    return only_run(made_once(tmp_path_factory, "trained_cnn", lambda folder: carried_out(*words, f"output_root={folder}")), "train")
 
 
 @pytest.fixture(scope="module")
 def finished(trained, tmp_path_factory):
-    root = tmp_path_factory.mktemp("outputs")
-    logging.getLogger("qprune_cli").setLevel(logging.INFO)  # as on the command line, so that run.log holds the table
-    assert cli.dispatch([*RUN, weights(trained), "refine=sequential", "refine.evaluations=60", f"output_root={root}"]) == 0
-    logging.getLogger("qprune_cli").setLevel(logging.NOTSET)
-    return only_run(root)
+    words = ["run", *BLOBS, "latency=false", "fidelity=6", weights(trained), "refine=sequential", "refine.evaluations=60"]
+    return only_run(made_once(tmp_path_factory, "classifier", lambda folder: carried_out(*words, f"output_root={folder}")))
 
 
 def test_training_learns_and_reports_accuracy(trained):
-    told = rows(trained, "training.csv")
-    assert list(told[0]) == ["step", "lr", "loss", "accuracy"] and [row["step"] for row in told] == ["20", "40", "60"]
-    assert float(told[-1]["loss"]) < float(told[0]["loss"]) and float(told[-1]["accuracy"]) > 0.8
+    rows = rows_of(trained, "training.csv")
+    assert list(rows[0]) == ["step", "lr", "loss", "accuracy"] and [row["step"] for row in rows] == ["20", "40", "60"]
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) and float(rows[-1]["accuracy"]) > 0.8
     metrics = read(trained, "metrics.json")
     assert metrics["stages"]["dense"]["accuracy"]["mean"] > metrics["identity"]["accuracy"]["mean"] + 0.3
     assert yaml.safe_load((trained / "config.yaml").read_text())["train"]["loss"] == "cross_entropy"
@@ -86,7 +64,7 @@ def test_a_stopped_training_goes_on_to_the_same_weights(trained, tmp_path, monke
     folder = only_run(tmp_path, "train")
     assert cli.dispatch(["train", "--resume", str(folder), "--config-dir", OWN]) == 0
     assert (folder / "model.safetensors").read_bytes()[-500:] == (trained / "model.safetensors").read_bytes()[-500:]
-    assert rows(folder, "training.csv") == rows(trained, "training.csv")
+    assert rows_of(folder, "training.csv") == rows_of(trained, "training.csv")
 
 
 def test_a_run_has_accuracy_at_every_stage_and_a_row_for_every_image(finished):
@@ -99,7 +77,7 @@ def test_a_run_has_accuracy_at_every_stage_and_a_row_for_every_image(finished):
     assert 0 < metrics["identity"]["accuracy"]["mean"] < metrics["stages"]["dense"]["accuracy"]["mean"] <= 1
     assert metrics["macs_definition"] == "multiply-accumulates of convolutions and linear layers for one image of shape [1, 8, 8]"
     assert metrics["stages"]["dense"]["macs"] == 64 * 12 + 12 * 8 + 8 * 3 and metrics["stages"]["compensated"]["filters"] == 10
-    images = rows(finished, "images.csv")
+    images = rows_of(finished, "images.csv")
     assert len(images) == 5 * 60 and list(images[0]) == ["image", "stage", "accuracy", "cross_entropy"]
     assert {row["accuracy"] for row in images} == {"0.0", "1.0"}
     assert not (finished / "crops").exists()
@@ -113,7 +91,7 @@ def test_tables_print_per_cent_and_the_majority(finished):
 
 
 def test_refinement_and_compensation_speak_of_the_log_likelihood(finished):
-    assert "log_likelihood" in rows(finished, "trace.csv")[-1]
+    assert "log_likelihood" in rows_of(finished, "trace.csv")[-1]
     gained = read(finished, "metrics.json")["refinement"]
     assert all(gained[part]["before"] < 0 for part in ("tuned", "held_out", "test"))
     assert gained["held_out"]["after"] >= gained["held_out"]["before"]
@@ -124,8 +102,8 @@ def test_refinement_and_compensation_speak_of_the_log_likelihood(finished):
     ("scorer", "budget"), [("hybrid", "macs"), ("leave_one_out", "params"), ("l1_cosine", "macs"), ("reconstruction", "params")]
 )
 def test_convolutional_classifiers_meet_budgets_with_any_scorer(trained_cnn, tmp_path, scorer, budget):
-    asked = [*RUN, weights(trained_cnn), "model.convolutions=true", f"scorer={scorer}", f"budget={budget}", "sparsity=0.4"]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
+    words = [*RUN, weights(trained_cnn), "model.convolutions=true", f"scorer={scorer}", f"budget={budget}", "sparsity=0.4"]
+    assert cli.dispatch([*words, f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path)
     stages = read(folder, "metrics.json")["stages"]
     assert stages["compensated"][budget] <= 0.6 * stages["dense"][budget]
@@ -137,8 +115,8 @@ def test_convolutional_classifiers_meet_budgets_with_any_scorer(trained_cnn, tmp
 @pytest.mark.parametrize("refiner", ["descent", "gradient", "tensor_train", "random", "chain"])
 def test_every_refiner_takes_a_classifier(trained_cnn, tmp_path, refiner):
     few = {"chain": ["refine.stages=[{sequential: {evaluations: 20}}]"]}.get(refiner, ["refine.evaluations=40"])
-    asked = [*RUN, weights(trained_cnn), "model.convolutions=true", f"refine={refiner}", *few]
-    assert cli.dispatch([*asked, f"output_root={tmp_path}"]) == 0
+    words = [*RUN, weights(trained_cnn), "model.convolutions=true", f"refine={refiner}", *few]
+    assert cli.dispatch([*words, f"output_root={tmp_path}"]) == 0
     gained = read(only_run(tmp_path), "metrics.json")["refinement"]
     assert gained["held_out"]["after"] >= gained["held_out"]["before"] - 1e-6
 
@@ -175,10 +153,10 @@ def test_evaluation_refuses_data_of_another_kind(finished, tmp_path, words, said
 
 def test_a_classifier_of_ones_own_is_pruned(trained, tmp_path):
     mine = ["model=custom", "model.factory=tests.blobs:reader", "model.channels=1", f"model.checkpoint={trained}/model.safetensors"]
-    asked = ["run", "data=blobs", *mine, "latency=false", "fidelity=0", "--config-dir", OWN, f"output_root={tmp_path}"]
+    words = ["run", "data=blobs", *mine, "latency=false", "fidelity=0", "--config-dir", OWN, f"output_root={tmp_path}"]
     with pytest.raises(UserError, match="model=custom restores images, and data=blobs has labels"):
-        cli.dispatch(asked)
-    assert cli.dispatch([*asked, "model.task=classify"]) == 0
+        cli.dispatch(words)
+    assert cli.dispatch([*words, "model.task=classify"]) == 0
     stages, dense = read(only_run(tmp_path), "metrics.json")["stages"], read(trained, "metrics.json")["stages"]["dense"]
     assert stages["dense"]["accuracy"] == dense["accuracy"]
 
@@ -190,6 +168,7 @@ def test_apply_refuses_a_classifier(finished, tmp_path):
         cli.dispatch(["apply", str(finished), "--input", f"{tmp_path}/in", "--output", f"{tmp_path}/out"])
 
 
+@pytest.mark.exports
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
 def test_an_exported_classifier_takes_any_number_of_images(finished, tmp_path, form, capsys):
     assert cli.dispatch(["export", str(finished), "--format", form, "--output", f"{tmp_path}/small.{form}"]) == 0

@@ -1,6 +1,6 @@
 """Sweeps from the command line: what is shared, what is skipped, what a kill leaves, and that results stay the same."""
 
-import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from qprune_cli import cli
+from tests.processes import begun, ended, killed
+from tests.runs import DIGITS, carried_out, made_once, read
 
-QUICK = ["experiment=smoke", "fidelity=0", "certify=false", "latency=false", "compensate=none"]
-SWEEP = ["run", "-m", *QUICK, "sparsity=0.25,0.5", "solver=greedy_taylor,random"]
+SWEEP = [*DIGITS, "-m", "sparsity=0.25,0.5", "solver=greedy_taylor,random"]
 
 
 def results(sweep: Path) -> dict[str, dict]:
     """What the jobs of a sweep found, without times."""
-    found = {path.parent.name: json.loads(path.read_text()) for path in sweep.glob("*/metrics.json")}
-    masks = {path.parent.name: np.load(path)["keep"].tolist() for path in sweep.glob("*/mask.npz")}
-    return {name: {"stages": metrics["stages"], "mask": masks[name]} for name, metrics in found.items()}
+    jobs = [path.parent for path in sweep.glob("*/metrics.json")]
+    return {job.name: {"stages": read(job)["stages"], "mask": np.load(job / "mask.npz")["keep"].tolist()} for job in jobs}
 
 
 def only(root: Path) -> Path:
@@ -30,14 +30,18 @@ def only(root: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
-    root = tmp_path_factory.mktemp("uninterrupted")
-    assert cli.dispatch([*SWEEP, f"output_root={root}"]) == 0
-    return only(root)
+    return only(made_once(tmp_path_factory, "uninterrupted", lambda folder: carried_out(*SWEEP, f"output_root={folder}")))
+
+
+@pytest.fixture
+def copied(uninterrupted, tmp_path):
+    """A copy that may be added to; its root is the folder that it lies in."""
+    return shutil.copytree(uninterrupted, tmp_path / "sweeps" / uninterrupted.name)
 
 
 def test_jobs_share_what_they_have_in_common(uninterrupted):
-    taken = [json.loads(path.read_text())["cache"] for path in uninterrupted.glob("*/manifest.json")]
-    kinds = [sorted(said.split(":")[0] for said in one) for one in taken]
+    taken = [read(path.parent, path.name)["cache"] for path in uninterrupted.glob("*/manifest.json")]
+    kinds = [sorted(line.split(":")[0] for line in one) for one in taken]
     assert len(kinds) == 4 and kinds.count(["quality", "quality", "scores"]) >= 2
 
 
@@ -48,50 +52,41 @@ def test_repeating_the_command_does_nothing_again(uninterrupted, capsys):
     assert {path: path.stat().st_mtime_ns for path in uninterrupted.glob("*/*")} == before
 
 
-def test_more_jobs_go_into_a_folder_that_is_named(uninterrupted, capsys):
-    words = [f"hydra.sweep.dir={uninterrupted}", f"output_root={uninterrupted.parents[1]}"]
-    assert cli.dispatch(["run", "-m", *QUICK, "sparsity=0.5,0.6", "solver=random", *words]) == 0
+def test_more_jobs_go_into_a_folder_that_is_named(copied, tmp_path, capsys):
+    words = [f"hydra.sweep.dir={copied}", f"output_root={tmp_path}"]
+    assert cli.dispatch([*DIGITS, "-m", "sparsity=0.5,0.6", "solver=random", *words]) == 0
     assert "2 jobs (1 finished)" in capsys.readouterr().out
-    assert len(results(uninterrupted)) == 5
+    assert len(results(copied)) == 5
 
 
 def test_without_the_cache_results_are_the_same(uninterrupted, tmp_path):
     assert cli.dispatch([*SWEEP[:-2], "sparsity=0.5", "solver=greedy_taylor", "cache=false", f"output_root={tmp_path}"]) == 0
     ((name, found),) = results(only(tmp_path)).items()
     assert results(uninterrupted)[name] == found
-    assert json.loads((only(tmp_path) / name / "manifest.json").read_text())["cache"] == []
+    assert read(only(tmp_path) / name, "manifest.json")["cache"] == []
 
 
 @pytest.mark.slow
-def test_a_killed_sweep_goes_on_to_the_same_results(uninterrupted, tmp_path):
-    command = [sys.executable, "-m", "qprune_cli", *SWEEP, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", f"output_root={tmp_path}"]
-    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 300
-    while not list(tmp_path.glob("sweeps/*/*/manifest.json")):
-        assert time.monotonic() < deadline and first.poll() is None, "no job ever finished"
-        time.sleep(0.01)
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+def test_a_killed_sweep_goes_on_to_the_same_results(uninterrupted, tmp_path, capsys):
+    words = [*SWEEP, f"output_root={tmp_path}"]
+    first = begun(*words, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert killed(first, lambda: list(tmp_path.glob("sweeps/*/*/manifest.json"))) == -signal.SIGKILL
     time.sleep(1.5)  # its workers follow it
     sweep = only(tmp_path)
-    finished = {path: path.stat().st_mtime_ns for path in sweep.glob("*/manifest.json")}
-    assert len(finished) < 4
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert f"{len(finished)} finished" in done.stdout
-    assert all(path.stat().st_mtime_ns == when for path, when in finished.items())
-    assert {name: found for name, found in results(uninterrupted).items() if name in results(sweep)} == results(sweep)
-    assert len(results(sweep)) == 4 and not list(sweep.rglob("*unfinished*"))
+    before = {path: path.stat().st_mtime_ns for path in sweep.glob("*/manifest.json")}
+    assert len(before) < 4
+    assert cli.dispatch(words) == 0
+    assert f"{len(before)} finished" in capsys.readouterr().out
+    assert all(path.stat().st_mtime_ns == when for path, when in before.items())
+    assert results(uninterrupted) == results(sweep) and len(results(sweep)) == 4
+    assert not list(sweep.rglob("*unfinished*"))
 
 
-@pytest.mark.slow
 def test_two_sweeps_at_once_in_one_folder_do_each_job_once(uninterrupted, tmp_path):
-    command = [sys.executable, "-m", "qprune_cli", *SWEEP, f"output_root={tmp_path}"]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], said
+    both = [begun(*SWEEP, f"output_root={tmp_path}", output=tmp_path / f"{k}.txt") for k in range(2)]
+    assert [ended(process) for process in both] == [0, 0], [path.read_text() for path in tmp_path.glob("*.err")]
     sweep = only(tmp_path)
-    assert {name: found for name, found in results(uninterrupted).items() if name in results(sweep)} == results(sweep)
+    assert results(uninterrupted) == results(sweep)
     logs = [path.read_text() for path in sweep.glob("*/run.log")]
     assert len(logs) == 4 and not any("Traceback" in log for log in logs)
     assert all(log.count("dense") == logs[0].count("dense") for log in logs), "a job was done twice"
@@ -100,15 +95,15 @@ def test_two_sweeps_at_once_in_one_folder_do_each_job_once(uninterrupted, tmp_pa
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_local"])
 def test_a_launcher_of_its_own_processes_gives_the_same(uninterrupted, tmp_path, launcher):
-    words = [*SWEEP[:-2], "sparsity=0.25,0.5", "solver=greedy_taylor", f"hydra/launcher={launcher}", f"output_root={tmp_path}"]
+    words = [*SWEEP[:-2], "sparsity=0.25", "solver=greedy_taylor", f"hydra/launcher={launcher}", f"output_root={tmp_path}"]
     assert cli.dispatch(words) == 0
-    found = results(only(tmp_path))
-    assert len(found) == 2 and all(results(uninterrupted)[name] == one for name, one in found.items())
+    ((name, found),) = results(only(tmp_path)).items()
+    assert results(uninterrupted)[name] == found
 
 
 def test_trainings_are_swept_and_skipped_as_well(tmp_path, capsys):
     quick = ["train.steps=4", "train.validate_every=2", "data.crops=2", "data.crop_size=16"]
-    words = ["train", "-m", "experiment=train_half_unet_small", *quick, "train.seed=0,1", f"output_root={tmp_path}"]
+    words = ["train", "-m", "model=half_unet_small", *quick, "train.seed=0,1", f"output_root={tmp_path}"]
     assert [cli.dispatch(words), cli.dispatch(words)] == [0, 0]
     assert len(list(only(tmp_path).glob("*/model.safetensors"))) == 2
     assert "2 jobs (2 finished)" in capsys.readouterr().out and not (only(tmp_path) / "table.csv").exists()
@@ -152,7 +147,7 @@ def test_a_worker_ends_with_the_process_that_started_it():
     ],
 )
 def test_mistakes_are_found_before_any_job_starts(tmp_path, capsys, monkeypatch, words, said):
-    monkeypatch.setattr("sys.argv", ["qprune", "run", "-m", *QUICK, "solver=greedy_taylor", *words, f"output_root={tmp_path}"])
+    monkeypatch.setattr("sys.argv", ["qprune", *DIGITS, "-m", *words, f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:
         cli.main()
     error = capsys.readouterr().err
