@@ -1,6 +1,5 @@
 """The command line as a user meets it."""
 
-import os
 import subprocess
 import sys
 
@@ -10,10 +9,23 @@ from qprune_cli import cli
 from qprune_cli.errors import UserError
 
 
-def qprune(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "qprune_cli", *arguments], capture_output=True, text=True, cwd=cwd, env=os.environ | environment, check=False
-    )
+@pytest.fixture
+def answered(tmp_path, monkeypatch, capsys):
+    """What a question is answered with; it leaves nothing behind."""
+    monkeypatch.chdir(tmp_path)
+
+    def ask(*arguments, **environment):
+        monkeypatch.setattr(sys, "argv", ["qprune"])
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        try:
+            code = cli.dispatch([*arguments])
+        except SystemExit as end:  # of Hydra's help
+            code = end.code
+        assert not code and not list(tmp_path.iterdir())
+        return capsys.readouterr().out
+
+    return ask
 
 
 def test_help_names_every_command(capsys):
@@ -22,15 +34,14 @@ def test_help_names_every_command(capsys):
     assert all(f"qprune {command}" in out for command in cli.COMMANDS)
 
 
-def test_cfg_job_prints_the_configuration_from_any_folder(tmp_path):
-    done = qprune("run", "--cfg", "job", "solver=greedy_taylor", "sparsity=0.3", cwd=tmp_path)
-    assert done.returncode == 0 and "sparsity: 0.3" in done.stdout and "scorer.taylor.Taylor" in done.stdout
-    assert not list(tmp_path.iterdir())
+def test_cfg_job_prints_the_configuration_from_any_folder(answered):
+    out = answered("run", "--cfg", "job", "solver=greedy_taylor", "sparsity=0.3")
+    assert "sparsity: 0.3" in out and "scorer.taylor.Taylor" in out
 
 
-def test_help_of_run_shows_components_and_settings(tmp_path):
-    done = qprune("run", "--help", cwd=tmp_path)
-    assert done.returncode == 0 and "hybrid_qubo" in done.stdout and "sparsity" in done.stdout
+def test_help_of_run_shows_components_and_settings(answered):
+    out = answered("run", "--help")
+    assert "hybrid_qubo" in out and "sparsity" in out
 
 
 @pytest.mark.parametrize(
@@ -42,15 +53,13 @@ def test_help_of_run_shows_components_and_settings(tmp_path):
         ("qprune train experiment=", {"experiment=train_half_unet"}),
     ],
 )
-def test_bash_completion(line, expected, tmp_path):
-    done = qprune("-sc", "query=bash", cwd=tmp_path, COMP_LINE=line, COMP_POINT=str(len(line)))
-    assert done.returncode == 0 and expected <= set(done.stdout.split())
+def test_bash_completion(line, expected, answered):
+    assert expected <= set(answered("-sc", "query=bash", COMP_LINE=line, COMP_POINT=str(len(line))).split())
 
 
-def test_bash_completion_can_be_installed(tmp_path):
-    done = qprune("-sc", "install=bash", cwd=tmp_path)
-    assert done.returncode == 0 and "complete" in done.stdout
-    assert subprocess.run(["bash", "-n"], input=done.stdout, text=True, check=False).returncode == 0
+def test_bash_completion_can_be_installed(answered):
+    out = answered("-sc", "install=bash")
+    assert "complete" in out and subprocess.run(["bash", "-n"], input=out, text=True, check=False).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -125,6 +134,7 @@ def test_mistakes_get_one_sentence_and_nothing_is_written(arguments, message, tm
 
 
 def test_a_mistake_ends_with_exit_code_2_and_without_a_traceback(tmp_path):
-    done = qprune("run", "sparsity=1.5", cwd=tmp_path)
+    command = [sys.executable, "-m", "qprune_cli", "run", "sparsity=1.5"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("qprune: sparsity=1.5")

@@ -60,6 +60,7 @@ def test_compare_shows_the_last_stage_and_names_it(finished, capsys, tmp_path):
     assert "stage final" in said and "finetune" in said
 
 
+@pytest.mark.slow
 def test_a_killed_tuning_goes_on_exactly(tmp_path):
     words = [*TUNED, "finetune.steps=30", "finetune.dense=false"]
 

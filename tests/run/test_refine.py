@@ -45,6 +45,7 @@ def test_trace_has_a_row_for_each_evaluation(refined):
     assert len(moves) == told["moves"] + 1 and max(float(row["held_out"]) for row in moves) == told["held_out"]["after"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("refiner", ["descent", "sequential"])
 def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner, refined, tmp_path, monkeypatch):
     whole = refined

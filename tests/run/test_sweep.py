@@ -82,6 +82,7 @@ def test_a_killed_sweep_goes_on_to_the_same_results(uninterrupted, tmp_path, cap
     assert not list(sweep.rglob("*unfinished*"))
 
 
+@pytest.mark.slow
 def test_two_sweeps_at_once_in_one_folder_do_each_job_once(uninterrupted, tmp_path):
     both = [begun(*SWEEP, f"output_root={tmp_path}", output=tmp_path / f"{k}.txt") for k in range(2)]
     assert [ended(process) for process in both] == [0, 0], [path.read_text() for path in tmp_path.glob("*.err")]

@@ -162,6 +162,7 @@ def test_rows_keep_their_numbers_in_a_saved_state(tmp_path):
 SMALL = ["model=half_unet_small", "data.crops=4", "data.crop_size=32", "train.batch=2", "train.crop=16"]
 
 
+@pytest.mark.slow
 def test_killed_training_resumes_to_the_same_weights(tmp_path):
     words = ["train", *SMALL, "train.steps=30", "train.validate_every=3"]
     carried_out(*words, f"output_root={tmp_path}/whole")
