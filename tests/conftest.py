@@ -25,7 +25,7 @@ from tests.runs import SMOKE, carried_out, exporting, made_once, only_run, refus
 # small for more, and the tests themselves run side by side.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
-settings.register_profile("shared machine", deadline=None)
+settings.register_profile("shared machine", deadline=None, max_examples=30)
 settings.load_profile("shared machine")
 
 

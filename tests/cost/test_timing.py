@@ -21,7 +21,7 @@ def test_between_measured_widths_time_is_linear_and_beyond_them_it_stays():
 )
 def test_the_dense_network_is_predicted_as_it_was_measured_and_a_smaller_one_below(model):
     layout = trace(model.eval(), torch.empty(1, 3, 32, 32))
-    timing = Timing(model, layout, (3, 128, 128), threads=1)
+    timing = Timing(model, layout, (3, 64, 64), threads=1)
     whole = np.ones(layout.n, bool)
     few = np.concatenate([np.arange(group.channels) < 2 for group in layout.groups])
     assert 0 < timing.milliseconds(few) < timing.milliseconds(whole)

@@ -13,14 +13,14 @@ from tests.conftest import all_masks, best_damage, factored_problem, priced_prob
 SEEDS = st.integers(0, 10**6)
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(SEEDS, st.booleans(), st.integers(0, 2), st.integers(6, 12))
 def test_no_mask_falls_below_the_bound(seed, signed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor, signed=signed)
     assert lower_bound(problem) <= best_damage(problem) + 1e-9
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(SEEDS, st.integers(1, 3))
 def test_no_mask_falls_below_the_bound_with_couplings_across_layers(seed, rank):
     problem = factored_problem(seed, rank=rank)
@@ -49,7 +49,7 @@ def test_a_cost_has_no_bound():
     assert lower_bound(priced_problem(0)) is None
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(SEEDS, st.integers(0, 2), st.integers(6, 12))
 def test_best_mask_of_a_tangent_equals_enumeration(seed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor)
@@ -62,7 +62,7 @@ def test_best_mask_of_a_tangent_equals_enumeration(seed, floor, kept):
     assert problem.feasible(~gone) and np.isclose(slope[gone].sum(), ((~feasible) @ slope).min())
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(SEEDS, st.integers(0, 2), st.integers(6, 12))
 def test_projection_is_feasible_and_nearer_than_any_mask(seed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor)
@@ -74,7 +74,7 @@ def test_projection_is_feasible_and_nearer_than_any_mask(seed, floor, kept):
     assert ((corners - nearest) @ (point - nearest) <= 1e-6).all(), "the angle to every feasible point is obtuse"
 
 
-@settings(max_examples=20)
+@settings(max_examples=8)
 @given(SEEDS, st.booleans(), st.integers(0, 2), st.integers(6, 12))
 def test_decided_filters_are_those_of_every_better_mask(seed, signed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor, signed=signed)

@@ -27,7 +27,7 @@ def nothing_fits(problem, keep):
     return True
 
 
-@settings(max_examples=60)
+@settings(max_examples=20)
 @given(SEEDS, st.booleans(), st.booleans(), st.floats(0.2, 0.95), st.integers(1, 2))
 def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, share, round_to):
     problem = priced_problem(seed, share=share, union=union, signed=signed, round_to=round_to)
@@ -37,7 +37,7 @@ def test_a_cost_is_never_exceeded_and_nothing_more_fits(seed, union, signed, sha
         assert problem.feasible(keep) and nothing_fits(problem, keep)
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(SEEDS, st.floats(0.2, 0.95))
 def test_bound_of_priced_counts_is_below_every_choice_and_counts_are_near_the_best(seed, share):
     problem = priced_problem(seed, share=share)

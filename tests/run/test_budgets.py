@@ -39,18 +39,17 @@ def test_the_smaller_network_never_exceeds_its_budget_and_nothing_more_fits(
 ):
     (budget,) = budgets(replace(asked, budget=name, scope=scope, sparsity=sparsity, round_to=round_to), small_model, small_layout, SHAPE)
     dense = getattr(footprint_of(small_model, SHAPE), name)
-    for seed in range(3):
-        linear = np.random.default_rng(seed).uniform(size=small_layout.n)
-        problem = PruningProblem(small_layout, linear, Pairs.none(), budget)
-        keep = repaired(problem, np.ones(small_layout.n, bool))
-        assert problem.feasible(keep)
-        size = getattr(footprint_of(shrink(small_model, small_layout, keep), SHAPE), name)
-        assert size == budget.spent(keep) <= (1 - sparsity) * dense
-        if round_to == 1:
-            for i in np.flatnonzero(~keep):
-                more = keep.copy()
-                more[i] = True
-                assert not problem.feasible(more)
+    linear = np.random.default_rng(0).uniform(size=small_layout.n)
+    problem = PruningProblem(small_layout, linear, Pairs.none(), budget)
+    keep = repaired(problem, np.ones(small_layout.n, bool))
+    assert problem.feasible(keep)
+    size = getattr(footprint_of(shrink(small_model, small_layout, keep), SHAPE), name)
+    assert size == budget.spent(keep) <= (1 - sparsity) * dense
+    if round_to == 1:
+        for i in np.flatnonzero(~keep):
+            more = keep.copy()
+            more[i] = True
+            assert not problem.feasible(more)
 
 
 def test_every_layer_loses_the_same_share_where_the_scope_is_the_layer(asked, small_model, small_layout):
@@ -61,7 +60,7 @@ def test_every_layer_loses_the_same_share_where_the_scope_is_the_layer(asked, sm
 
 
 def test_what_latency_costs_is_predicted_for_any_mask(small_model, small_layout):
-    predicted = spending("latency", small_model, small_layout, (3, 128, 128))
+    predicted = spending("latency", small_model, small_layout, (3, 32, 32))
     assert all(np.isfinite(predicted(keep)) and predicted(keep) > 0 for keep in np.ones((1, small_layout.n), bool))
 
 

@@ -23,11 +23,11 @@ from qprune_cli.surgery.silence import silence
 from qprune_cli.transfer.retrain import Retrain, ticket
 from qprune_cli.types import Retrained
 from tests.images.labelled_files import write_idx
-from tests.runs import only_run
+from tests.runs import carried_out, made_once, only_run
 
-FEW = ["transfer.steps=20", "transfer.batch=32", "transfer.seeds=2", "latency=false", "fidelity=0"]
-OTHER = ["data@transfer.data=digits", "transfer.data.seed=1"]
-HERE = ["data=digits", "model=mlp", "scorer=taylor", "solver=greedy", "compensate=none"]
+FEW = ["transfer.steps=8", "transfer.batch=32", "transfer.seeds=2", "latency=false", "fidelity=0"]
+OTHER = ["data@transfer.data=digits", "transfer.data.seed=1", "transfer.data.test_images=60"]
+HERE = ["data=digits", "data.test_images=60", "model=mlp", "scorer=taylor", "solver=greedy", "compensate=none"]
 RUN = [*HERE, "transfer=retrain", *OTHER, *FEW]
 NAMES = ["transferred", "random", "l1", "dense", "own"]
 
@@ -43,9 +43,8 @@ def planned(*words):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    root = tmp_path_factory.mktemp("outputs")
-    assert cli.dispatch(["run", *RUN, "budget=params", "seed=3", f"output_root={root}"]) == 0
-    return only_run(root)
+    words = ["run", *RUN, "budget=params", "seed=3"]
+    return only_run(made_once(tmp_path_factory, "transferred", lambda folder: carried_out(*words, f"output_root={folder}")))
 
 
 def compared(plan, monkeypatch, fit):
