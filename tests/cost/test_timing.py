@@ -19,6 +19,7 @@ def test_between_measured_widths_time_is_linear_and_beyond_them_it_stays():
         nn.Sequential(nn.Conv2d(3, 64, 1), nn.Conv2d(64, 64, 3, groups=64), nn.ReLU(), nn.ConvTranspose2d(64, 3, 2, stride=2)),
     ],
 )
+@pytest.mark.slow
 def test_the_dense_network_is_predicted_as_it_was_measured_and_a_smaller_one_below(model):
     layout = trace(model.eval(), torch.empty(1, 3, 32, 32))
     timing = Timing(model, layout, (3, 64, 64), threads=1)

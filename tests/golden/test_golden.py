@@ -23,6 +23,7 @@ def test_mask():
     assert solved.damage == pytest.approx(DAMAGE)
 
 
+@pytest.mark.slow
 def test_quality(refitted):
     metrics = read(refitted)
     assert metrics["identity"]["psnr"]["mean"] == pytest.approx(IDENTITY, abs=0.01)

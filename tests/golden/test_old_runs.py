@@ -37,6 +37,7 @@ def test_an_old_run_is_loaded(old):
     assert sum(p.numel() for p in run.model.parameters()) == metrics_of(old)["stages"]["compensated"]["params"]
 
 
+@pytest.mark.slow
 def test_an_old_run_is_repeated_to_the_same_mask_and_quality(old, tmp_path):
     assert cli.dispatch(["run", "--from", str(old), f"output_root={tmp_path}"]) == 0
     (new,) = (tmp_path / "runs").iterdir()

@@ -62,6 +62,7 @@ def test_any_mask_is_repaired_to_rounded_widths_and_polishing_keeps_them(seed, s
 
 
 @given(SEEDS, st.integers(2, 3), st.integers(5, 12))
+@pytest.mark.slow
 def test_greedy_without_couplings_is_optimal_under_rounded_widths(seed, round_to, target):
     problem = rounded_problem(seed, round_to, target, coupled=False)
     solved = Greedy().solve(problem, 0)

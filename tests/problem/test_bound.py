@@ -1,6 +1,7 @@
 import dataclasses
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ def test_no_mask_falls_below_the_bound(seed, signed, floor, kept):
 
 @settings(max_examples=8)
 @given(SEEDS, st.integers(1, 3))
+@pytest.mark.slow
 def test_no_mask_falls_below_the_bound_with_couplings_across_layers(seed, rank):
     problem = factored_problem(seed, rank=rank)
     assert lower_bound(problem) <= best_damage(problem) + 1e-9
@@ -76,6 +78,7 @@ def test_projection_is_feasible_and_nearer_than_any_mask(seed, floor, kept):
 
 @settings(max_examples=8)
 @given(SEEDS, st.booleans(), st.integers(0, 2), st.integers(6, 12))
+@pytest.mark.slow
 def test_decided_filters_are_those_of_every_better_mask(seed, signed, floor, kept):
     problem = random_problem(seed, budget=kept, floor=floor, signed=signed)
     masks = all_masks(problem.layout.n)

@@ -287,6 +287,7 @@ def test_official_photographs_are_denoised_and_pruned(real_data, tmp_path):
         ["budget=params", "sparsity=0.2", "floor=4", "solver=profile", "compensate=ridge"],
     ],
 )
+@pytest.mark.slow
 def test_rounds_meet_every_kind_of_budget_and_use_it_up(overrides, tmp_path):
     assert cli.dispatch([*SMOKE, "compensate=none", "rounds=3", f"output_root={tmp_path}", *overrides]) == 0
     folder = only_run(tmp_path)

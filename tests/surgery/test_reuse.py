@@ -39,6 +39,7 @@ def test_in_place_gives_the_same_outputs_and_gradients_bit_for_bit(name, monkeyp
 
 
 @pytest.mark.parametrize("name", ["Half-UNet", "Half-UNet Ghost", "REDNet"])
+@pytest.mark.slow
 def test_sums_of_many_branches_are_exact_for_many_masks(name):
     entry, rng = ZOO[name], np.random.default_rng(0)
     model, image = shaken(entry.narrow()).double(), torch.rand(1, *entry.shape, dtype=torch.float64)

@@ -226,6 +226,7 @@ def test_training_record_is_complete_after_every_row_and_shows_pictures(tmp_path
 
 
 @pytest.mark.parametrize("model", ["dncnn", "unet", "nafnet"])
+@pytest.mark.slow
 def test_every_network_trains(tmp_path, model):
     small = {
         "nafnet": ["model.encoder=[1]", "model.middle=1", "model.decoder=[1]"],

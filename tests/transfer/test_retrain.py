@@ -144,6 +144,7 @@ def test_a_run_without_transfer_writes_and_says_nothing(tmp_path, caplog):
     assert not list(only_run(tmp_path).glob("transfer*")) and "other images" not in caplog.text
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_with_other_images_than_the_default(finished, tmp_path):
     job = repeated("run", finished, [])
     saved = yaml.safe_load((finished / "config.yaml").read_text())

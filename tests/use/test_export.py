@@ -51,6 +51,7 @@ def test_onnxruntime_alone_gives_the_same_at_any_size(finished, tmp_path):
 
 
 @pytest.mark.exports
+@pytest.mark.slow
 def test_the_program_of_the_run_is_checked_and_another_can_be_written(copied, tmp_path, capsys):
     assert cli.dispatch(["export", str(copied), "--format", "pt2"]) == 0
     assert "differs from PyTorch by at most" in capsys.readouterr().out
@@ -90,6 +91,7 @@ class Unknown(nn.Module):
 
 
 @pytest.mark.exports
+@pytest.mark.slow
 def test_an_operation_without_onnx_operator_is_named(tmp_path):
     program, _ = exported(nn.Sequential(nn.Conv2d(1, 1, 1), Unknown()), (1, 16, 16), any_size=True)
     with pytest.raises(UserError, match=r"ONNX has no operator for 'prims.bessel_j0'.*--format pt2"):
@@ -97,6 +99,7 @@ def test_an_operation_without_onnx_operator_is_named(tmp_path):
 
 
 @pytest.mark.exports
+@pytest.mark.slow
 def test_a_file_that_computes_something_else_is_not_kept(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_runner", lambda path: lambda image: image + 1)
     with pytest.raises(UserError, match="the file differs from PyTorch by"):
@@ -105,6 +108,7 @@ def test_a_file_that_computes_something_else_is_not_kept(finished, tmp_path, mon
 
 
 @pytest.mark.exports
+@pytest.mark.slow
 def test_the_program_of_a_run_stays_where_it_differs(copied, monkeypatch):
     monkeypatch.setattr(module, "_runner", lambda path: lambda image: image + 1)
     before = (copied / "model.pt2").read_bytes()
