@@ -82,7 +82,7 @@ def prune(
         >>> from qprune_cli.data.sample import Sample
         >>> from qprune_cli.model.half_unet import HalfUNet
         >>> dense = HalfUNet(width=8, depth=3, weights="half_unet_small").load()
-        >>> result = prune(dense, Sample(crops=4, crop_size=32).load(0), sparsity=0.5)
+        >>> result = prune(dense, Sample(crops=4, crop_size=32).load(0), sparsity=0.5, latency=False, fidelity=0)
         >>> int(result.keep.sum()), len(result.keep)
         (32, 64)
     """

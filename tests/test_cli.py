@@ -133,6 +133,7 @@ def test_mistakes_get_one_sentence_and_nothing_is_written(arguments, message, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_mistake_ends_with_exit_code_2_and_without_a_traceback(tmp_path):
     command = [sys.executable, "-m", "qprune_cli", "run", "sparsity=1.5"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=False)

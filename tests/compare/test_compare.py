@@ -153,6 +153,7 @@ def test_a_sweep_without_a_finished_job_gets_none(tmp_path):
     assert not list(tmp_path.glob("table.*"))
 
 
+@pytest.mark.slow
 def test_two_hundred_runs_are_compared_without_torch_and_hydra(tmp_path):
     for k in range(200):
         write_run(tmp_path / f"run{k}", config(("greedy_taylor", "hybrid_qubo")[k % 2], round(0.1 + k // 10 / 40, 3), k // 2 % 5))

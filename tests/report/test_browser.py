@@ -64,6 +64,7 @@ def look(browser, pages, tmp_path):
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
 @pytest.mark.parametrize("name", ["run", "sweep", "broken"])
+@pytest.mark.slow
 def test_a_page_is_whole_at_every_width_and_in_both_themes(look, name, width, theme, tmp_path):
     page, heard = look(name, width, theme)
     assert heard == [], "something was asked for, or complained of"

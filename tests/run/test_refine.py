@@ -92,6 +92,7 @@ def test_damaged_state_is_told_and_the_refinement_begins_anew(content, refined, 
     assert np.array_equal(np.load(folder / "mask.npz")["keep"], np.load(refined / "mask.npz")["keep"])
 
 
+@pytest.mark.slow
 def test_interrupted_run_says_how_to_go_on(tmp_path):
     words = [*SMALL, "refine=random", "refine.evaluations=100000", f"output_root={tmp_path / 'out'}"]
     run = begun(*words, output=tmp_path / "said.txt")

@@ -170,6 +170,7 @@ def test_removing_nothing_is_said_aloud(tmp_path, caplog):
     assert any("no filter was removed" in record.message for record in caplog.records)
 
 
+@pytest.mark.slow
 def test_training_makes_a_checkpoint_that_a_run_can_prune(tmp_path):
     quick = ["train.steps=20", "train.validate_every=10", "data.crops=4", "data.crop_size=32"]
     assert cli.dispatch(["train", "experiment=train_half_unet_small", *quick, f"output_root={tmp_path}"]) == 0

@@ -14,6 +14,7 @@ from tests.conftest import all_masks, best_damage, factored_problem, priced_prob
 
 @settings(max_examples=40)
 @given(st.integers(0, 10**6), st.booleans(), st.integers(0, 2), st.integers(6, 12), st.integers(1, 2))
+@pytest.mark.slow
 def test_couplings_within_layers_are_solved_to_the_optimum(seed, signed, floor, target, round_to):
     problem = random_problem(seed, floor=floor, signed=signed)
     counts = layer_counts(problem.layout, floor, round_to)

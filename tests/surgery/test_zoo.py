@@ -95,6 +95,7 @@ def test_shrunk_network_trains_and_moves(name):
     assert moved(image.to("meta")).shape == model(image).shape
 
 
+@pytest.mark.slow
 def test_shrunk_networks_load_in_a_process_that_never_saw_the_original(tmp_path):
     asked = {}
     for name in ZOO:

@@ -178,6 +178,7 @@ def test_killed_training_resumes_to_the_same_weights(tmp_path):
         cli.dispatch(["train", "--resume", str(folder)])
 
 
+@pytest.mark.slow
 def test_resume_refuses_other_settings_and_other_folders(tmp_path):
     cli.dispatch(["train", *SMALL, "train.steps=2", "train.validate_every=1", f"output_root={tmp_path}"])
     folder = only_run(tmp_path, "train")

@@ -52,6 +52,7 @@ def denoise_without_dense_weights(folder, given):
         assert torch.equal(qp.load_run(folder).model(image), output)
 
 
+@pytest.mark.slow
 def test_the_saved_network_denoises_in_a_fresh_process_without_its_dense_weights(finished, tmp_path):
     torch.save((IMAGE, qp.load_run(finished).model(IMAGE).detach()), tmp_path / "given.pt")
     alone(denoise_without_dense_weights, finished, tmp_path / "given.pt")
