@@ -13,6 +13,7 @@ def measured(tmp_path_factory):
     return only_run(made_once(tmp_path_factory, "baselines", lambda folder: carried_out(*WORDS, f"output_root={folder}")))
 
 
+@pytest.mark.slow
 def test_masks_of_other_scorers_meet_the_same_budget_and_are_measured_raw_and_re_fitted(measured):
     metrics = read(measured)
     others = metrics["baselines"]
@@ -24,6 +25,7 @@ def test_masks_of_other_scorers_meet_the_same_budget_and_are_measured_raw_and_re
     assert "random, mean of 2 masks: " in (measured / "run.log").read_text()
 
 
+@pytest.mark.slow
 def test_what_they_found_is_kept_for_later_runs(measured, tmp_path):
     carried_out(*WORDS, f"output_root={tmp_path}")
     later = only_run(tmp_path)

@@ -67,6 +67,7 @@ def test_an_error_leaves_nothing_behind(tmp_path):
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_processes_that_ask_at_once_compute_once(tmp_path):
     program = (
         "import sys, time, numpy as np\nfrom pathlib import Path\nfrom qprune_cli.cache.store import Entry, Store\n"

@@ -19,6 +19,7 @@ def bends(loss, output, target):
 
 
 @pytest.mark.parametrize("loss", ["psnr", "mse", "cross_entropy"])
+@pytest.mark.slow
 def test_random_vectors_at_the_output_have_the_curvature_of_the_loss_as_covariance(loss):
     torch.manual_seed(0)
     output = torch.randn(1, 5) if loss == "cross_entropy" else torch.randn(1, 1, 2, 3)
@@ -43,6 +44,7 @@ def linear_network(side=6):
     return model, trace(model, torch.empty(1, 1, side, side)), ImageSet(images)
 
 
+@pytest.mark.slow
 def test_the_model_of_mse_is_exact_where_the_network_is_linear_in_its_gates():
     model, layout, images = linear_network()
     keep = np.array([True, True, False, True])

@@ -101,6 +101,7 @@ def test_lists_of_the_command_take_the_place_of_those_of_the_experiment():
 
 @pytest.mark.parametrize(("scale", "seeds", "model"), [("tiny", {0}, "half_unet_small"), ("cpu", {0, 1, 2}, "half_unet")])
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
+@pytest.mark.slow
 def test_experiments_have_sizes(experiment, scale, seeds, model):
     jobs = compose_jobs("run", [f"experiment={experiment}", f"scale={scale}", *EXPERIMENTS[experiment]]).jobs
     assert {job.settings["seed"] for job in jobs} == seeds and {job.components["model"] for job in jobs} == {model}

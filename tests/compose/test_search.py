@@ -106,6 +106,7 @@ LITTLE = ["~tune.space", "loss=psnr,mse"]  # a space that is composed in a momen
         (["--resume=x"], "leave --resume out"),
     ],
 )
+@pytest.mark.slow
 def test_mistakes_get_one_sentence_and_nothing_is_written(words, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=message):

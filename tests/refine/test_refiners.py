@@ -53,6 +53,7 @@ def test_result_is_feasible_within_the_evaluations_and_no_worse_on_either_half(n
 
 
 @pytest.mark.parametrize("name", sorted(set(SEARCHES) - {"random"}))
+@pytest.mark.slow
 def test_search_finds_much_of_what_there_is_to_gain(name):
     gained = []
     for seed in range(4):

@@ -43,6 +43,7 @@ BUILDS = {
 
 @pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
 @pytest.mark.parametrize("active", [0, 24])
+@pytest.mark.slow
 def test_every_mask_meets_the_budget_and_the_last_is_no_worse_than_the_first(build, active):
     for seed in range(2):
         problem = build(seed)
@@ -91,6 +92,7 @@ def test_it_stops_when_the_train_has_collapsed():
 
 
 @pytest.mark.parametrize("seed", range(3))
+@pytest.mark.slow
 def test_it_is_better_than_random_masks_at_the_same_price(seed):
     truth, problem = factored_problem(seed + 5, WIDTHS, budget=32), random_problem(seed, WIDTHS, budget=32)
     start, log, solution = refined(problem, fake_metric(truth), seed)

@@ -34,6 +34,7 @@ def test_rounds_leave_the_same_share_each_and_end_at_what_was_asked(asked, small
 @pytest.mark.parametrize("scope", ["global", "layer"])
 @pytest.mark.parametrize("name", ["params", "macs"])
 @pytest.mark.parametrize(("sparsity", "round_to"), [(0.2, 1), (0.5, 1), (0.5, 2), (0.8, 1)])
+@pytest.mark.slow
 def test_the_smaller_network_never_exceeds_its_budget_and_nothing_more_fits(
     name, scope, sparsity, round_to, asked, small_model, small_layout
 ):

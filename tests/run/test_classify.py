@@ -101,6 +101,7 @@ def test_refinement_and_compensation_speak_of_the_log_likelihood(finished):
 @pytest.mark.parametrize(
     ("scorer", "budget"), [("hybrid", "macs"), ("leave_one_out", "params"), ("l1_cosine", "macs"), ("reconstruction", "params")]
 )
+@pytest.mark.slow
 def test_convolutional_classifiers_meet_budgets_with_any_scorer(trained_cnn, tmp_path, scorer, budget):
     words = [*RUN, weights(trained_cnn), "model.convolutions=true", f"scorer={scorer}", f"budget={budget}", "sparsity=0.4"]
     assert cli.dispatch([*words, f"output_root={tmp_path}"]) == 0
@@ -113,6 +114,7 @@ def test_convolutional_classifiers_meet_budgets_with_any_scorer(trained_cnn, tmp
 
 
 @pytest.mark.parametrize("refiner", ["descent", "gradient", "tensor_train", "random", "chain"])
+@pytest.mark.slow
 def test_every_refiner_takes_a_classifier(trained_cnn, tmp_path, refiner):
     few = {"chain": ["refine.stages=[{sequential: {evaluations: 20}}]"]}.get(refiner, ["refine.evaluations=40"])
     words = [*RUN, weights(trained_cnn), "model.convolutions=true", f"refine={refiner}", *few]
@@ -170,6 +172,7 @@ def test_apply_refuses_a_classifier(finished, tmp_path):
 
 @pytest.mark.exports
 @pytest.mark.parametrize("form", ["onnx", "pt2"])
+@pytest.mark.slow
 def test_an_exported_classifier_takes_any_number_of_images(finished, tmp_path, form, capsys):
     assert cli.dispatch(["export", str(finished), "--format", form, "--output", f"{tmp_path}/small.{form}"]) == 0
     report = read(tmp_path, f"small.{form}.json")
@@ -210,6 +213,7 @@ def test_a_loss_that_compares_images_is_refused_before_anything_is_written(train
 
 
 @pytest.mark.parametrize("convolutions", [False, True])
+@pytest.mark.slow
 def test_prune_takes_labelled_images_in_memory(convolutions):
     model, pairs = taught(convolutions), blobs(80, 4).pairs
     stacks = [tuple(torch.from_numpy(part) for part in next(blobs(80, 4).batches(80)))]

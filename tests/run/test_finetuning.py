@@ -91,6 +91,7 @@ def test_a_tuning_that_diverges_stops_and_keeps_the_best(tmp_path, caplog):
     assert "no longer finite" in caplog.text and (folder / "manifest.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_it_with_one_sentence_and_it_goes_on(tmp_path, monkeypatch):
     plain = Path.write_bytes
 
@@ -109,6 +110,7 @@ def test_a_full_disk_ends_it_with_one_sentence_and_it_goes_on(tmp_path, monkeypa
     assert cli.dispatch(["run", "--resume", str(folder)]) == 0
 
 
+@pytest.mark.slow
 def test_rounds_share_the_steps_and_train_in_between(tmp_path):
     assert cli.dispatch([*SMALL, "finetune=adam", *FEW, "rounds=2", "finetune.dense=false", f"output_root={tmp_path}"]) == 0
     folder = only_run(tmp_path)
@@ -120,6 +122,7 @@ def test_rounds_share_the_steps_and_train_in_between(tmp_path):
     assert qp.load_run(folder).model is not None
 
 
+@pytest.mark.slow
 def test_the_dense_network_is_trained_once_for_all_runs_that_share_it(finished, tmp_path, monkeypatch):
     updates, plain = [], adamw.AdamW._update
 

@@ -21,6 +21,7 @@ def test_inspect_says_what_can_go_what_stays_and_what_can_be_reached(capsys, tmp
     assert not (tmp_path / "out").exists(), "nothing is written"
 
 
+@pytest.mark.slow
 def test_the_largest_sparsity_that_inspect_names_is_reached(capsys, tmp_path):
     assert "sparsity 0 to 0.750" in inspected(capsys, "scale=tiny", "floor=2")
     assert cli.dispatch([*SMOKE, "compensate=none", "floor=2", "sparsity=0.75", f"output_root={tmp_path}"]) == 0

@@ -79,6 +79,7 @@ def test_killed_run_resumes_to_the_same_mask_and_measures_nothing_twice(refiner,
 
 
 @pytest.mark.parametrize("content", [b"not an archive", None])
+@pytest.mark.slow
 def test_damaged_state_is_told_and_the_refinement_begins_anew(content, refined, tmp_path, caplog):
     folder = tmp_path / "stopped"
     folder.mkdir()
@@ -113,6 +114,7 @@ def test_resume_refuses_other_settings_and_a_repetition(refined, tmp_path):
         cli.dispatch(["run", "-m", "--resume", str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_chain_lists_refiners_that_go_on_from_each_other_and_is_repeated_from_its_record(tmp_path):
     stages = "refine.stages=[{random:{evaluations:10}},{chain:{stages:[{gradient:{evaluations:20,tries:2}}]}},none]"
     assert cli.dispatch([*SMALL, "refine=chain", stages, "solver=random", f"output_root={tmp_path}/first"]) == 0
@@ -148,6 +150,7 @@ def test_mistakes_get_one_sentence_before_anything_is_written(overrides, message
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_gain_is_that_of_the_network_that_was_refined_for(tmp_path):
     """With weights that are re-fitted, before and after is the re-fitted network at the solver's mask and at the refined one."""
     asked = [word for word in SMALL if word != "compensate=none"] + ["refine=sequential", "refine.evaluations=40"]

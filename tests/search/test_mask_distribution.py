@@ -20,6 +20,7 @@ def counts_hold(masks, runs):
 
 
 @pytest.mark.parametrize("runs", RUNS.values(), ids=RUNS)
+@pytest.mark.slow
 def test_samples_have_the_enumerated_probabilities(runs):
     distribution, masks = random_distribution(runs), all_masks(8)
     exact = np.exp(distribution.log_probability(masks))

@@ -20,6 +20,7 @@ def rounded(seed):
 @pytest.mark.parametrize(
     "build", [random_problem, lambda seed: random_problem(seed, signed=True), priced_problem, factored_problem, rounded]
 )
+@pytest.mark.slow
 def test_it_agrees_with_enumeration_and_proves_it(build):
     for seed in range(4):
         problem = build(seed)

@@ -55,6 +55,7 @@ def compared(plan, monkeypatch, fit):
     return list(plan.transfer.compare(plan.model.build, partial(choose, plan), splits, target, 0, torch.device("cpu"))), splits, target
 
 
+@pytest.mark.slow
 def test_a_row_for_every_seed_and_network_with_at_most_the_same_budget(finished):
     rows = rows_of(finished)
     assert [(row["seed"], row["network"]) for row in rows] == [(seed, name) for seed in "34" for name in NAMES]
