@@ -1,10 +1,12 @@
 """What several tests share: small problems, a small network, a small data set."""
 
+import copy
 import os
 from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import torch
@@ -19,7 +21,7 @@ from qprune_cli.problem.budget import Budget, layer_counts
 from qprune_cli.problem.problem import PruningProblem
 from qprune_cli.scores import Pairs
 from qprune_cli.types import FilterGroup, Layout, Splits
-from tests.runs import SMOKE, carried_out, exporting, made_once, only_run, refuse_export, shared_base
+from tests.runs import OWN, SMOKE, carried_out, exporting, made_once, only_run, refuse_export, shared_base
 
 # One thread, here and in the processes that tests start: the last bits depend on their number, the networks of tests are too
 # small for more, and the tests themselves run side by side.
@@ -47,6 +49,24 @@ def no_programs():
 def programs_where_marked(request: pytest.FixtureRequest, no_programs: None):
     """Tests with the mark ``exports`` write programs."""
     with exporting() if request.node.get_closest_marker("exports") else nullcontext():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compositions_are_remembered():
+    """The same words compose to the same settings: Hydra, whose tenth of a second is most of many tests, is asked once for each."""
+    compose, remembered = hydra.compose, {}
+
+    def compose_once(config: str, words: list[str], **settings: object):
+        if any("searchpath" in word and OWN not in word for word in words):  # what is in a folder of a test may change
+            return compose(config, words, **settings)
+        key = (config, *words, *settings.items())
+        if key not in remembered:
+            remembered[key] = compose(config, words, **settings)
+        return copy.deepcopy(remembered[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hydra, "compose", compose_once)
         yield
 
 
