@@ -45,6 +45,7 @@ class Branching(nn.Module):
         (["model.factory=nets:Branching"], r"at nets.py:\d+ `if x.mean\(\) > 0.5:`.*model.wrap="),
     ],
 )
+@pytest.mark.slow
 def test_a_custom_network_that_cannot_be_pruned_is_refused_before_anything_is_written(overrides, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)

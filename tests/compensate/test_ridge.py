@@ -152,6 +152,7 @@ def test_bad_settings_are_refused():
         Ridge(positions=0)
 
 
+@pytest.mark.slow
 def test_a_run_says_what_compensation_was_worth(refitted):
     metrics = read(refitted)
     said, stages = metrics["compensation"], metrics["stages"]

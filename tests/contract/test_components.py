@@ -221,6 +221,7 @@ def test_model_takes_its_images_and_has_filters_to_prune(name):
 
 
 @pytest.mark.parametrize("name", components("data"))
+@pytest.mark.slow
 def test_data_is_repeatable_and_its_images_are_float32_in_range(name, tmp_path):
     write_scenes(write_pairs(tmp_path) / "sidd")
     folders = {"pairs": tmp_path, "sidd": tmp_path / "sidd", "cifar10": write_cifar(tmp_path / "cifar")}

@@ -49,6 +49,7 @@ def test_replay_equals_the_silenced_network_for_any_mask(name, granularity):
 
 @pytest.mark.parametrize("granularity", GRANULARITIES)
 @pytest.mark.parametrize("name", ZOO)
+@pytest.mark.slow
 def test_what_a_mask_leaves_equals_the_silenced_network_for_any_mask_inside(name, granularity):
     model, layout, image, _ = subject(name, granularity, torch.float64)
     network = Network(model, layout.shape, layout.wrap)

@@ -101,6 +101,7 @@ def test_from_repeats_the_mask_bit_for_bit(refitted, tmp_path):
     assert configs[0] | {"output_root": str(tmp_path)} == configs[1]
 
 
+@pytest.mark.slow
 def test_from_takes_other_values_but_no_other_components(refitted, tmp_path):
     assert cli.dispatch(["run", "--from", str(refitted), "sparsity=0.25", f"output_root={tmp_path}"]) == 0
     assert np.load(only_run(tmp_path) / "mask.npz")["keep"].sum() == 48
@@ -186,6 +187,7 @@ def test_own_images_are_pruned_on(tmp_path):
     assert read(only_run(tmp_path / "out"))["identity"]["psnr"]["n"] == 2
 
 
+@pytest.mark.slow
 def test_from_finds_data_and_weights_from_any_folder(tmp_path, monkeypatch):
     write_pairs(tmp_path / "images", 5)
     (tmp_path / "own.safetensors").write_bytes(find_weights("half_unet_small").read_bytes())
@@ -301,6 +303,7 @@ def test_rounds_meet_every_kind_of_budget_and_use_it_up(overrides, tmp_path):
         assert solution["spent"] > 0.85 * solution["asked"]
 
 
+@pytest.mark.slow
 def test_a_budget_that_everything_meets_leaves_everything(tmp_path):
     for k, solver in enumerate(("profile", "swap")):
         words = ["budget=macs", "sparsity=0", "scorer=taylor", f"solver={solver}", f"output_root={tmp_path / str(k)}"]

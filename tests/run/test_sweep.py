@@ -102,6 +102,7 @@ def test_a_launcher_of_its_own_processes_gives_the_same(uninterrupted, tmp_path,
     assert results(uninterrupted)[name] == found
 
 
+@pytest.mark.slow
 def test_trainings_are_swept_and_skipped_as_well(tmp_path, capsys):
     quick = ["train.steps=4", "train.validate_every=2", "data.crops=2", "data.crop_size=16"]
     words = ["train", "-m", "model=half_unet_small", *quick, "train.seed=0,1", f"output_root={tmp_path}"]
@@ -147,6 +148,7 @@ def test_a_worker_ends_with_the_process_that_started_it():
         (["model.weights=nowhere.safetensors"], "no such file"),
     ],
 )
+@pytest.mark.slow
 def test_mistakes_are_found_before_any_job_starts(tmp_path, capsys, monkeypatch, words, said):
     monkeypatch.setattr("sys.argv", ["qprune", *DIGITS, "-m", *words, f"output_root={tmp_path}"])
     with pytest.raises(SystemExit) as end:

@@ -192,6 +192,7 @@ def test_resume_refuses_other_settings_and_other_folders(tmp_path):
     assert cli.dispatch(["train", "--resume", str(folder)]) == 0
 
 
+@pytest.mark.slow
 def test_training_goes_on_where_its_images_moved(tmp_path):
     write_pairs(tmp_path / "images", 6)
     settings = [*SMALL, "data=pairs", "train.steps=3", "train.validate_every=1", f"output_root={tmp_path}/out"]
@@ -217,6 +218,7 @@ def test_full_disk_leaves_the_earlier_state(tmp_path, monkeypatch):
     assert (tmp_path / "a.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_training_record_is_complete_after_every_row_and_shows_pictures(tmp_path):
     cli.dispatch(["train", *SMALL, "train.steps=4", "train.validate_every=2", f"output_root={tmp_path}", "ssim3d=true"])
     folder = only_run(tmp_path, "train")
@@ -250,6 +252,7 @@ def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path, monkeypa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_tensorboard_holds_the_curves(tmp_path):
     pytest.importorskip("tensorboard", reason="the extra is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
